@@ -1,0 +1,112 @@
+"""Choose the extension module for this machine's CPU and make it importable as ``dumbtorch._C``.
+
+A wheel holds the whole extension once for each level of CPU (``_C_v3`` for x86-64-v3: AVX2 and FMA, ``_C_v4`` for
+x86-64-v4: AVX-512, ``_C_neon`` for arm64). One of them is loaded. The environment variable ``DUMBTORCH_CPU`` names
+another than the best, for a test or a measurement: ``DUMBTORCH_CPU=x86-64-v3 python ...``.
+"""
+
+import ctypes
+import importlib
+import importlib.util
+import os
+import sys
+from collections.abc import Iterable
+from types import ModuleType
+from typing import NamedTuple
+
+
+class Level(NamedTuple):
+    """A level of CPU: its name, the extension built for it, and the flags of /proc/cpuinfo that it needs."""
+
+    name: str
+    module: str
+    flags: frozenset[str]
+
+
+_V3 = frozenset({"avx", "avx2", "bmi1", "bmi2", "f16c", "fma", "abm", "movbe"})
+_V4 = _V3 | {"avx512f", "avx512bw", "avx512cd", "avx512dq", "avx512vl"}
+
+#: The levels of each architecture, best first.
+LEVELS: dict[str, tuple[Level, ...]] = {
+    "x86_64": (Level("x86-64-v4", "_C_v4", _V4), Level("x86-64-v3", "_C_v3", _V3)),
+    "aarch64": (Level("neon", "_C_neon", frozenset()),),
+}
+
+
+def cpu_flags(path: str = "/proc/cpuinfo") -> frozenset[str]:
+    """Return what the first CPU listed in `path` can do; nothing if the file or its line of flags is missing."""
+    try:
+        with open(path, encoding="ascii", errors="replace") as file:
+            for line in file:
+                if line.startswith(("flags", "Features")):
+                    return frozenset(line.partition(":")[2].split())
+    except OSError:
+        pass
+    return frozenset()
+
+
+def candidates(machine: str, flags: Iterable[str], wanted: str | None = None) -> list[Level]:
+    """Return the levels to try, best first: those that `machine` with `flags` can run, or only the one `wanted`.
+
+    Raises ImportError if there is none.
+    """
+    known = LEVELS.get(machine)
+    if known is None:
+        raise ImportError(f"dumbtorch: no build for the processor {machine!r}; there are {', '.join(LEVELS)}")
+    flags = frozenset(flags)
+    if wanted:
+        known = tuple(level for level in known if level.name == wanted)
+        if not known:
+            names = ", ".join(level.name for level in LEVELS[machine])
+            raise ImportError(f"dumbtorch: DUMBTORCH_CPU={wanted!r} is unknown on {machine}; use one of: {names}")
+    usable = [level for level in known if level.flags <= flags]
+    if not usable:
+        missing = " ".join(sorted(known[-1].flags - flags))
+        raise ImportError(f"dumbtorch needs a processor of the level {known[-1].name}; this one lacks: {missing}")
+    return usable
+
+
+def _preload_runtime() -> None:
+    """Load Mojo's run-time library from the installed compiler package.
+
+    The extension names it as its dependency and finds it by itself when both lie in the same site-packages; loading it
+    first also serves an extension that lies elsewhere, in a build folder.
+    """
+    spec = importlib.util.find_spec("modular")
+    for folder in (spec.submodule_search_locations or []) if spec else []:
+        library = os.path.join(folder, "lib", "libKGENCompilerRTShared.so")
+        if os.path.exists(library):
+            ctypes.CDLL(library)
+            return
+
+
+def load() -> ModuleType:
+    """Import the extension for this CPU and register it as ``dumbtorch._C``."""
+    levels = candidates(os.uname().machine, cpu_flags(), os.environ.get("DUMBTORCH_CPU"))
+    _preload_runtime()
+    # Without this the Mojo run time searches PATH for a `python3` to embed, and aborts if there is none.
+    before = os.environ.get("MOJO_PYTHON_LIBRARY")
+    os.environ["MOJO_PYTHON_LIBRARY"] = ""
+    try:
+        for level in levels:
+            name = f"dumbtorch.{level.module}"
+            try:
+                module = importlib.import_module(name)
+            except ModuleNotFoundError as error:
+                if error.name != name:
+                    raise
+                continue
+            sys.modules["dumbtorch._C"] = module
+            # What `from dumbtorch import _C` reads. A plain assignment is no attribute of ModuleType to mypy.
+            setattr(sys.modules["dumbtorch"], "_C", module)  # noqa: B010
+            return module
+    finally:
+        if before is None:
+            del os.environ["MOJO_PYTHON_LIBRARY"]
+        else:
+            os.environ["MOJO_PYTHON_LIBRARY"] = before
+    names = " or ".join(level.module for level in levels)
+    raise ImportError(f"dumbtorch: the extension {names} is not built; in a source tree run `./pixiw run build`")
+
+
+load()
