@@ -27,9 +27,9 @@ def run(*command: str | Path) -> None:
 def main() -> None:
     # The tools of the environment that this Python belongs to, activated or not.
     os.environ["PATH"] = os.pathsep.join([os.environ["PATH"], str(Path(sys.executable).parent)])
-    for tool in ("meson", "ninja", "mojo", "cc"):
+    for tool in ("meson", "ninja", "mojo"):
         if shutil.which(tool) is None:
-            sys.exit(f"build: the command {tool} is missing; `./pixiw run build` installs all but the C compiler")
+            sys.exit(f"build: the command {tool} is missing; `./pixiw run build` installs it")
     if not (BUILD / "build.ninja").exists():
         run("meson", "setup", BUILD, *sys.argv[1:])
     elif len(sys.argv) > 1:
