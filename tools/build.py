@@ -25,6 +25,7 @@ def run(*command: str | Path) -> None:
 
 
 def main() -> None:
+    """Configure if need be, compile, and leave links in python/dumbtorch."""
     # The tools of the environment that this Python belongs to, activated or not.
     os.environ["PATH"] = os.pathsep.join([os.environ["PATH"], str(Path(sys.executable).parent)])
     for tool in ("meson", "ninja", "mojo"):

@@ -12,7 +12,10 @@ import sys
 from pathlib import Path
 
 IMPORT = re.compile(
-    r"^[ \t]*(?:from[ \t]+(?P<origin>[.\w]+)[ \t]+import[ \t]*(?P<names>\([^)]*\)|[^\n#]*)|import[ \t]+(?P<modules>[^\n#]*))",
+    r"^[ \t]*(?:"
+    r"from[ \t]+(?P<origin>[.\w]+)[ \t]+import[ \t]*(?P<names>\([^)]*\)|[^\n#]*)"
+    r"|import[ \t]+(?P<modules>[^\n#]*)"
+    r")",
     re.MULTILINE,
 )
 
@@ -46,6 +49,7 @@ def closure(source: Path, include: Path) -> list[Path]:
 
 
 def main() -> int:
+    """Compile, then write the depfile. Returns the compiler's exit status."""
     mojo, source, include, target, depfile, *flags = sys.argv[1:]
     command = [mojo, "build", source, "--emit", "object", "-I", include, "-o", target, *flags]
     status = subprocess.run(command, check=False).returncode
