@@ -1,0 +1,1 @@
+"""Helpers around training: data loading lives in :mod:`dumbtorch.utils.data`."""

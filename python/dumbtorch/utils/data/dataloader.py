@@ -1,0 +1,306 @@
+"""The :class:`DataLoader`: batches from a dataset, in order or shuffled, with or without worker processes."""
+
+from __future__ import annotations
+
+import multiprocessing
+import multiprocessing.context
+import os
+import warnings
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, Generic, TypeVar
+
+from dumbtorch import cuda
+from dumbtorch.random import Generator
+
+from ._iterators import MultiProcessIterator, SingleProcessIterator
+from ._worker import WorkerSettings
+from .collate import default_collate, default_convert, map_structure
+from .dataset import Dataset, IterableDataset
+from .sampler import BatchSampler, RandomSampler, Sampler, SequentialSampler, draw_seed
+
+T_co = TypeVar("T_co", covariant=True)
+
+
+class DataLoader(Generic[T_co]):
+    """Iterates over a dataset in batches.
+
+    dataset: map-style (``__getitem__``, ``__len__``) or an :class:`IterableDataset`. batch_size: samples a batch,
+    default 1; None hands out single samples. shuffle: a new random order each pass, default False. sampler,
+    batch_sampler: own order of indices or of lists of them. num_workers: processes that fetch batches, default 0 (this
+    process). collate_fn: from a list of samples to a batch, default :func:`default_collate` (:func:`default_convert`
+    without batching). pin_memory: page-locked batches where there is a GPU. drop_last: leave out a last batch that is
+    not full. timeout: seconds to wait for a batch of the workers, 0 for no limit (RuntimeError beyond). worker_init_fn:
+    called with the worker id in each worker after seeding. multiprocessing_context: a start method or context.
+    generator: source of the order and of the workers' seeds (worker ``i`` gets ``base_seed + i``). prefetch_factor:
+    batches under way a worker, default 2. persistent_workers: keep workers for the next pass. in_order: with workers,
+    hand batches out in the order of the sampler, default True.
+
+    ValueError for options that contradict each other. An exception in a worker is raised here with its traceback; a
+    worker that dies is a RuntimeError with its pid and exit code. A :class:`TensorDataset` with the default collation
+    is fetched by one ``index_select`` a tensor and batch. Reference: ``torch.utils.data.DataLoader``.
+
+    Example::
+
+        for x, y in DataLoader(TensorDataset(images, labels), batch_size=64, shuffle=True):
+            loss = F.cross_entropy(model(x), y)
+    """
+
+    dataset: Dataset[T_co]
+    batch_size: int | None
+    num_workers: int
+    drop_last: bool
+    sampler: Sampler[Any] | Iterable[Any]
+    batch_sampler: Sampler[list[Any]] | Iterable[list[Any]] | None
+    prefetch_factor: int | None
+    timeout: float
+
+    __initialized = False
+
+    def __init__(
+        self,
+        dataset: Dataset[T_co],
+        batch_size: int | None = 1,
+        shuffle: bool | None = None,
+        sampler: Sampler[Any] | Iterable[Any] | None = None,
+        batch_sampler: Sampler[list[Any]] | Iterable[list[Any]] | None = None,
+        num_workers: int = 0,
+        collate_fn: Callable[[list[Any]], Any] | None = None,
+        pin_memory: bool = False,
+        drop_last: bool = False,
+        timeout: float = 0,
+        worker_init_fn: Callable[[int], None] | None = None,
+        multiprocessing_context: str | multiprocessing.context.BaseContext | None = None,
+        generator: Generator | None = None,
+        *,
+        prefetch_factor: int | None = None,
+        persistent_workers: bool = False,
+        pin_memory_device: str = "",
+        in_order: bool = True,
+    ) -> None:
+        _check_worker_options(num_workers, timeout, prefetch_factor, persistent_workers)
+        self.dataset = dataset
+        self.num_workers = num_workers
+        self.prefetch_factor = 2 if num_workers > 0 and prefetch_factor is None else prefetch_factor
+        self.pin_memory = pin_memory
+        self.pin_memory_device = pin_memory_device
+        self.timeout = timeout
+        self.worker_init_fn = worker_init_fn
+        self.multiprocessing_context = multiprocessing_context
+        self.persistent_workers = persistent_workers
+        self.in_order = in_order
+        self.generator = generator
+
+        streaming = isinstance(dataset, IterableDataset)
+        if streaming:
+            _check_streaming_options(shuffle, sampler, batch_sampler)
+        if sampler is not None and shuffle:
+            raise ValueError("sampler option is mutually exclusive with shuffle")
+        if batch_sampler is not None:
+            if batch_size != 1 or shuffle or sampler is not None or drop_last:
+                raise ValueError(
+                    "batch_sampler option is mutually exclusive with batch_size, shuffle, sampler, and drop_last"
+                )
+            batch_size = None
+        elif batch_size is None and drop_last:
+            raise ValueError("batch_size=None option disables auto-batching and is mutually exclusive with drop_last")
+
+        if sampler is None:
+            if streaming:
+                sampler = _EndlessSampler()
+            elif shuffle:
+                sampler = RandomSampler(dataset, generator=generator)  # type: ignore[arg-type]
+            else:
+                sampler = SequentialSampler(dataset)  # type: ignore[arg-type]
+        if batch_size is not None:
+            batch_sampler = BatchSampler(sampler, batch_size, drop_last)
+        self.batch_size = batch_size
+        self.drop_last = drop_last
+        self.sampler = sampler
+        self.batch_sampler = batch_sampler
+        if collate_fn is None:
+            collate_fn = default_convert if batch_sampler is None else default_collate
+        self.collate_fn = collate_fn
+        self._iterator: MultiProcessIterator | None = None  # of persistent workers
+        self.__initialized = True
+        self._check_worker_count()
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if self.__initialized and name in _FIXED:
+            raise ValueError(f"{name} attribute should not be set after {type(self).__name__} is initialized")
+        super().__setattr__(name, value)
+
+    @property
+    def multiprocessing_context(self) -> multiprocessing.context.BaseContext | None:
+        """The context that makes the worker processes; None for the system's default."""
+        return self.__context
+
+    @multiprocessing_context.setter
+    def multiprocessing_context(self, context: str | multiprocessing.context.BaseContext | None) -> None:
+        if context is not None:
+            if self.num_workers <= 0:
+                raise ValueError(
+                    "multiprocessing_context can only be used with multi-process loading (num_workers > 0), "
+                    f"but got num_workers={self.num_workers}"
+                )
+            if isinstance(context, str):
+                valid = multiprocessing.get_all_start_methods()
+                if context not in valid:
+                    raise ValueError(
+                        f"multiprocessing_context option should specify a valid start method in {valid!r}, "
+                        f"but got multiprocessing_context={context!r}"
+                    )
+                context = multiprocessing.get_context(context)
+            if not isinstance(context, multiprocessing.context.BaseContext):
+                raise TypeError(
+                    "multiprocessing_context option should be a valid context object or a string specifying the "
+                    f"start method, but got multiprocessing_context={context}"
+                )
+        self.__context = context
+
+    def __iter__(self) -> Iterator[Any]:
+        source = self.sampler if self.batch_sampler is None else self.batch_sampler
+        base_seed = draw_seed(self.generator)  # also without workers: the order must not depend on their number
+        settings = [self._worker_settings(base_seed, i) for i in range(max(1, self.num_workers))]
+        if self.num_workers == 0:
+            return self._deliver(SingleProcessIterator(settings[0], source))
+        if self.persistent_workers and self._iterator is not None and not self._iterator.closed:
+            self._iterator.restart(source)
+            return self._deliver(self._iterator)
+        batches = MultiProcessIterator(
+            settings,
+            source,
+            prefetch_factor=self.prefetch_factor or 1,
+            timeout=self.timeout,
+            in_order=self.in_order,
+            persistent=self.persistent_workers,
+            context=self.multiprocessing_context,
+        )
+        if self.persistent_workers:
+            self._iterator = batches
+        return self._deliver(batches)
+
+    def __len__(self) -> int:
+        """Batches a pass; for an :class:`IterableDataset` with a length an estimate that ignores the workers."""
+        if isinstance(self.dataset, IterableDataset):
+            count = len(self.dataset)  # type: ignore[arg-type]
+            if self.batch_size is None:
+                return count
+            return count // self.batch_size if self.drop_last else -(-count // self.batch_size)
+        return len(self.sampler if self.batch_sampler is None else self.batch_sampler)  # type: ignore[arg-type]
+
+    def check_worker_number_rationality(self) -> None:
+        """Warn when there are more workers than processors. Reference: the method of this name in PyTorch."""
+        self._check_worker_count()
+
+    def _check_worker_count(self) -> None:
+        processors = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        if self.num_workers > processors:
+            warnings.warn(
+                f"This DataLoader will create {self.num_workers} worker processes, more than the {processors} "
+                "processors this process may use, which can make it slower.",
+                stacklevel=3,
+            )
+
+    def _worker_settings(self, base_seed: int, worker_id: int) -> WorkerSettings:
+        return WorkerSettings(
+            dataset=self.dataset,
+            auto_collation=self.batch_sampler is not None,
+            collate=self.collate_fn,
+            drop_last=self.drop_last,
+            init=self.worker_init_fn,
+            base_seed=base_seed,
+            id=worker_id,
+            num_workers=self.num_workers,
+        )
+
+    def _deliver(self, batches: Iterator[Any]) -> Iterator[Any]:
+        expected = self._expected_samples()
+        return _Delivery(batches, self._should_pin(), expected) if self.pin_memory or expected is not None else batches
+
+    def _should_pin(self) -> bool:
+        if not self.pin_memory:
+            return False
+        if not cuda.is_available():
+            warnings.warn(
+                "'pin_memory' argument is set as true but no accelerator is found, "
+                "then device pinned memory won't be used.",
+                stacklevel=4,
+            )
+            return False
+        return True
+
+    def _expected_samples(self) -> int | None:
+        """How many batches an :class:`IterableDataset` with a length promises."""
+        if isinstance(self.dataset, IterableDataset) and hasattr(self.dataset, "__len__"):
+            try:
+                return len(self)
+            except (TypeError, NotImplementedError):  # a __len__ that says there is none
+                return None
+        return None
+
+
+class _Delivery(Iterator[Any]):
+    """What stands between the fetched batch and the caller: pinning, and the check of a promised length."""
+
+    def __init__(self, batches: Iterator[Any], pin: bool, expected: int | None) -> None:
+        self._batches = batches
+        self._pin = pin
+        self._expected = expected
+        self._count = 0
+
+    def __next__(self) -> Any:
+        batch = next(self._batches)
+        self._count += 1
+        if self._expected is not None and self._count == self._expected + 1:
+            warnings.warn(
+                f"Length of IterableDataset was reported to be {self._expected} batches, but more have been fetched. "
+                "With worker processes, each must take its own share of the stream (see get_worker_info).",
+                stacklevel=2,
+            )
+        return _pinned(batch) if self._pin else batch
+
+
+def _pinned(data: Any) -> Any:
+    pin = getattr(data, "pin_memory", None)  # tensors, and batch types that define it
+    return pin() if pin is not None else map_structure(_pinned, data)
+
+
+class _EndlessSampler(Sampler[Any]):
+    """Stands for the indices of a stream, which has none."""
+
+    def __iter__(self) -> Iterator[Any]:
+        while True:
+            yield None
+
+
+_FIXED = ("batch_size", "batch_sampler", "sampler", "drop_last", "dataset", "persistent_workers")
+
+
+def _check_worker_options(
+    num_workers: int, timeout: float, prefetch_factor: int | None, persistent_workers: bool
+) -> None:
+    if num_workers < 0:
+        raise ValueError("num_workers option should be non-negative; use num_workers=0 to disable multiprocessing.")
+    if timeout < 0:
+        raise ValueError("timeout option should be non-negative")
+    if num_workers == 0 and prefetch_factor is not None:
+        raise ValueError(
+            "prefetch_factor option could only be specified in multiprocessing. "
+            "Let num_workers > 0 to enable multiprocessing, otherwise set prefetch_factor to None."
+        )
+    if prefetch_factor is not None and prefetch_factor < 0:
+        raise ValueError("prefetch_factor option should be non-negative")
+    if persistent_workers and num_workers == 0:
+        raise ValueError("persistent_workers option needs num_workers > 0")
+
+
+def _check_streaming_options(shuffle: bool | None, sampler: object, batch_sampler: object) -> None:
+    for name, value, unset in (
+        ("shuffle", shuffle, (None, False)),
+        ("sampler", sampler, (None,)),
+        ("batch_sampler", batch_sampler, (None,)),
+    ):
+        if value not in unset:
+            raise ValueError(
+                f"DataLoader with IterableDataset: expected unspecified {name} option, but got {name}={value}"
+            )
