@@ -4,6 +4,9 @@ tools/backend.py fills in the three paths and installs this file. Set DUMBTORCH_
 """
 
 import sys
+from collections.abc import Sequence
+from importlib.machinery import ModuleSpec
+from types import ModuleType
 
 BUILD = "@BUILD@"
 NINJA = "@NINJA@"
@@ -13,7 +16,11 @@ PACKAGE = "@PACKAGE@"
 class ExtensionFinder:
     """Answers for `dumbtorch._C_*` of this working tree, and for nothing else."""
 
-    def find_spec(self, name, path=None, target=None):
+    rebuilt = False
+
+    def find_spec(
+        self, name: str, path: Sequence[str] | None = None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
         """Return where the extension lies, up to date."""
         if not name.startswith("dumbtorch._C_") or path is None or PACKAGE not in path:
             return None
@@ -26,9 +33,7 @@ class ExtensionFinder:
         file = os.path.join(BUILD, name.removeprefix("dumbtorch.") + ".abi3.so")
         return spec_from_file_location(name, file) if os.path.exists(file) else None
 
-    rebuilt = False
-
-    def rebuild(self):
+    def rebuild(self) -> None:
         """Run ninja, one process at a time. Raises ImportError with the compiler's words."""
         if self.rebuilt:
             return
@@ -56,6 +61,6 @@ class ExtensionFinder:
         self.rebuilt = True
 
 
-def install():
+def install() -> None:
     """Ask the finder first."""
     sys.meta_path.insert(0, ExtensionFinder())
