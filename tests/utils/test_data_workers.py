@@ -399,11 +399,11 @@ def test_exiting_worker() -> None:
 
 
 def test_timeout() -> None:
-    loader = iter(load(Calls(lambda i: time.sleep(30)), None, num_workers=1, timeout=0.3))
+    loader = iter(load(Calls(lambda i: time.sleep(2)), None, num_workers=1, timeout=0.3))
     start = time.monotonic()
     with pytest.raises(RuntimeError, match=r"timed out after 0\.3 seconds"):
         next(loader)
-    assert time.monotonic() - start < 5
+    assert time.monotonic() - start < 1.5
 
 
 SCRIPT = """

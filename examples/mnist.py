@@ -1,0 +1,260 @@
+"""Train a network to read handwritten digits.
+
+    python examples/mnist.py                            # a small convolutional network, two epochs
+    python examples/mnist.py --model mlp --epochs 3     # a multi-layer perceptron
+
+Shows a progress bar, tests after each epoch, saves the weights and draws two pictures: the loss during training, and
+digits of the test set that the network misreads.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import os
+import sys
+import tempfile
+from pathlib import Path
+
+import dumbtorch as torch
+import mnist_data
+import numpy as np
+import safetensors.numpy
+from dumbtorch import nn, optim
+from dumbtorch.utils.data import DataLoader, TensorDataset
+from matplotlib.figure import Figure
+from tqdm import tqdm
+
+REFRESH = 20  # steps between two looks at the loss: each look waits for the device
+
+
+def mlp(height: int, width: int) -> nn.Module:
+    """A multi-layer perceptron."""
+    return nn.Sequential(
+        nn.Flatten(),
+        nn.Linear(height * width, 256),
+        nn.ReLU(),
+        nn.Linear(256, 128),
+        nn.ReLU(),
+        nn.Linear(128, 10),
+    )
+
+
+def cnn(height: int, width: int) -> nn.Module:
+    """A small convolutional network: two convolutions, each halved in size by pooling, and a linear layer."""
+    return nn.Sequential(
+        nn.Conv2d(1, 16, kernel_size=3, padding=1),
+        nn.ReLU(),
+        nn.MaxPool2d(2),
+        nn.Conv2d(16, 32, kernel_size=3, padding=1),
+        nn.ReLU(),
+        nn.MaxPool2d(2),
+        nn.Flatten(),
+        nn.Linear(32 * (height // 4) * (width // 4), 10),
+    )
+
+
+MODELS = {"mlp": mlp, "cnn": cnn}
+DEFAULT_LR = {"mlp": 2e-3, "cnn": 4e-3}
+
+
+def as_dataset(images: mnist_data.Images, labels: mnist_data.Labels, device: torch.device) -> TensorDataset:
+    """Pictures as floats around zero, shape (count, 1, height, width), and labels, all on the device at once."""
+    pixels = (images.astype(np.float32) / 255 - 0.13) / 0.31  # the mean and deviation of MNIST
+    x = torch.from_numpy(pixels[:, None]).to(device)
+    y = torch.from_numpy(labels.astype(np.int64)).to(device)
+    return TensorDataset(x, y)
+
+
+def learning_rate(progress: float, peak: float) -> float:
+    """One cycle: up in a line over the first tenth, then down along a cosine to zero."""
+    warm_up = 0.1
+    if progress < warm_up:
+        return peak * (0.1 + 0.9 * progress / warm_up)
+    return peak * 0.5 * (1 + math.cos(math.pi * (progress - warm_up) / (1 - warm_up)))
+
+
+def train_epoch(
+    model: nn.Module,
+    loader: DataLoader,
+    optimizer: optim.Optimizer,
+    first_step: int,
+    all_steps: int,
+    peak_lr: float,
+    title: str,
+) -> list[float]:
+    """One pass over the training set; the loss of each step."""
+    loss_function = nn.CrossEntropyLoss()
+    history: list[float] = []
+    recent = []  # on the device still
+    correct = seen = 0
+    model.train()
+    with tqdm(total=len(loader.dataset), desc=title, unit=" samples", unit_scale=True, dynamic_ncols=True) as bar:
+        for step, (x, y) in enumerate(loader):
+            for group in optimizer.param_groups:
+                group["lr"] = learning_rate((first_step + step) / all_steps, peak_lr)
+            optimizer.zero_grad()
+            scores = model(x)
+            loss = loss_function(scores, y)
+            loss.backward()
+            optimizer.step()
+            recent.append((loss.detach(), (scores.detach().argmax(1) == y).sum()))
+            seen += len(y)
+            if len(recent) == REFRESH or step + 1 == len(loader):
+                history += [one.item() for one, _ in recent]
+                correct += sum(right.item() for _, right in recent)
+                recent.clear()
+                bar.set_postfix(loss=f"{history[-1]:.4f}", accuracy=f"{correct / seen:.2%}", refresh=False)
+            bar.update(len(y))
+    return history
+
+
+def predict(model: nn.Module, x: torch.Tensor) -> torch.Tensor:
+    """The digit that the model reads in each picture."""
+    model.eval()
+    with torch.no_grad():
+        return torch.cat([model(x[i : i + 1000]).argmax(1) for i in range(0, len(x), 1000)])
+
+
+def save_weights(model: nn.Module, file: Path) -> None:
+    """Write the weights as a safetensors file. A crash leaves either the old file or the new one, never half of one."""
+    weights = {name: np.ascontiguousarray(value.cpu().numpy()) for name, value in model.state_dict().items()}
+    file.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=file.parent, prefix=f".{file.name}.")
+    try:
+        with os.fdopen(handle, "wb") as stream:
+            stream.write(safetensors.numpy.save(weights))
+            stream.flush()
+            os.fsync(stream.fileno())
+        os.replace(name, file)
+    except BaseException:
+        os.unlink(name)
+        raise
+
+
+def draw_loss(history: list[float], steps_per_epoch: int, file: Path) -> None:
+    """The loss of each step, and its running mean."""
+    losses = np.array(history)
+    smooth = min(50, len(losses))
+    figure = Figure(figsize=(8, 4.5), layout="constrained")
+    axes = figure.subplots()
+    axes.plot(losses, color="tab:blue", alpha=0.25, linewidth=0.8, label="each step")
+    mean = np.convolve(losses, np.ones(smooth) / smooth, mode="valid")
+    axes.plot(np.arange(len(mean)) + smooth - 1, mean, color="tab:blue", label=f"mean of {smooth} steps")
+    for epoch in range(steps_per_epoch, len(losses), steps_per_epoch):
+        axes.axvline(epoch, color="grey", linestyle=":", linewidth=1)
+    axes.set(xlabel="step", ylabel="cross-entropy", yscale="log", title="Loss during training")
+    axes.legend()
+    file.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(file, dpi=120)
+
+
+def draw_misread(images: mnist_data.Images, read: mnist_data.Labels, labels: mnist_data.Labels, file: Path) -> None:
+    """A grid of up to 40 test pictures that were misread, with what was read and what it is."""
+    wrong = np.flatnonzero(read != labels)
+    figure = Figure(figsize=(9, 6), layout="constrained")
+    figure.suptitle(f"{len(wrong)} of {len(labels)} digits misread (read → is)")
+    for cell, axes in enumerate(figure.subplots(5, 8).flat):
+        axes.set_axis_off()
+        if cell < len(wrong):
+            which = wrong[cell]
+            axes.imshow(images[which], cmap="gray_r")
+            axes.set_title(f"{read[which]} → {labels[which]}", fontsize=9)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(file, dpi=120)
+
+
+def misread_file(loss_file: Path) -> Path:
+    """Where the second picture goes: beside the first."""
+    return loss_file.with_name(f"{loss_file.stem.removesuffix('-loss')}-misread{loss_file.suffix}")
+
+
+def positive_int(text: str) -> int:
+    """The type of an option that counts something."""
+    value = int(text)
+    if value <= 0:
+        raise argparse.ArgumentTypeError(f"must be above zero, not {value}")
+    return value
+
+
+def positive_float(text: str) -> float:
+    """The type of an option that measures something."""
+    value = float(text)
+    if not 0 < value < math.inf:
+        raise argparse.ArgumentTypeError(f"must be a finite number above zero, not {text}")
+    return value
+
+
+def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
+    """The options, from the command line unless given."""
+    parser = argparse.ArgumentParser(description="Train a network to read handwritten digits.")
+    parser.add_argument("--model", choices=sorted(MODELS), default="cnn", help="default: cnn")
+    parser.add_argument("--epochs", type=positive_int, metavar="N", help="default: 2 (20 on the small digits)")
+    parser.add_argument("--batch-size", type=positive_int, default=64, metavar="N", help="default: 64")
+    parser.add_argument("--lr", type=positive_float, metavar="X", help="peak learning rate; default: by model")
+    parser.add_argument("--device", default="cpu", metavar="NAME", help="cpu (default) or cuda")
+    parser.add_argument("--seed", type=int, default=0, metavar="N", help="default: 0")
+    parser.add_argument("--data", type=Path, metavar="DIR", help="folder with the four files of MNIST")
+    parser.add_argument("--save", type=Path, metavar="FILE", help="default: outputs/mnist-MODEL.safetensors")
+    parser.add_argument(
+        "--plot",
+        type=Path,
+        default=Path("outputs/mnist-loss.png"),
+        metavar="FILE",
+        help="default: %(default)s; the misread digits go beside it",
+    )
+    parser.add_argument("--limit", type=positive_int, metavar="N", help="use only the first N pictures (a quick try)")
+    return parser.parse_args(arguments)
+
+
+def choose_device(name: str) -> torch.device:
+    """The device of that name, once a tensor could be put there."""
+    device = torch.device(name)
+    torch.zeros(1).to(device)
+    return device
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Train, test, save and draw."""
+    options = parse_arguments(arguments)
+    try:
+        device = choose_device(options.device)
+        data = mnist_data.load(options.data)
+    except (RuntimeError, mnist_data.DataError) as error:
+        sys.exit(f"error: {error}")
+    epochs = options.epochs or data.default_epochs
+    peak_lr = options.lr or DEFAULT_LR[options.model]
+    save_file = options.save or Path(f"outputs/mnist-{options.model}.safetensors")
+    torch.manual_seed(options.seed)
+
+    train = as_dataset(data.train_images[: options.limit], data.train_labels[: options.limit], device)
+    test_images, test_labels = data.test_images[: options.limit], data.test_labels[: options.limit]
+    test_x, test_y = as_dataset(test_images, test_labels, device).tensors
+    loader = DataLoader(train, options.batch_size, shuffle=True)
+    height, width = test_images.shape[1:]
+    model = MODELS[options.model](height, width).to(device)
+    optimizer = optim.Adam(model.parameters(), lr=peak_lr)
+    size = sum(parameter.numel() for parameter in model.parameters())
+    print(f"{data.source}: {len(train)} pictures of {height} x {width} to train on, {len(test_y)} to test")
+    print(f"model {options.model}: {size:,} parameters, on {device}")
+
+    history: list[float] = []
+    for epoch in range(epochs):
+        title = f"epoch {epoch + 1}/{epochs}"
+        history += train_epoch(model, loader, optimizer, len(history), epochs * len(loader), peak_lr, title)
+        read = predict(model, test_x)
+        accuracy = 100 * (read == test_y).sum().item() / len(test_y)
+        print(f"{title}: test accuracy {accuracy:.2f} %")
+
+    save_weights(model, save_file)
+    draw_loss(history, len(loader), options.plot)
+    draw_misread(test_images, read.cpu().numpy(), test_labels, misread_file(options.plot))
+    print(f"weights: {save_file}; pictures: {options.plot} and {misread_file(options.plot)}")
+    print(f"test accuracy: {accuracy:.2f} %")
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except KeyboardInterrupt:
+        sys.exit("interrupted")
