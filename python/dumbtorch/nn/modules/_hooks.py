@@ -1,0 +1,187 @@
+"""Hook bookkeeping: removable handles, the hooks that apply to every module, and the backward-hook boundary."""
+
+from __future__ import annotations
+
+import warnings
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from dumbtorch._handles import RemovableHandle, add_hook
+from dumbtorch._tensor import Tensor
+from dumbtorch.autograd import Function
+
+Hook = Callable[..., Any]
+HookDict = OrderedDict[int, Hook]
+
+# Hooks that run for every module (`register_module_*`). Truth-tested on each call, so they stay plain dictionaries.
+global_backward_pre_hooks: HookDict = OrderedDict()
+global_backward_hooks: HookDict = OrderedDict()
+global_forward_pre_hooks: HookDict = OrderedDict()
+global_forward_hooks: HookDict = OrderedDict()
+global_forward_hooks_always_called: OrderedDict[int, bool] = OrderedDict()
+global_forward_hooks_with_kwargs: OrderedDict[int, bool] = OrderedDict()
+global_buffer_registration_hooks: HookDict = OrderedDict()
+global_module_registration_hooks: HookDict = OrderedDict()
+global_parameter_registration_hooks: HookDict = OrderedDict()
+
+
+def register_module_buffer_registration_hook(hook: Hook) -> RemovableHandle:
+    """Call `hook(module, name, buffer)` whenever any module registers a buffer; a returned value replaces it."""
+    return add_hook(global_buffer_registration_hooks, hook)
+
+
+def register_module_module_registration_hook(hook: Hook) -> RemovableHandle:
+    """Call `hook(module, name, submodule)` whenever any module registers a child; a returned value replaces it."""
+    return add_hook(global_module_registration_hooks, hook)
+
+
+def register_module_parameter_registration_hook(hook: Hook) -> RemovableHandle:
+    """Call `hook(module, name, param)` whenever any module registers a parameter; a returned value replaces it."""
+    return add_hook(global_parameter_registration_hooks, hook)
+
+
+def register_module_forward_pre_hook(hook: Hook) -> RemovableHandle:
+    """Call `hook(module, args)` before every module's forward; a returned value replaces the arguments."""
+    return add_hook(global_forward_pre_hooks, hook)
+
+
+def register_module_forward_hook(
+    hook: Hook, *, with_kwargs: bool = False, always_call: bool = False
+) -> RemovableHandle:
+    """Call `hook(module, args[, kwargs], output)` after every module's forward; a returned value replaces it."""
+    flags = ((global_forward_hooks_with_kwargs, with_kwargs), (global_forward_hooks_always_called, always_call))
+    return add_hook(global_forward_hooks, hook, flags=flags)
+
+
+def register_module_full_backward_pre_hook(hook: Hook) -> RemovableHandle:
+    """Call `hook(module, grad_output)` before every module's gradients are computed."""
+    return add_hook(global_backward_pre_hooks, hook)
+
+
+def register_module_full_backward_hook(hook: Hook) -> RemovableHandle:
+    """Call `hook(module, grad_input, grad_output)` once every module's input gradients are known."""
+    return add_hook(global_backward_hooks, hook)
+
+
+class _Boundary(Function):
+    """Identity on tensors whose backward hands the gradients to a callback and passes on what that returns."""
+
+    @staticmethod
+    def forward(ctx: Any, callback: Callable[[tuple[Any, ...]], tuple[Any, ...]], *tensors: Tensor) -> Any:
+        ctx.callback = callback
+        ctx.mark_non_differentiable(*(t for t in tensors if not t.requires_grad))
+        return tuple(t.view_as(t) for t in tensors)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Any) -> Any:
+        return (None, *ctx.callback(grads))
+
+
+class BackwardHooks:
+    """The backward hooks of one call of one module.
+
+    The module's inputs and outputs each pass through a `_Boundary`. In backward the outputs' boundary is met first:
+    it runs the pre-hooks and keeps the output gradients; the inputs' boundary then has both ends and runs the hooks.
+    """
+
+    def __init__(self, module: Any, hooks: Sequence[Hook], pre_hooks: Sequence[Hook]) -> None:
+        self.module = module
+        self.hooks = hooks
+        self.pre_hooks = pre_hooks
+        self.grad_outputs: tuple[Any, ...] | None = None
+        self.input_positions: list[int] = []
+        self.input_count = 0
+        self.output_positions: list[int] = []
+        self.output_count = 0
+        self.inputs_recorded = False
+
+    def wrap_inputs(self, args: tuple[Any, ...]) -> tuple[Any, ...]:
+        """Return `args` with its tensors passed through the inputs' boundary."""
+        self.input_count = len(args)
+        wrapped, self.input_positions = _pass_tensors(self._on_inputs, args)
+        self.inputs_recorded = any(wrapped[i].requires_grad for i in self.input_positions)
+        return wrapped
+
+    def wrap_outputs(self, result: Any) -> Any:
+        """Return `result` (a tensor or a tuple) with its tensors passed through the outputs' boundary."""
+        if isinstance(result, Tensor):
+            outputs: tuple[Any, ...] = (result,)
+        elif isinstance(result, tuple):
+            outputs = result
+        else:
+            warnings.warn(
+                "For backward hooks to be called, module output should be a Tensor or a tuple of Tensors "
+                f"but received {type(result)}",
+                stacklevel=4,
+            )
+            return result
+        self.output_count = len(outputs)
+        wrapped, self.output_positions = _pass_tensors(self._on_outputs, outputs)
+        if isinstance(result, Tensor):
+            return wrapped[0]
+        # Named tuples are rebuilt from their fields.
+        return type(result)(*wrapped) if hasattr(result, "_fields") else wrapped
+
+    def _on_outputs(self, grads: tuple[Any, ...]) -> tuple[Any, ...]:
+        full = _spread(grads, self.output_positions, self.output_count)
+        for hook in self.pre_hooks:
+            replaced = hook(self.module, full)
+            if replaced is not None:
+                full = _checked(replaced, len(full), "grad_output", self.module)
+        self.grad_outputs = full
+        if not self.inputs_recorded:
+            # No input wants a gradient, so the inputs' boundary is never met: run the hooks here.
+            inputs = (None,) * self.input_count
+            for hook in self.hooks:
+                replaced = hook(self.module, inputs, full)
+                if replaced is not None and any(g is not None for g in replaced):
+                    raise RuntimeError(
+                        f"backward hook of {self.module._get_name()}: returned an input gradient, but no input of "
+                        "this call requires gradient; return None"
+                    )
+            self.grad_outputs = None
+        return tuple(full[i] for i in self.output_positions)
+
+    def _on_inputs(self, grads: tuple[Any, ...]) -> tuple[Any, ...]:
+        if self.grad_outputs is None:
+            raise RuntimeError(
+                f"backward hook of {self.module._get_name()}: the gradient of an input is ready before any output's. "
+                "Module hooks need the input to reach the loss through the module's output"
+            )
+        full = _spread(grads, self.input_positions, self.input_count)
+        for hook in self.hooks:
+            replaced = hook(self.module, full, self.grad_outputs)
+            if replaced is not None:
+                full = _checked(replaced, len(full), "grad_input", self.module)
+        self.grad_outputs = None
+        return tuple(full[i] for i in self.input_positions)
+
+
+def _pass_tensors(
+    callback: Callable[[tuple[Any, ...]], tuple[Any, ...]], values: tuple[Any, ...]
+) -> tuple[tuple[Any, ...], list[int]]:
+    positions = [i for i, value in enumerate(values) if isinstance(value, Tensor)]
+    if not any(values[i].requires_grad for i in positions):
+        return values, positions
+    passed = _Boundary.apply(callback, *(values[i] for i in positions))
+    mixed = list(values)
+    for i, tensor in zip(positions, passed, strict=True):
+        mixed[i] = tensor
+    return tuple(mixed), positions
+
+
+def _spread(grads: tuple[Any, ...], positions: list[int], count: int) -> tuple[Any, ...]:
+    full: list[Any] = [None] * count
+    for i, grad in zip(positions, grads, strict=True):
+        full[i] = grad
+    return tuple(full)
+
+
+def _checked(replaced: Any, count: int, what: str, module: Any) -> tuple[Any, ...]:
+    values = replaced if isinstance(replaced, tuple) else (replaced,)
+    if len(values) != count:
+        raise RuntimeError(
+            f"backward hook of {module._get_name()}: returned {len(values)} {what} gradients, expected {count}"
+        )
+    return values
