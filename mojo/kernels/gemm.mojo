@@ -8,7 +8,10 @@ accumulation dtype that is converted once at the end. Results do not depend on t
 from std.memory import Pointer
 from std.sys import size_of
 
-from kernels.gemm_micro import MR, Epilogue, Ptr, acc_dtype, at, axpy_rows, dots, micro_rows, mul_add, pack, ptr, width
+from kernels.gemm_micro import (
+    BF16_PAIRS, MR, Epilogue, acc_dtype, at, axpy_rows, dots, micro_rows, mul_add, pack, pack_pairs,
+    ptr, width,
+)
 from kernels.workspace import Workspace
 from tensor.threads import Body, num_threads, parallel
 
@@ -32,7 +35,10 @@ comptime SERIAL_WORK = 1 << 16
 """Multiply-adds below which a second thread costs more than it gives."""
 
 comptime DOT_ROWS = 4
-"""Rows up to which a k-contiguous A and B are multiplied by dot products, without packing."""
+"""Rows of a tile of dot products. A k-contiguous A and B of so few rows need no packing; of up to four times as many
+where k is at least DOT_DEPTH."""
+
+comptime DOT_DEPTH = 128
 
 
 def _ceildiv(a: Int, b: Int) -> Int:
@@ -44,10 +50,13 @@ struct _Pass[src: DType, dt: DType](Body, ImplicitlyCopyable, Movable):
     """One pass over k of one chunk of C: what the packing and the tile tasks share."""
 
     comptime NR = 2 * width[Self.dt]()
+    comptime PAIRS = _pairs[Self.src]()
+    comptime DEPTH = 2 if Self.PAIRS else 1  # elements along k of one step
 
     var m: Int
     var n: Int
     var k: Int
+    var steps: Int  # k in steps
     var a: Int
     var ars: Int
     var acs: Int
@@ -89,22 +98,29 @@ struct _Pass[src: DType, dt: DType](Body, ImplicitlyCopyable, Movable):
         if index < cols:
             var j = (self.first_packed + index) * Self.NR
             var count = min(Self.NR, self.n - j)
-            for p in range(0, self.k, KC):
-                var kc = min(KC, self.k - p)
-                pack[Self.src, Self.dt, Self.NR](
-                    at[Self.src](self.b, p * self.brs + j * self.bcs), self.bcs, self.brs, count, kc,
+            for p in range(0, self.steps, KC):
+                var kc = min(KC, self.steps - p)
+                self.pack_block[Self.NR](
+                    at[Self.src](self.b, p * Self.DEPTH * self.brs + j * self.bcs), self.bcs, self.brs, count, p, kc,
                     at[Self.dt](self.packed_b, (p * cols + index * kc) * Self.NR),
                 )
         else:
             var t = index - cols
             var i = self.row_start(t)
             var count = self.row_start(t + 1) - i
-            for p in range(0, self.k, KC):
-                var kc = min(KC, self.k - p)
-                pack[Self.src, Self.dt, MR](
-                    at[Self.src](self.a, i * self.ars + p * self.acs), self.ars, self.acs, count, kc,
+            for p in range(0, self.steps, KC):
+                var kc = min(KC, self.steps - p)
+                self.pack_block[MR](
+                    at[Self.src](self.a, i * self.ars + p * Self.DEPTH * self.acs), self.ars, self.acs, count, p, kc,
                     at[Self.dt](self.packed_a, (p * self.row_panels + t * kc) * MR),
                 )
+
+    @always_inline
+    def pack_block[panel: Int](self, s: Int, unit: Int, ks: Int, count: Int, p: Int, kc: Int, d: Int):
+        comptime if Self.PAIRS:
+            pack_pairs[panel](s, unit, ks, count, min(2 * kc, self.k - 2 * p), d)
+        else:
+            pack[Self.src, Self.dt, panel](s, unit, ks, count, kc, d)
 
     def tile(self, task: Int):
         var gi = task % self.grid_rows
@@ -115,8 +131,8 @@ struct _Pass[src: DType, dt: DType](Body, ImplicitlyCopyable, Movable):
         var col1 = self.col_panels * (gj + 1) // self.grid_cols
         var packed_cols = self.col_panels - self.first_packed
         var ep = self.ep
-        for p in range(0, self.k, KC):
-            var kc = min(KC, self.k - p)
+        for p in range(0, self.steps, KC):
+            var kc = min(KC, self.steps - p)
             for jt in range(col0, col1):
                 var j = jt * Self.NR
                 var nr = min(Self.NR, self.n - j)
@@ -137,10 +153,10 @@ struct _Pass[src: DType, dt: DType](Body, ImplicitlyCopyable, Movable):
                     var c = at[Self.dt](self.c, i * self.crs + j)
                     if self.packed_a != 0:
                         var a = at[Self.dt](self.packed_a, (p * self.row_panels + it * kc) * MR)
-                        micro_rows[Self.dt](mr, a, 1, MR, b, bs, kc, c, self.crs, nr, e)
+                        micro_rows[Self.dt, Self.PAIRS](mr, a, 1, MR, b, bs, kc, c, self.crs, nr, e)
                     else:
                         var a = at[Self.dt](self.a, i * self.ars + p * self.acs)
-                        micro_rows[Self.dt](mr, a, self.ars, self.acs, b, bs, kc, c, self.crs, nr, e)
+                        micro_rows[Self.dt, Self.PAIRS](mr, a, self.ars, self.acs, b, bs, kc, c, self.crs, nr, e)
             ep = ep.after_first()
 
     def go(mut self):
@@ -151,7 +167,7 @@ struct _Pass[src: DType, dt: DType](Body, ImplicitlyCopyable, Movable):
         var panels = self.packed_panels()
         if panels > 0:
             self.packing = True
-            var tasks = min(panels, max(1, panels * Self.NR * self.k // 16384)) if nt > 1 else 1
+            var tasks = min(panels, max(1, panels * Self.NR * self.steps // 16384)) if nt > 1 else 1
             self.pack_group = _ceildiv(panels, min(tasks, 8 * nt))
             _spread(self, _ceildiv(panels, self.pack_group))
         self.packing = False
@@ -177,6 +193,11 @@ struct _Pass[src: DType, dt: DType](Body, ImplicitlyCopyable, Movable):
             _spread(self, self.grid_rows * self.grid_cols)
 
 
+def _pairs[src: DType]() -> Bool:
+    """Whether operands of this dtype are packed in pairs along k."""
+    return BF16_PAIRS and src == DType.bfloat16
+
+
 @no_inline
 def _spread[B: Body](body: B, ntasks: Int):
     parallel(body, ntasks)
@@ -189,19 +210,21 @@ def _multiply[src: DType, dt: DType](
     """C[m, n] with unit column stride and m, n <= CHUNK; packs into the spare memory, whose size limits a pass."""
     comptime NR = 2 * width[dt]()
     comptime SIZE = size_of[Scalar[dt]]()
+    comptime DEPTH = 2 if _pairs[src]() else 1
     var row_panels = _ceildiv(m, MR)
     var col_panels = _ceildiv(n, NR)
     var depth = _pack_columns[src, dt](m, n, k, ars, acs, brs, bcs)
     var pass_k = k
     if depth[0] + depth[1] > 0:
-        pass_k = min(k, max(KC, spare_bytes // SIZE // (depth[0] + depth[1]) // KC * KC))
+        pass_k = min(k, max(KC, spare_bytes // SIZE // (depth[0] + depth[1]) // KC * KC) * DEPTH)
     var e = ep
     for p in range(0, k, pass_k):
         var pk = min(pass_k, k - p)
+        var steps = _ceildiv(pk, DEPTH)
         var packed_b = spare
-        var packed_a = at[dt](spare, depth[1] * pk) if depth[0] > 0 else 0
+        var packed_a = at[dt](spare, depth[1] * steps) if depth[0] > 0 else 0
         var work = _Pass[src, dt](
-            m, n, pk, at[src](a, p * acs), ars, acs, at[src](b, p * brs), brs, bcs, c, crs, e,
+            m, n, pk, steps, at[src](a, p * acs), ars, acs, at[src](b, p * brs), brs, bcs, c, crs, e,
             row_panels, col_panels, packed_a, packed_b, col_panels - depth[1] // NR, 1, 1, False, 1,
         )
         work.go()
@@ -343,13 +366,16 @@ struct _Dots[dt: DType](Body, ImplicitlyCopyable, Movable):
             if e.bias != 0:
                 e.bias = at[Self.dt](e.bias, j)
             var b = at[Self.dt](self.b, j * self.bcs)
-            var c = at[Self.dt](self.c, j * self.ccs)
-            comptime for q in range(1, DOT_ROWS + 1):
-                if self.m == q:
-                    if cols == 4:
-                        dots[Self.dt, q, 4](self.a, self.ars, b, self.bcs, self.k, c, self.crs, self.ccs, e)
-                    else:
-                        dots[Self.dt, q, 1](self.a, self.ars, b, self.bcs, self.k, c, self.crs, self.ccs, e)
+            for i in range(0, self.m, DOT_ROWS):
+                var rows = min(DOT_ROWS, self.m - i)
+                var a = at[Self.dt](self.a, i * self.ars)
+                var c = at[Self.dt](self.c, i * self.crs + j * self.ccs)
+                comptime for q in range(1, DOT_ROWS + 1):
+                    if rows == q:
+                        if cols == 4:
+                            dots[Self.dt, q, 4](a, self.ars, b, self.bcs, self.k, c, self.crs, self.ccs, e)
+                        else:
+                            dots[Self.dt, q, 1](a, self.ars, b, self.bcs, self.k, c, self.crs, self.ccs, e)
             j += cols
 
 
@@ -384,13 +410,15 @@ def _few_rows[dt: DType](
 ) -> Bool:
     """Does products of few rows whose operands allow it without packing; False: not this one."""
     var work = m * n * k
-    if brs == 1 and (acs == 1 or k == 1) and m <= DOT_ROWS and (bcs != 1 or m == 1):
+    if brs == 1 and (acs == 1 or k == 1) and (m <= DOT_ROWS or k >= DOT_DEPTH) and (bcs != 1 or m == 1):
         var group = max(4, _ceildiv(n, max(1, work // SERIAL_WORK)) // 4 * 4)
         parallel(_Dots[dt](m, n, k, a, ars, b, bcs, c, crs, ccs, ep, group), _ceildiv(n, group))
         return True
     if m == 1 and bcs == 1 and ccs == 1:
-        # A group of columns whose part of C stays in the L1 cache while the rows of B stream by.
-        var group = min(4096, max(64, _ceildiv(n, max(1, work // SERIAL_WORK) * 64) * 64))
+        # A group of columns whose part of C stays in the L1 cache while the rows of B stream by; as wide as the
+        # threads allow, because long runs of memory are what the prefetchers like.
+        var tasks = min(max(1, work // SERIAL_WORK), 2 * num_threads())
+        var group = min(4096, max(256, _ceildiv(n, tasks * 64) * 64))
         parallel(_Axpy[dt](n, k, a, acs, b, brs, c, ep, group), _ceildiv(n, group))
         return True
     return False
@@ -419,9 +447,9 @@ def gemm[dt: DType](
             gemm[dt](n, m, k, alpha, b, bcs, brs, a, acs, ars, beta, c, ccs, crs)
             return
         var ep = Epilogue[dt](rebind[Scalar[dt]](alpha), rebind[Scalar[dt]](beta), bias)
-        if m <= DOT_ROWS and _few_rows[dt](m, n, k, a, ars, acs, b, brs, bcs, c, crs, ccs, ep):
+        if m <= 4 * DOT_ROWS and _few_rows[dt](m, n, k, a, ars, acs, b, brs, bcs, c, crs, ccs, ep):
             return
-        if n <= DOT_ROWS and bias == 0 and _few_rows[dt](n, m, k, b, bcs, brs, a, acs, ars, c, ccs, crs, ep):
+        if n <= 4 * DOT_ROWS and bias == 0 and _few_rows[dt](n, m, k, b, bcs, brs, a, acs, ars, c, ccs, crs, ep):
             return
         if ccs == 1 or n == 1:
             comptime NR = 2 * width[dt]()

@@ -4,14 +4,17 @@ The register tile is MR x NR accumulators, MR rows by two vectors. Both operands
 columns, k outermost) or used in place through their strides; the same kernel does both.
 """
 from std.math import fma, iota
-from std.memory import Pointer
-from std.sys import CompilationTarget, simd_width_of, size_of
+from std.memory import Pointer, bitcast
+from std.sys import CompilationTarget, llvm_intrinsic, simd_width_of, size_of
 from std.sys.intrinsics import PrefetchOptions, masked_load, masked_store, prefetch
 from std.utils.index import IndexList
 
 comptime Ptr[dt: DType] = Pointer[Scalar[dt], MutUntrackedOrigin]
 
 comptime _AVX512 = CompilationTarget.has_avx512f()
+
+comptime BF16_PAIRS = _AVX512 and CompilationTarget._has_feature["avx512bf16"]()
+"""The target multiplies pairs of bfloat16 and adds both products to a float32 in one instruction."""
 
 
 def acc_dtype[dt: DType]() -> DType:
@@ -63,6 +66,17 @@ def mul_add[dt: DType, w: Int](a: SIMD[dt, w], b: SIMD[dt, w], c: SIMD[dt, w]) -
         return a * b + c
 
 
+@always_inline
+def step[dt: DType, w: Int, pairs: Bool](a: SIMD[dt, w], b: SIMD[dt, w], c: SIMD[dt, w]) -> SIMD[dt, w]:
+    """c + a * b; with `pairs` the lanes of a and b are the bits of two bfloat16 that follow each other along k."""
+    comptime if pairs:
+        return llvm_intrinsic["llvm.x86.avx512bf16.dpbf16ps.512", SIMD[dt, w]](
+            c, bitcast[DType.bfloat16, 2 * w](a), bitcast[DType.bfloat16, 2 * w](b)
+        )
+    else:
+        return mul_add(a, b, c)
+
+
 @fieldwise_init
 struct Epilogue[dt: DType](ImplicitlyCopyable, Movable):
     """What becomes of a sum s of products: alpha*s + beta*C + bias. With beta == 0 the old C is not read."""
@@ -93,7 +107,7 @@ def _finish[dt: DType, w: Int, part: Bool](
 
 
 @no_inline
-def micro[dt: DType, mr: Int, nv: Int](
+def micro[dt: DType, mr: Int, nv: Int, pairs: Bool = False](
     a0: Int, ars: Int, acs: Int, b0: Int, bs: Int, kc: Int, c0: Int, crs: Int, nr: Int, ep: Epilogue[dt]
 ):
     """C[mr, nr] from A[mr, kc] (any strides) and B[kc, nv vectors] (row stride bs, full vectors readable)."""
@@ -112,7 +126,7 @@ def micro[dt: DType, mr: Int, nv: Int](
         comptime for i in range(mr):
             var av = SIMD[dt, W](a[unsafe_offset=i * ars])
             comptime for v in range(nv):
-                acc[i * nv + v] = mul_add(av, bv[v], acc[i * nv + v])
+                acc[i * nv + v] = step[dt, W, pairs](av, bv[v], acc[i * nv + v])
         a = a.unsafe_offset(acs)
         b = b.unsafe_offset(bs)
     comptime for v in range(nv):
@@ -132,19 +146,19 @@ def micro[dt: DType, mr: Int, nv: Int](
 
 
 @always_inline
-def micro_rows[dt: DType](
+def micro_rows[dt: DType, pairs: Bool = False](
     mr: Int, a: Int, ars: Int, acs: Int, b: Int, bs: Int, kc: Int, c: Int, crs: Int, nr: Int, ep: Epilogue[dt]
 ):
     """The kernel for mr rows, 1..MR, and nr columns, 1..NR."""
     if nr > width[dt]():
         comptime for q in reversed(range(1, MR + 1)):
             if mr == q:
-                micro[dt, q, 2](a, ars, acs, b, bs, kc, c, crs, nr, ep)
+                micro[dt, q, 2, pairs](a, ars, acs, b, bs, kc, c, crs, nr, ep)
                 return
     else:
         comptime for q in reversed(range(1, MR + 1)):
             if mr == q:
-                micro[dt, q, 1](a, ars, acs, b, bs, kc, c, crs, nr, ep)
+                micro[dt, q, 1, pairs](a, ars, acs, b, bs, kc, c, crs, nr, ep)
                 return
 
 
@@ -232,6 +246,55 @@ def pack[src: DType, dst: DType, panel: Int](s: Int, unit: Int, ks: Int, count: 
                 dp[unsafe_offset=p * panel + i] = sp[unsafe_offset=i * unit + p * ks].cast[dst]()
             for i in range(count, panel):
                 dp[unsafe_offset=p * panel + i] = 0
+
+
+@no_inline
+def pack_pairs[panel: Int](s: Int, unit: Int, ks: Int, count: Int, k: Int, d: Int):
+    """As `pack`, for bfloat16 in pairs along k: the float32 word d[q * panel + i] holds elements 2q and 2q + 1 of row i.
+
+    Words past k and rows past `count` are zeros.
+    """
+    comptime U16 = DType.uint16
+    comptime F32 = DType.float32
+    comptime W = width[F32]()
+    comptime NV = (panel + W - 1) // W
+    var sp = ptr[U16](s)
+    var dp = ptr[F32](d)
+    var words = (k + 1) // 2
+    if unit == 1:
+        comptime for v in range(NV):
+            var inside = first_lanes[W](count - v * W)
+            var room = first_lanes[W](panel - v * W)
+            var zero = SIMD[U16, W](0)
+            for q in range(words):
+                var even = masked_load[W](sp.unsafe_offset(2 * q * ks + v * W), inside, zero)
+                var odd = zero
+                if 2 * q + 1 < k:
+                    odd = masked_load[W](sp.unsafe_offset((2 * q + 1) * ks + v * W), inside, zero)
+                masked_store[W](bitcast[F32, W](even.interleave(odd)), dp.unsafe_offset(q * panel + v * W), room)
+    elif ks == 1:
+        comptime for v in range(NV):
+            var room = first_lanes[W](panel - v * W)
+            for q in range(0, words, W):
+                var r = Array[SIMD[F32, W], W](fill=0)
+                var inside = first_lanes[2 * W](k - 2 * q)
+                comptime for i in range(W):
+                    if v * W + i < count:
+                        var from_ = sp.unsafe_offset((v * W + i) * unit + 2 * q)
+                        r[i] = bitcast[F32, W](masked_load[2 * W](from_, inside, SIMD[U16, 2 * W](0)))
+                transpose[F32, W](r)
+                comptime for j in range(W):
+                    if q + j < words:
+                        masked_store[W](r[j], dp.unsafe_offset((q + j) * panel + v * W), room)
+    else:
+        var to = ptr[U16](d)
+        for q in range(words):
+            for i in range(panel):
+                comptime for half in range(2):
+                    var x = UInt16(0)
+                    if i < count and 2 * q + half < k:
+                        x = sp[unsafe_offset=i * unit + (2 * q + half) * ks]
+                    to[unsafe_offset=2 * (q * panel + i) + half] = x
 
 
 # --- GEMV ------------------------------------------------------------------------------------------------------------
