@@ -15,6 +15,7 @@ import os
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import dumbtorch as torch
 import mnist_data
@@ -66,38 +67,36 @@ def as_dataset(images: mnist_data.Images, labels: mnist_data.Labels, device: tor
     return TensorDataset(x, y)
 
 
-def learning_rate(progress: float, peak: float) -> float:
-    """One cycle: up in a line over the first tenth, then down along a cosine to zero."""
+def one_cycle(progress: float) -> float:
+    """The learning rate as a share of its peak: up in a line over the first tenth, then down a cosine to zero."""
     warm_up = 0.1
     if progress < warm_up:
-        return peak * (0.1 + 0.9 * progress / warm_up)
-    return peak * 0.5 * (1 + math.cos(math.pi * (progress - warm_up) / (1 - warm_up)))
+        return 0.1 + 0.9 * progress / warm_up
+    return 0.5 * (1 + math.cos(math.pi * (progress - warm_up) / (1 - warm_up)))
 
 
 def train_epoch(
     model: nn.Module,
-    loader: DataLoader,
+    loader: DataLoader[Any],
     optimizer: optim.Optimizer,
-    first_step: int,
-    all_steps: int,
-    peak_lr: float,
+    schedule: optim.lr_scheduler.LRScheduler,
     title: str,
 ) -> list[float]:
     """One pass over the training set; the loss of each step."""
     loss_function = nn.CrossEntropyLoss()
     history: list[float] = []
     recent = []  # on the device still
+    samples = len(loader.sampler)
     correct = seen = 0
     model.train()
-    with tqdm(total=len(loader.dataset), desc=title, unit=" samples", unit_scale=True, dynamic_ncols=True) as bar:
+    with tqdm(total=samples, desc=title, unit=" samples", unit_scale=True, dynamic_ncols=True) as bar:
         for step, (x, y) in enumerate(loader):
-            for group in optimizer.param_groups:
-                group["lr"] = learning_rate((first_step + step) / all_steps, peak_lr)
             optimizer.zero_grad()
             scores = model(x)
             loss = loss_function(scores, y)
             loss.backward()
             optimizer.step()
+            schedule.step()
             recent.append((loss.detach(), (scores.detach().argmax(1) == y).sum()))
             seen += len(y)
             if len(recent) == REFRESH or step + 1 == len(loader):
@@ -223,7 +222,6 @@ def main(arguments: list[str] | None = None) -> None:
     except (RuntimeError, mnist_data.DataError) as error:
         sys.exit(f"error: {error}")
     epochs = options.epochs or data.default_epochs
-    peak_lr = options.lr or DEFAULT_LR[options.model]
     save_file = options.save or Path(f"outputs/mnist-{options.model}.safetensors")
     torch.manual_seed(options.seed)
 
@@ -233,7 +231,9 @@ def main(arguments: list[str] | None = None) -> None:
     loader = DataLoader(train, options.batch_size, shuffle=True)
     height, width = test_images.shape[1:]
     model = MODELS[options.model](height, width).to(device)
-    optimizer = optim.Adam(model.parameters(), lr=peak_lr)
+    optimizer = optim.Adam(model.parameters(), lr=options.lr or DEFAULT_LR[options.model])
+    steps = epochs * len(loader)
+    schedule = optim.lr_scheduler.LambdaLR(optimizer, lambda step: one_cycle(step / steps))
     size = sum(parameter.numel() for parameter in model.parameters())
     print(f"{data.source}: {len(train)} pictures of {height} x {width} to train on, {len(test_y)} to test")
     print(f"model {options.model}: {size:,} parameters, on {device}")
@@ -241,7 +241,7 @@ def main(arguments: list[str] | None = None) -> None:
     history: list[float] = []
     for epoch in range(epochs):
         title = f"epoch {epoch + 1}/{epochs}"
-        history += train_epoch(model, loader, optimizer, len(history), epochs * len(loader), peak_lr, title)
+        history += train_epoch(model, loader, optimizer, schedule, title)
         read = predict(model, test_x)
         accuracy = 100 * (read == test_y).sum().item() / len(test_y)
         print(f"{title}: test accuracy {accuracy:.2f} %")

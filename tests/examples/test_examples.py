@@ -24,7 +24,7 @@ MNIST = Path(os.environ.get("DUMBTORCH_DATA") or ROOT.parent / "shared" / "data"
 def run(script: str, *arguments: object, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
     variables = {key: value for key, value in os.environ.items() if key != "DUMBTORCH_DATA"} | environment
     command = [sys.executable, str(EXAMPLES / script), *map(str, arguments)]
-    return subprocess.run(command, cwd=cwd, env=variables, capture_output=True, text=True, timeout=300, check=False)
+    return subprocess.run(command, cwd=cwd, env=variables, capture_output=True, text=True, timeout=600, check=False)
 
 
 def accuracy_of(output: str) -> float:

@@ -20,6 +20,8 @@ from . import _transport
 from ._fetch import make_fetcher
 from ._worker import Restart, Result, Task, WorkerSettings, run_worker
 
+# A message may be half sent or received then: nothing after it would make sense.
+_INTERRUPTED = "DataLoader was interrupted while it talked to a worker; start a new iteration"
 _GRACE_SECONDS = 5.0  # for a worker to finish the batch it is busy with, before it is terminated
 
 
@@ -150,6 +152,9 @@ class MultiProcessIterator(Iterator[Any]):
             _transport.send(self._workers[number].connection, message)
         except ConnectionError:
             self._report_death(number)
+        except KeyboardInterrupt:
+            self._fail(_INTERRUPTED)
+            raise
 
     def _collect(self) -> None:
         """Wait for at least one answer, or for something to go wrong."""
@@ -176,8 +181,7 @@ class MultiProcessIterator(Iterator[Any]):
             result: Result = _transport.receive(source)
             return result
         except KeyboardInterrupt:
-            # Half a message may have been read: nothing after it would make sense.
-            self._fail("DataLoader was interrupted while it received a batch; start a new iteration")
+            self._fail(_INTERRUPTED)
             raise
 
     def _accept(self, number: int, result: Result) -> None:

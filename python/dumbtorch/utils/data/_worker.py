@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from typing import Any
 
-from dumbtorch import set_num_threads
+from dumbtorch._C import set_num_threads
 from dumbtorch.random import manual_seed
 
 from . import _transport
