@@ -1,0 +1,399 @@
+"""The elementwise loop: any strides, any dtypes, one contiguous kernel.
+
+A `Loop` walks a broadcast iteration space. Its dimensions are sorted so that the fastest one is first, and merged
+where every operand allows it. The kernel only ever sees contiguous blocks of its own dtype: an operand that is not
+laid out so is gathered (and cast) into a block of L1-sized scratch first, an output is scattered back. No kernel has
+a strided version.
+
+An operand whose strides are all zero (a scalar) is expanded into scratch once for each task.
+"""
+
+from std.ffi import external_call
+from std.math import ceildiv
+from std.memory import Pointer, stack_allocation
+from .dtype import NUM_DTYPES, itemsize
+from .layout import Dims, no_dims
+from .memory import at, function_at, load, memcpy, store
+from .object import TPtr
+from .py import release_gil, take_gil
+from .runtime import MAX_RANK, runtime
+from .threads import Body, num_threads, parallel
+
+comptime MAX_OPERANDS = 6
+comptime BLOCK = 512
+comptime BLOCK_BYTES = BLOCK * 16
+
+# (addresses of the blocks: outputs first, then inputs; elements; the op's parameters)
+comptime ElementwiseFn = def(Int, Int, Int) thin abi("C") -> None
+# (source, destination, elements): contiguous, casting
+comptime CastFn = def(Int, Int, Int) thin abi("C") -> None
+
+comptime DIRECT = 0  # contiguous over the whole space, kernel dtype: used in place
+comptime ROW = 1  # contiguous along the fastest dimension
+comptime GATHER = 2  # anything else
+comptime CONSTANT = 3  # one element for the whole space
+
+
+struct Operand(Copyable):
+    var data: Int
+    var code: Int  # its own dtype
+    var kernel_code: Int  # the dtype the kernel works in
+    var mode: Int
+    var strides: Dims  # in bytes, fastest dimension first
+
+    def __init__(out self):
+        self.data = 0
+        self.code = 0
+        self.kernel_code = 0
+        self.mode = DIRECT
+        self.strides = no_dims()
+
+
+struct Loop(Body):
+    var kernel: Int
+    var params: Int
+    var num_operands: Int
+    var num_outputs: Int
+    var ndim: Int
+    var numel: Int
+    var shape: Dims  # fastest first once planned
+    var operands: Array[Operand, MAX_OPERANDS]
+    var task_elements: Int
+    var grain: Int
+    var all_direct: Bool
+
+    def __init__(out self, kernel: Int, params: Int, shape: Dims, ndim: Int, num_outputs: Int):
+        self.kernel = kernel
+        self.params = params
+        self.num_operands = 0
+        self.num_outputs = num_outputs
+        self.ndim = ndim
+        self.shape = shape.copy()
+        self.numel = 1
+        for i in range(ndim):
+            self.numel *= shape[i]
+        self.operands = Array[Operand, MAX_OPERANDS](fill=Operand())
+        self.task_elements = 0
+        self.grain = 32768
+        self.all_direct = False
+
+    def add(mut self, data: Int, code: Int, kernel_code: Int, shape: Dims, strides: Dims, ndim: Int):
+        """Adds an operand (outputs first); its dimensions are aligned to the loop's from the back."""
+        var k = self.num_operands
+        self.operands[k].data = data
+        self.operands[k].code = code
+        self.operands[k].kernel_code = kernel_code
+        var size = itemsize(code)
+        var shift = self.ndim - ndim
+        for i in range(ndim):
+            if shape[i] != 1:
+                self.operands[k].strides[i + shift] = strides[i] * size
+        self.num_operands += 1
+
+    def add_tensor(mut self, t: TPtr, kernel_code: Int):
+        self.add(t[].data(), t[].code(), kernel_code, t[].shape, t[].strides, t[].rank())
+
+    def plan(mut self):
+        """Sorts the dimensions (fastest first), merges them, and decides how each operand is read."""
+        var order = sorted_dims(self)
+        self._permute(order)
+        self._merge()
+        self.all_direct = True
+        for k in range(self.num_operands):
+            self._classify(k)
+            if self.operands[k].mode != DIRECT:
+                self.all_direct = False
+
+    def _permute(mut self, order: Dims):
+        var shape = no_dims()
+        for i in range(self.ndim):
+            shape[i] = self.shape[order[i]]
+        for k in range(self.num_operands):
+            var strides = no_dims()
+            for i in range(self.ndim):
+                strides[i] = self.operands[k].strides[order[i]]
+            self.operands[k].strides = strides^
+        self.shape = shape^
+
+    def _merge(mut self):
+        var n = 0
+        for i in range(self.ndim):
+            if self.shape[i] == 1:
+                continue
+            if n > 0 and self._can_merge(n - 1, i):
+                self.shape[n - 1] *= self.shape[i]
+                continue
+            if n != i:
+                self.shape[n] = self.shape[i]
+                for k in range(self.num_operands):
+                    self.operands[k].strides[n] = self.operands[k].strides[i]
+            n += 1
+        self.ndim = n
+
+    def _can_merge(self, a: Int, b: Int) -> Bool:
+        for k in range(self.num_operands):
+            if self.operands[k].strides[b] != self.operands[k].strides[a] * self.shape[a]:
+                return False
+        return True
+
+    def _classify(mut self, k: Int):
+        var size = itemsize(self.operands[k].code)
+        if self.ndim == 0:
+            # one element: contiguous by definition, unless it must be cast
+            self.operands[k].strides[0] = size
+        var all_zero = self.ndim > 0
+        for i in range(self.ndim):
+            if self.operands[k].strides[i] != 0:
+                all_zero = False
+        if all_zero and k >= self.num_outputs:
+            self.operands[k].mode = CONSTANT
+            return
+        if self.operands[k].code != self.operands[k].kernel_code:
+            self.operands[k].mode = GATHER
+            return
+        var step = size
+        var full = True
+        for i in range(self.ndim):
+            if self.operands[k].strides[i] != step:
+                full = False
+            step *= self.shape[i]
+        if full:
+            self.operands[k].mode = DIRECT
+        elif self.operands[k].strides[0] == size:
+            self.operands[k].mode = ROW
+        else:
+            self.operands[k].mode = GATHER
+
+    def execute(mut self):
+        """Plans and runs the loop, over threads when it is long."""
+        if self.numel == 0:
+            return
+        self.plan()
+        self.execute_planned()
+
+    def execute_planned(mut self):
+        var threads = num_threads()
+        if self.numel < 2 * self.grain or threads == 1:
+            if self.numel < 8 * self.grain:
+                self.run_range(0, self.numel)
+                return
+            var held = release_gil()
+            self.run_range(0, self.numel)
+            take_gil(held)
+            return
+        # a few tasks a thread, so that a thread that is held up costs little
+        var tasks = min(ceildiv(self.numel, self.grain), threads * 4)
+        self.task_elements = ceildiv(ceildiv(self.numel, tasks), 1024) * 1024
+        tasks = ceildiv(self.numel, self.task_elements)
+        if self.numel >= 8 * self.grain:
+            var held = release_gil()
+            parallel(self, tasks)
+            take_gil(held)
+        else:
+            parallel(self, tasks)
+
+    def run(self, task: Int, worker: Int):
+        var start = task * self.task_elements
+        self.run_range(start, min(start + self.task_elements, self.numel))
+
+    def run_range(self, start: Int, end: Int):
+        """Runs the elements [start, end) of the planned space."""
+        var kernel = function_at[ElementwiseFn](self.kernel)
+        var blocks = Array[Int, MAX_OPERANDS](fill=0)
+        if self.all_direct:
+            for k in range(self.num_operands):
+                blocks[k] = self.operands[k].data + start * itemsize(self.operands[k].code)
+            kernel(Int(Pointer(to=blocks)), end - start, self.params)
+            return
+        self._run_blocks(start, end)
+
+    @no_inline
+    def _run_blocks(self, start: Int, end: Int):
+        var kernel = function_at[ElementwiseFn](self.kernel)
+        var blocks = Array[Int, MAX_OPERANDS](fill=0)
+        var scratch = stack_allocation[MAX_OPERANDS * BLOCK_BYTES, UInt8, alignment=64]()
+        var raw = stack_allocation[BLOCK_BYTES, UInt8, alignment=64]()
+        var scratch_at = Int(scratch)
+        var raw_at = Int(raw)
+        for k in range(self.num_operands):
+            if self.operands[k].mode == CONSTANT:
+                self._fill_constant(k, scratch_at + k * BLOCK_BYTES, raw_at)
+        # position of `start`
+        var index = no_dims()
+        var rest = start
+        for i in range(self.ndim):
+            index[i] = rest % self.shape[i]
+            rest //= self.shape[i]
+        var inner = self.shape[0] if self.ndim > 0 else 1
+        var by_row = inner >= 64
+        var whole_rows = True
+        for k in range(self.num_operands):
+            if self.operands[k].mode >= GATHER:
+                whole_rows = False
+        var i = start
+        while i < end:
+            var n = end - i
+            if by_row:
+                n = min(n, inner - index[0])
+            if not (by_row and whole_rows):
+                n = min(n, BLOCK)
+            for k in range(self.num_operands):
+                ref operand = self.operands[k]
+                if operand.mode == DIRECT:
+                    blocks[k] = operand.data + i * itemsize(operand.code)
+                elif operand.mode == CONSTANT:
+                    blocks[k] = scratch_at + k * BLOCK_BYTES
+                elif operand.mode == ROW and by_row:
+                    blocks[k] = self._address(k, index)
+                else:
+                    blocks[k] = scratch_at + k * BLOCK_BYTES
+                    if k >= self.num_outputs:
+                        self._gather(k, index, n, blocks[k], raw_at)
+            kernel(Int(Pointer(to=blocks)), n, self.params)
+            for k in range(self.num_outputs):
+                if blocks[k] == scratch_at + k * BLOCK_BYTES:
+                    self._scatter(k, index, n, blocks[k], raw_at)
+            i += n
+            # advance the position by n
+            index[0] += n
+            var d = 0
+            while d + 1 < self.ndim and index[d] >= self.shape[d]:
+                index[d + 1] += index[d] // self.shape[d]
+                index[d] %= self.shape[d]
+                d += 1
+
+    @always_inline
+    def _address(self, k: Int, index: Dims) -> Int:
+        var a = self.operands[k].data
+        for i in range(self.ndim):
+            a += index[i] * self.operands[k].strides[i]
+        return a
+
+    def _fill_constant(self, k: Int, block: Int, raw: Int):
+        ref operand = self.operands[k]
+        var size = itemsize(operand.code)
+        var target = block if operand.code == operand.kernel_code else raw
+        strided_copy(operand.data, 0, target, size, size, BLOCK)
+        if target != block:
+            cast_block(operand.code, operand.kernel_code, raw, block, BLOCK)
+
+    def _gather(self, k: Int, index: Dims, n: Int, block: Int, raw: Int):
+        """Collects n elements, from the position on, into the block, in the kernel's dtype."""
+        ref operand = self.operands[k]
+        var size = itemsize(operand.code)
+        var same = operand.code == operand.kernel_code
+        # a contiguous run of another dtype is cast straight from where it lies
+        if not same and operand.strides[0] == size and index[0] + n <= (self.shape[0] if self.ndim > 0 else 1):
+            cast_block(operand.code, operand.kernel_code, self._address(k, index), block, n)
+            return
+        var target = block if same else raw
+        self._walk(k, index, n, target, size, True)
+        if not same:
+            cast_block(operand.code, operand.kernel_code, raw, block, n)
+
+    def _scatter(self, k: Int, index: Dims, n: Int, block: Int, raw: Int):
+        ref operand = self.operands[k]
+        var size = itemsize(operand.code)
+        var source = block
+        if operand.code != operand.kernel_code:
+            if operand.strides[0] == size and index[0] + n <= (self.shape[0] if self.ndim > 0 else 1):
+                cast_block(operand.kernel_code, operand.code, block, self._address(k, index), n)
+                return
+            cast_block(operand.kernel_code, operand.code, block, raw, n)
+            source = raw
+        self._walk(k, index, n, source, size, False)
+
+    def _walk(self, k: Int, index: Dims, n: Int, block: Int, size: Int, gather: Bool):
+        """Moves n elements between their strided places and a contiguous block."""
+        ref operand = self.operands[k]
+        if self.ndim == 0:
+            memcpy(block if gather else operand.data, operand.data if gather else block, size)
+            return
+        var position = index.copy()
+        var done = 0
+        while done < n:
+            var run = min(self.shape[0] - position[0], n - done)
+            var a = self._address(k, position)
+            if gather:
+                strided_copy(a, operand.strides[0], block + done * size, size, size, run)
+            else:
+                strided_copy(block + done * size, size, a, operand.strides[0], size, run)
+            done += run
+            position[0] += run
+            var d = 0
+            while d + 1 < self.ndim and position[d] >= self.shape[d]:
+                position[d] = 0
+                position[d + 1] += 1
+                d += 1
+
+
+def sorted_dims(loop: Loop) -> Dims:
+    """The dimensions, fastest first: by the operands' strides, the first operand that tells decides (as PyTorch)."""
+    var order = no_dims()
+    var n = loop.ndim
+    for i in range(n):
+        order[i] = n - 1 - i
+    for i in range(1, n):
+        var dim1 = i
+        var j = i - 1
+        while j >= 0:
+            var c = _compare_dims(loop, order[j], order[dim1])
+            if c > 0:
+                var t = order[j]
+                order[j] = order[dim1]
+                order[dim1] = t
+                dim1 = j
+            elif c < 0:
+                break
+            j -= 1
+    return order^
+
+
+def _compare_dims(loop: Loop, a: Int, b: Int) -> Int:
+    for k in range(loop.num_operands):
+        # an operand with no data yet (an output still to be allocated) has no say
+        if loop.operands[k].data == 0:
+            continue
+        var sa = loop.operands[k].strides[a]
+        var sb = loop.operands[k].strides[b]
+        if sa == 0 or sb == 0:
+            continue
+        if sa < sb:
+            return -1
+        if sa > sb:
+            return 1
+        if loop.shape[a] > loop.shape[b]:
+            return 1
+    return 0
+
+
+@no_inline
+def cast_block(source_code: Int, target_code: Int, source: Int, target: Int, n: Int):
+    """Casts n contiguous elements through the cast family's table."""
+    var f = function_at[CastFn](runtime()[].casts[source_code * NUM_DTYPES + target_code])
+    f(source, target, n)
+
+
+@always_inline
+def _copy_elements[T: TrivialRegisterPassable](src: Int, src_step: Int, dst: Int, dst_step: Int, n: Int):
+    for i in range(n):
+        store[T](dst + i * dst_step, load[T](src + i * src_step))
+
+
+@no_inline
+def strided_copy(src: Int, src_step: Int, dst: Int, dst_step: Int, size: Int, n: Int):
+    """Copies n elements of `size` bytes between two strided runs; the same code for every dtype."""
+    if src_step == size and dst_step == size:
+        memcpy(dst, src, n * size)
+    elif size == 4:
+        _copy_elements[UInt32](src, src_step, dst, dst_step, n)
+    elif size == 8:
+        _copy_elements[UInt64](src, src_step, dst, dst_step, n)
+    elif size == 2:
+        _copy_elements[UInt16](src, src_step, dst, dst_step, n)
+    elif size == 1:
+        _copy_elements[UInt8](src, src_step, dst, dst_step, n)
+    else:
+        for i in range(n):
+            store[UInt64](dst + i * dst_step, load[UInt64](src + i * src_step))
+            store[UInt64](dst + i * dst_step + 8, load[UInt64](src + i * src_step + 8))

@@ -1,0 +1,62 @@
+"""Raw addresses as typed pointers. Addresses travel as Int between objects built apart."""
+
+from std.memory import Pointer
+from std.memory.alloc import unsafe_alloc
+from std.ffi import external_call
+
+comptime Ptr[T: AnyType] = Pointer[T, MutUntrackedOrigin]
+
+
+@always_inline
+def at[T: AnyType](address: Int) -> Ptr[T]:
+    """The pointer with this (non-zero) address."""
+    return Ptr[T](unsafe_from_address=address)
+
+
+@always_inline
+def load[T: TrivialRegisterPassable](address: Int) -> T:
+    return at[T](address)[]
+
+
+@always_inline
+def store[T: TrivialRegisterPassable](address: Int, value: T):
+    at[T](address)[] = value
+
+
+@always_inline
+def memcpy(dst: Int, src: Int, n: Int):
+    _ = external_call["memcpy", Int](dst, src, n)
+
+
+@always_inline
+def memset(dst: Int, byte: Int, n: Int):
+    _ = external_call["memset", Int](dst, Int32(byte), n)
+
+
+def zeroed[T: AnyType](count: Int = 1) -> Ptr[T]:
+    """Zero-filled memory for `count` plain structs, never freed by us: for tables that live as long as the process."""
+    from std.sys.info import size_of
+
+    return at[T](external_call["calloc", Int](count, size_of[T]()))
+
+
+def c_string(text: String) -> Int:
+    """A NUL-terminated copy that is never freed (names and docs that CPython keeps)."""
+    var n = text.byte_length()
+    var p = external_call["malloc", Int](n + 1)
+    memcpy(p, Int(text.unsafe_ptr()), n)
+    store[UInt8](p + n, 0)
+    return p
+
+
+@always_inline
+def address_of[F: AnyType](ref function: F) -> Int:
+    """The machine address held in a function-pointer variable."""
+    return Pointer(to=function).unsafe_bitcast[Int]()[]
+
+
+@always_inline
+def function_at[F: TrivialRegisterPassable](address: Int) -> F:
+    """The function-pointer value with this machine address."""
+    var a = address
+    return Pointer(to=a).unsafe_bitcast[F]()[]
