@@ -6,12 +6,12 @@ the call. A kernel's function is `def(mut Call) raises -> Obj`, registered with 
 """
 
 from std.ffi import external_call, c_int
-from std.memory import Pointer
+from std.memory import Pointer, stack_allocation
 from std.sys.info import size_of
 from .dtype import FLOAT32, dtype_name
 from .errors import python_error, set_python_error
 from .layout import Dims, no_dims
-from .memory import Ptr, address_of, at, c_string, function_at, load, store, zeroed
+from .memory import Ptr, address_of, at, c_string, Words, function_at, load, store, words, zeroed
 from .object import TPtr, as_tensor, is_tensor, REQUIRES_GRAD, INFERENCE_TENSOR
 from .py import (
     Obj, class_of, decref, error_occurred, incref, is_long, is_sequence, is_str, is_subtype, new_ref, py_str,
@@ -26,7 +26,7 @@ comptime INPLACE = 2
 comptime HAS_OUT = 4
 comptime VIEW = 8
 
-comptime KernelFn = def(OpPtr, Int, Int) thin abi("C") -> Int
+comptime KernelFn = def(OpPtr, Words, Int) thin abi("C") -> Int
 
 
 struct Op:
@@ -67,13 +67,13 @@ struct Call(Movable):
     """One call of an op: typed access to its argument slots, with errors that name op and argument."""
 
     var op: OpPtr
-    var slots: Int
+    var slots: Int  # address of the argument words: a struct may not hold `Words`
     var out: Obj  # the out= tensor, the written tensor of an in-place op, or 0
 
     @always_inline
-    def __init__(out self, op: OpPtr, slots: Int, result: Obj):
+    def __init__(out self, op: OpPtr, slots: Words, result: Obj):
         self.op = op
-        self.slots = slots
+        self.slots = Int(slots)
         self.out = result
 
     @always_inline
@@ -255,7 +255,7 @@ def number_of(o: Obj, mut s: Scalar2) -> Bool:
         if t[].numel != 1:
             return False
         var item = external_call["PyObject_CallMethod", Int](
-            o, StaticString("item").unsafe_ptr(), Int(0)
+            o, Int(StaticString("item").unsafe_ptr()), Int(0)
         )
         if item == 0:
             return False
@@ -272,8 +272,8 @@ def number_of(o: Obj, mut s: Scalar2) -> Bool:
             decref(n)
             return ok
         external_call["PyErr_Clear", NoneType]()
-    if external_call["PyObject_HasAttrString", c_int](o, StaticString("__float__").unsafe_ptr()) != 0:
-        if external_call["PyObject_HasAttrString", c_int](o, StaticString("ndim").unsafe_ptr()) != 0:
+    if external_call["PyObject_HasAttrString", c_int](o, Int(StaticString("__float__").unsafe_ptr())) != 0:
+        if external_call["PyObject_HasAttrString", c_int](o, Int(StaticString("ndim").unsafe_ptr())) != 0:
             var f = external_call["PyNumber_Float", Int](o)
             if f == 0:
                 external_call["PyErr_Clear", NoneType]()
@@ -321,7 +321,7 @@ def device_code(o: Obj) raises -> Int:
         owned = external_call["PyObject_CallOneArg", Int](rt[].device_type, o)
         if owned == 0:
             raise python_error()
-    var c = external_call["PyObject_GetAttrString", Int](owned, StaticString("_code").unsafe_ptr())
+    var c = external_call["PyObject_GetAttrString", Int](owned, Int(StaticString("_code").unsafe_ptr()))
     decref(owned)
     if c == 0:
         raise python_error()
@@ -330,7 +330,7 @@ def device_code(o: Obj) raises -> Int:
     if code != 0 and rt[].device_tables[code >> 8] == 0:
         # Python explains what was looked for
         var check = external_call["PyObject_CallMethod", Int](
-            rt[].device_type, StaticString("_unavailable").unsafe_ptr(), StaticString("n").unsafe_ptr(), code
+            rt[].device_type, Int(StaticString("_unavailable").unsafe_ptr()), Int(StaticString("n").unsafe_ptr()), code
         )
         if check != 0:
             decref(check)
@@ -345,7 +345,7 @@ def device_code(o: Obj) raises -> Int:
 comptime ImplFn = def(mut Call) raises thin -> Obj
 
 
-def _entry[f: ImplFn](op: OpPtr, slots: Int, result: Int) abi("C") -> Int:
+def _entry[f: ImplFn](op: OpPtr, slots: Words, result: Int) abi("C") -> Int:
     var call = Call(op, slots, result)
     try:
         return f(call)
@@ -370,11 +370,11 @@ def op_of(function_self: Obj) -> OpPtr:
 
 def op_vectorcall(function_self: Obj, args: Int, nargs_: Int, kwnames: Obj) abi("C") -> Obj:
     """The METH_FASTCALL | METH_KEYWORDS entry of every op."""
-    return call_op(op_of(function_self), args, nargs_, kwnames)
+    return call_op(op_of(function_self), words(args), nargs_, kwnames)
 
 
 @always_inline
-def call_op(op: OpPtr, args: Int, nargs: Int, kwnames: Obj) -> Obj:
+def call_op(op: OpPtr, args: Words, nargs: Int, kwnames: Obj) -> Obj:
     if kwnames == 0 and nargs == op[].num_params and nargs <= op[].num_positional:
         return run_op(op, args, 0)
     return _parse_and_run(op, args, nargs, kwnames, False)
@@ -382,12 +382,14 @@ def call_op(op: OpPtr, args: Int, nargs: Int, kwnames: Obj) -> Obj:
 
 def op_rawcall(function_self: Obj, args: Int, nargs: Int, kwnames: Obj) abi("C") -> Obj:
     """The entry of `raw(op)`: the kernel alone, no recording."""
-    return _parse_and_run(op_of(function_self), args, nargs, kwnames, True)
+    return _parse_and_run(op_of(function_self), words(args), nargs, kwnames, True)
 
 
 @no_inline
-def _parse_and_run(op: OpPtr, args: Int, nargs: Int, kwnames: Obj, raw: Bool) -> Obj:
-    var slots = Array[Obj, MAX_PARAMS](fill=0)
+def _parse_and_run(op: OpPtr, args: Words, nargs: Int, kwnames: Obj, raw: Bool) -> Obj:
+    var slots = stack_allocation[MAX_PARAMS, Int]()
+    comptime for i in range(MAX_PARAMS):
+        slots[unsafe_offset=i] = 0
     var n = op[].num_params
     var result: Obj = 0
     var limit = n if raw else op[].num_positional
@@ -395,11 +397,11 @@ def _parse_and_run(op: OpPtr, args: Int, nargs: Int, kwnames: Obj, raw: Bool) ->
         _set_arity_error(op, nargs, limit)
         return 0
     for i in range(nargs):
-        slots[i] = load[Int](args + 8 * i)
+        slots[unsafe_offset=i] = args[unsafe_offset=i]
     if kwnames != 0:
         for k in range(seq_len(kwnames)):
             var key = seq_item(kwnames, k)
-            var value = load[Int](args + 8 * (nargs + k))
+            var value = args[unsafe_offset=nargs + k]
             var found = -1
             for i in range(n):
                 if op[].names[i] == key:
@@ -414,18 +416,18 @@ def _parse_and_run(op: OpPtr, args: Int, nargs: Int, kwnames: Obj, raw: Bool) ->
             if found < 0:
                 _set_keyword_error(op, key, "got an unexpected keyword argument")
                 return 0
-            if slots[found] != 0:
+            if slots[unsafe_offset=found] != 0:
                 _set_keyword_error(op, key, "got multiple values for argument")
                 return 0
-            slots[found] = value
+            slots[unsafe_offset=found] = value
     var rt = runtime()
     for i in range(n):
-        if slots[i] == 0:
+        if slots[unsafe_offset=i] == 0:
             var d = op[].defaults[i]
             if d == rt[].required:
                 _set_missing_error(op, i)
                 return 0
-            slots[i] = d
+            slots[unsafe_offset=i] = d
     if result != 0 and not is_tensor(result):
         if not is_sequence(result):
             set_python_error(
@@ -433,8 +435,8 @@ def _parse_and_run(op: OpPtr, args: Int, nargs: Int, kwnames: Obj, raw: Bool) ->
             )
             return 0
     if raw:
-        return run_raw(op, Int(Pointer(to=slots)), result)
-    return run_op(op, Int(Pointer(to=slots)), result)
+        return run_raw(op, slots.as_unsafe_any_origin(), result)
+    return run_op(op, slots.as_unsafe_any_origin(), result)
 
 
 def op_name(op: OpPtr) -> String:
@@ -484,18 +486,17 @@ def _set_keyword_error(op: OpPtr, key: Obj, text: StaticString):
 
 @no_inline
 def _set_missing_error(op: OpPtr, i: Int):
-    var missing = String("")
-    missing = string_of(op[].names[i])
+    var missing = string_of(op[].names[i])
     set_python_error(Error(t"TypeError|{op_name(op)}() missing 1 required positional arguments: \"{missing}\""))
 
 
 @always_inline
-def _carries_grad(op: OpPtr, slots: Int) -> Bool:
+def _carries_grad(op: OpPtr, slots: Words) -> Bool:
     for i in range(op[].num_params):
         var kind = op[].kinds[i]
         if kind == 46:  # '.'
             continue
-        var o = load[Int](slots + 8 * i)
+        var o = slots[unsafe_offset=i]
         if is_tensor(o):
             if as_tensor(o)[].requires_grad():
                 return True
@@ -508,10 +509,10 @@ def _carries_grad(op: OpPtr, slots: Int) -> Bool:
 
 
 @always_inline
-def run_raw(op: OpPtr, slots: Int, out_: Obj) -> Obj:
+def run_raw(op: OpPtr, slots: Words, out_: Obj) -> Obj:
     var target = out_
     if op[].flags & INPLACE != 0:
-        target = load[Int](slots)
+        target = slots[]
     var f = function_at[KernelFn](op[].impl)
     var r = f(op, slots, target)
     if target != 0 and r != 0 and is_tensor(target):
@@ -520,7 +521,7 @@ def run_raw(op: OpPtr, slots: Int, out_: Obj) -> Obj:
 
 
 @always_inline
-def run_op(op: OpPtr, slots: Int, out_: Obj) -> Obj:
+def run_op(op: OpPtr, slots: Words, out_: Obj) -> Obj:
     """Runs an op on complete slots, with modes and recording."""
     var rt = runtime()
     var mode = rt[].mode()
@@ -529,7 +530,7 @@ def run_op(op: OpPtr, slots: Int, out_: Obj) -> Obj:
     if op[].flags & DIFFERENTIABLE == 0 or mode & MODE_NO_GRAD != 0 or not _carries_grad(op, slots):
         if op[].flags & INPLACE != 0 and mode & MODE_NO_GRAD == 0:
             # a write of constants into something with history still changes that history
-            var first = load[Int](slots)
+            var first = slots[]
             if is_tensor(first):
                 var t = as_tensor(first)
                 if t[].requires_grad() or (t[].base != 0 and as_tensor(t[].base)[].requires_grad()):
@@ -552,7 +553,7 @@ def run_op(op: OpPtr, slots: Int, out_: Obj) -> Obj:
 
 
 @no_inline
-def _call_hook(hook: Obj, op: OpPtr, slots: Int, result: Obj) -> Obj:
+def _call_hook(hook: Obj, op: OpPtr, slots: Words, result: Obj) -> Obj:
     """Calls a Python hook with the slots as a tuple (after the result, whose reference is taken)."""
     if hook == 0:
         if result != 0:
@@ -566,16 +567,16 @@ def _call_hook(hook: Obj, op: OpPtr, slots: Int, result: Obj) -> Obj:
             decref(result)
         return 0
     for i in range(n):
-        tuple_set(t, i, new_ref(load[Int](slots + 8 * i)))
-    var args = Array[Obj, 2](fill=0)
+        tuple_set(t, i, new_ref(slots[unsafe_offset=i]))
+    var args = stack_allocation[2, Int]()
     var count = 1
     if result != 0:
-        args[0] = result
-        args[1] = t
+        args[unsafe_offset=0] = result
+        args[unsafe_offset=1] = t
         count = 2
     else:
-        args[0] = t
-    var r = external_call["PyObject_Vectorcall", Int](hook, Pointer(to=args), count, Int(0))
+        args[unsafe_offset=0] = t
+    var r = external_call["PyObject_Vectorcall", Int](hook, args.as_unsafe_any_origin(), count, Int(0))
     decref(t)
     if result == 0:
         return r

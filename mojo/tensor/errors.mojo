@@ -43,7 +43,8 @@ def set_python_error(e: Error):
         else:
             known = False
         if known:
-            text = String(text[byte = bar + 1 :])
+            var message = String(text[byte = bar + 1 :])
+            text = message^
     _set(kind, text)
 
 

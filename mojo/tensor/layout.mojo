@@ -48,7 +48,7 @@ def contiguous_strides(shape: Dims, ndim: Int) -> Dims:
         var i = ndim - 1 - j
         strides[i] = step
         step *= max(shape[i], 1)
-    return strides
+    return strides^
 
 
 @always_inline
@@ -105,7 +105,7 @@ def expanded_strides(shape: Dims, strides: Dims, ndim: Int, out_shape: Dims, out
     for i in range(ndim):
         if shape[i] == out_shape[i + shift] and shape[i] != 1:
             result[i + shift] = strides[i]
-    return result
+    return result^
 
 
 @always_inline

@@ -10,13 +10,17 @@ An operand whose strides are all zero (a scalar) is expanded into scratch once f
 
 from std.ffi import external_call
 from std.math import ceildiv
+from std.os import abort
 from std.memory import Pointer, stack_allocation
 from .dtype import NUM_DTYPES, itemsize
 from .layout import Dims, no_dims
-from .memory import at, function_at, load, memcpy, store
+from .allocator import aligned_block
+from .call import Scalar2
+from .memory import Numbers, Words, at, function_at, load, memcpy, store, words
 from .object import TPtr
 from .py import release_gil, take_gil
 from .runtime import MAX_RANK, runtime
+from .promote import put_number
 from .threads import Body, num_threads, parallel
 
 comptime MAX_OPERANDS = 6
@@ -24,7 +28,7 @@ comptime BLOCK = 512
 comptime BLOCK_BYTES = BLOCK * 16
 
 # (addresses of the blocks: outputs first, then inputs; elements; the op's parameters)
-comptime ElementwiseFn = def(Int, Int, Int) thin abi("C") -> None
+comptime ElementwiseFn = def(Words, Int, Numbers) thin abi("C") -> None
 # (source, destination, elements): contiguous, casting
 comptime CastFn = def(Int, Int, Int) thin abi("C") -> None
 
@@ -51,7 +55,8 @@ struct Operand(Copyable):
 
 struct Loop(Body):
     var kernel: Int
-    var params: Int
+    var params: Int  # address of the op's parameters, for the kernel
+    var numbers: Array[UInt64, 2 * MAX_OPERANDS]  # operands that are Python numbers, in the kernel's dtype
     var num_operands: Int
     var num_outputs: Int
     var ndim: Int
@@ -62,9 +67,10 @@ struct Loop(Body):
     var grain: Int
     var all_direct: Bool
 
-    def __init__(out self, kernel: Int, params: Int, shape: Dims, ndim: Int, num_outputs: Int):
+    def __init__(out self, kernel: Int, params: Numbers, shape: Dims, ndim: Int, num_outputs: Int):
         self.kernel = kernel
-        self.params = params
+        self.params = Int(params)
+        self.numbers = Array[UInt64, 2 * MAX_OPERANDS](fill=0)
         self.num_operands = 0
         self.num_outputs = num_outputs
         self.ndim = ndim
@@ -92,6 +98,14 @@ struct Loop(Body):
 
     def add_tensor(mut self, t: TPtr, kernel_code: Int):
         self.add(t[].data(), t[].code(), kernel_code, t[].shape, t[].strides, t[].rank())
+
+    def add_number(mut self, kernel_code: Int, number: Scalar2):
+        """Adds a Python number as an operand of the kernel's dtype."""
+        var k = self.num_operands
+        self.operands[k].code = kernel_code
+        self.operands[k].kernel_code = kernel_code
+        put_number(Pointer(to=self.numbers).unsafe_bitcast[UInt8]().as_unsafe_any_origin().unsafe_offset(16 * k), kernel_code, number)
+        self.num_operands += 1
 
     def plan(mut self):
         """Sorts the dimensions (fastest first), merges them, and decides how each operand is read."""
@@ -145,7 +159,7 @@ struct Loop(Body):
         for i in range(self.ndim):
             if self.operands[k].strides[i] != 0:
                 all_zero = False
-        if all_zero and k >= self.num_outputs:
+        if (all_zero or self.operands[k].data == 0) and k >= self.num_outputs:
             self.operands[k].mode = CONSTANT
             return
         if self.operands[k].code != self.operands[k].kernel_code:
@@ -199,22 +213,24 @@ struct Loop(Body):
     def run_range(self, start: Int, end: Int):
         """Runs the elements [start, end) of the planned space."""
         var kernel = function_at[ElementwiseFn](self.kernel)
-        var blocks = Array[Int, MAX_OPERANDS](fill=0)
         if self.all_direct:
+            var blocks = stack_allocation[MAX_OPERANDS, Int]()
             for k in range(self.num_operands):
-                blocks[k] = self.operands[k].data + start * itemsize(self.operands[k].code)
-            kernel(Int(Pointer(to=blocks)), end - start, self.params)
+                blocks[unsafe_offset=k] = self.operands[k].data + start * itemsize(self.operands[k].code)
+            kernel(blocks.as_unsafe_any_origin(), end - start, Numbers(unsafe_from_address=self.params))
             return
         self._run_blocks(start, end)
 
     @no_inline
     def _run_blocks(self, start: Int, end: Int):
         var kernel = function_at[ElementwiseFn](self.kernel)
-        var blocks = Array[Int, MAX_OPERANDS](fill=0)
-        var scratch = stack_allocation[MAX_OPERANDS * BLOCK_BYTES, UInt8, alignment=64]()
-        var raw = stack_allocation[BLOCK_BYTES, UInt8, alignment=64]()
-        var scratch_at = Int(scratch)
-        var raw_at = Int(raw)
+        # on the heap: addresses of the stack do not travel as Int (see memory.mojo)
+        var space = aligned_block((MAX_OPERANDS + 1) * BLOCK_BYTES + 64, 64)
+        if space == 0:
+            abort("out of memory for the scratch of an elementwise loop")
+        var scratch_at = space + 64
+        var raw_at = scratch_at + MAX_OPERANDS * BLOCK_BYTES
+        var blocks = words(space)
         for k in range(self.num_operands):
             if self.operands[k].mode == CONSTANT:
                 self._fill_constant(k, scratch_at + k * BLOCK_BYTES, raw_at)
@@ -240,19 +256,19 @@ struct Loop(Body):
             for k in range(self.num_operands):
                 ref operand = self.operands[k]
                 if operand.mode == DIRECT:
-                    blocks[k] = operand.data + i * itemsize(operand.code)
+                    blocks[unsafe_offset=k] = operand.data + i * itemsize(operand.code)
                 elif operand.mode == CONSTANT:
-                    blocks[k] = scratch_at + k * BLOCK_BYTES
+                    blocks[unsafe_offset=k] = scratch_at + k * BLOCK_BYTES
                 elif operand.mode == ROW and by_row:
-                    blocks[k] = self._address(k, index)
+                    blocks[unsafe_offset=k] = self._address(k, index)
                 else:
-                    blocks[k] = scratch_at + k * BLOCK_BYTES
+                    blocks[unsafe_offset=k] = scratch_at + k * BLOCK_BYTES
                     if k >= self.num_outputs:
-                        self._gather(k, index, n, blocks[k], raw_at)
-            kernel(Int(Pointer(to=blocks)), n, self.params)
+                        self._gather(k, index, n, blocks[unsafe_offset=k], raw_at)
+            kernel(blocks, n, Numbers(unsafe_from_address=self.params))
             for k in range(self.num_outputs):
-                if blocks[k] == scratch_at + k * BLOCK_BYTES:
-                    self._scatter(k, index, n, blocks[k], raw_at)
+                if blocks[unsafe_offset=k] == scratch_at + k * BLOCK_BYTES:
+                    self._scatter(k, index, n, blocks[unsafe_offset=k], raw_at)
             i += n
             # advance the position by n
             index[0] += n
@@ -261,6 +277,7 @@ struct Loop(Body):
                 index[d + 1] += index[d] // self.shape[d]
                 index[d] %= self.shape[d]
                 d += 1
+        external_call["free", NoneType](space)
 
     @always_inline
     def _address(self, k: Int, index: Dims) -> Int:
@@ -273,7 +290,13 @@ struct Loop(Body):
         ref operand = self.operands[k]
         var size = itemsize(operand.code)
         var target = block if operand.code == operand.kernel_code else raw
-        strided_copy(operand.data, 0, target, size, size, BLOCK)
+        if operand.data == 0:
+            # a number: it lies in this struct
+            for i in range(size):
+                store[UInt8](target + i, Pointer(to=self.numbers).unsafe_bitcast[UInt8]()[unsafe_offset = 16 * k + i])
+            strided_copy(target, 0, target, size, size, BLOCK)
+        else:
+            strided_copy(operand.data, 0, target, size, size, BLOCK)
         if target != block:
             cast_block(operand.code, operand.kernel_code, raw, block, BLOCK)
 

@@ -4,7 +4,12 @@ from std.memory import Pointer
 from std.memory.alloc import unsafe_alloc
 from std.ffi import external_call
 
+# Heap memory. The compiler takes a call whose arguments are Ints or untracked pointers for one that cannot reach the
+# caller's stack (it marks it as a tail call): a stack address passed so is read as garbage. Addresses of stack
+# variables therefore travel as `Words` or `Numbers`, whose origin says that they may alias anything.
 comptime Ptr[T: AnyType] = Pointer[T, MutUntrackedOrigin]
+comptime Words = Pointer[Int, MutAnyOrigin]
+comptime Numbers = Pointer[Float64, MutAnyOrigin]
 
 
 @always_inline
@@ -31,6 +36,12 @@ def memcpy(dst: Int, src: Int, n: Int):
 @always_inline
 def memset(dst: Int, byte: Int, n: Int):
     _ = external_call["memset", Int](dst, Int32(byte), n)
+
+
+@always_inline
+def words(address: Int) -> Words:
+    """Heap words in the type that may also hold stack words."""
+    return Words(unsafe_from_address=address)
 
 
 def zeroed[T: AnyType](count: Int = 1) -> Ptr[T]:

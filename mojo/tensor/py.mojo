@@ -1,6 +1,7 @@
 """The few CPython calls the extension makes. A PyObject* is an Int here: 0 is NULL."""
 
 from std.ffi import external_call, c_int
+from std.memory import Pointer, stack_allocation
 from .memory import at, load, store
 
 comptime Obj = Int  # PyObject*
@@ -145,7 +146,7 @@ def string_of(o: Obj) -> String:
 
 def type_name_of(o: Obj) -> String:
     """The name of an object's class, for error messages."""
-    var n = external_call["PyObject_GetAttrString", Int](class_of(o), StaticString("__name__").unsafe_ptr())
+    var n = external_call["PyObject_GetAttrString", Int](class_of(o), Int(StaticString("__name__").unsafe_ptr()))
     if n == 0:
         external_call["PyErr_Clear", NoneType]()
         return String("object")
@@ -156,7 +157,7 @@ def type_name_of(o: Obj) -> String:
 
 def get_attr(o: Obj, name: StaticString) -> Obj:
     """A new reference to an attribute, or 0 with the Python error set."""
-    return external_call["PyObject_GetAttrString", Int](o, name.unsafe_ptr())
+    return external_call["PyObject_GetAttrString", Int](o, Int(name.unsafe_ptr()))
 
 
 @always_inline
@@ -165,10 +166,10 @@ def call1(f: Obj, a: Obj) -> Obj:
 
 
 def call2(f: Obj, a: Obj, b: Obj) -> Obj:
-    var args = Array[Int, 2](fill=0)
-    args[0] = a
-    args[1] = b
-    return external_call["PyObject_Vectorcall", Int](f, Pointer(to=args), Int(2), Int(0))
+    var args = stack_allocation[2, Int]()
+    args[unsafe_offset=0] = a
+    args[unsafe_offset=1] = b
+    return external_call["PyObject_Vectorcall", Int](f, args.as_unsafe_any_origin(), Int(2), Int(0))
 
 
 @always_inline

@@ -1,13 +1,13 @@
 """TensorBase: the CPython type behind class Tensor, its life cycle, attributes and operator slots."""
 
 from std.ffi import external_call, c_int
-from std.memory import Pointer
+from std.memory import Pointer, stack_allocation
 from std.sys.info import size_of
 from .call import Call, OpPtr, call_op, run_op
 from .dtype import itemsize
 from .errors import python_error, set_python_error
 from .layout import contiguous_strides, is_contiguous
-from .memory import address_of, at, c_string, function_at, load, store, zeroed
+from .memory import address_of, at, c_string, Words, function_at, load, store, zeroed
 from .object import (
     CONTIGUOUS, INFERENCE_TENSOR, REQUIRES_GRAD, TensorObj, TPtr, alias_of, as_tensor, is_tensor,
 )  # fmt: skip
@@ -140,7 +140,7 @@ def _get_device(o: Int, closure: Int) abi("C") -> Int:
     if slot < 64 and rt[].devices[slot] != 0:
         return new_ref(rt[].devices[slot])
     var d = external_call["PyObject_CallMethod", Int](
-        rt[].device_type, StaticString("_from_code").unsafe_ptr(), StaticString("n").unsafe_ptr(), code
+        rt[].device_type, Int(StaticString("_from_code").unsafe_ptr()), Int(StaticString("n").unsafe_ptr()), code
     )
     if d != 0 and slot < 64:
         rt[].devices[slot] = new_ref(d)
@@ -386,7 +386,7 @@ def _as_class(o: Int, args: Int, nargs: Int) abi("C") -> Int:
 # ---------------------------------------------------------------- operators
 
 
-def _call_slot(slot: Int, args: Int, nargs: Int) -> Obj:
+def _call_slot(slot: Int, args: Words, nargs: Int) -> Obj:
     var op = runtime()[].slots[slot]
     if op == 0:
         set_python_error(Error("TypeError|this operator has no op behind it"))
@@ -409,9 +409,9 @@ def _operand_ok(o: Obj) -> Bool:
 
 @no_inline
 def _numpy_scalar(o: Obj) -> Bool:
-    if external_call["PyObject_HasAttrString", c_int](o, StaticString("dtype").unsafe_ptr()) == 0:
+    if external_call["PyObject_HasAttrString", c_int](o, Int(StaticString("dtype").unsafe_ptr())) == 0:
         return False
-    var n = external_call["PyObject_GetAttrString", Int](o, StaticString("ndim").unsafe_ptr())
+    var n = external_call["PyObject_GetAttrString", Int](o, Int(StaticString("ndim").unsafe_ptr()))
     if n == 0:
         external_call["PyErr_Clear", NoneType]()
         return False
@@ -425,10 +425,10 @@ def _numpy_scalar(o: Obj) -> Bool:
 def _binary[slot: Int](a: Int, b: Int) abi("C") -> Int:
     if not (_operand_ok(a) and _operand_ok(b)):
         return new_ref(runtime()[].not_implemented)
-    var args = Array[Obj, 2](fill=0)
-    args[0] = a
-    args[1] = b
-    return _call_slot(slot, Int(Pointer(to=args)), 2)
+    var args = stack_allocation[2, Int]()
+    args[unsafe_offset=0] = a
+    args[unsafe_offset=1] = b
+    return _call_slot(slot, args.as_unsafe_any_origin(), 2)
 
 
 def _power[slot: Int](a: Int, b: Int, modulus: Int) abi("C") -> Int:
@@ -438,17 +438,18 @@ def _power[slot: Int](a: Int, b: Int, modulus: Int) abi("C") -> Int:
 
 
 def _unary[slot: Int](a: Int) abi("C") -> Int:
-    var x = a
-    return _call_slot(slot, Int(Pointer(to=x)), 1)
+    var args = stack_allocation[1, Int]()
+    args[unsafe_offset=0] = a
+    return _call_slot(slot, args.as_unsafe_any_origin(), 1)
 
 
 def _compare(a: Int, b: Int, which: c_int) abi("C") -> Int:
     if not _operand_ok(b):
         return new_ref(runtime()[].not_implemented)
-    var args = Array[Obj, 2](fill=0)
-    args[0] = a
-    args[1] = b
-    return _call_slot(SLOT_LT + Int(which), Int(Pointer(to=args)), 2)
+    var args = stack_allocation[2, Int]()
+    args[unsafe_offset=0] = a
+    args[unsafe_offset=1] = b
+    return _call_slot(SLOT_LT + Int(which), args.as_unsafe_any_origin(), 2)
 
 
 def _basic_index_item(o: Obj) -> Bool:
@@ -471,16 +472,16 @@ def is_basic_index(key: Obj) -> Bool:
 
 
 def _getitem(o: Int, key: Int) abi("C") -> Int:
-    var args = Array[Obj, 2](fill=0)
-    args[0] = o
-    args[1] = key
+    var args = stack_allocation[2, Int]()
+    args[unsafe_offset=0] = o
+    args[unsafe_offset=1] = key
     if is_basic_index(key):
-        return _call_slot(SLOT_GETITEM, Int(Pointer(to=args)), 2)
+        return _call_slot(SLOT_GETITEM, args.as_unsafe_any_origin(), 2)
     var hook = runtime()[].getitem_hook
     if hook == 0:
         set_python_error(Error("TypeError|this index needs the Python layer"))
         return 0
-    return external_call["PyObject_Vectorcall", Int](hook, Pointer(to=args), Int(2), Int(0))
+    return external_call["PyObject_Vectorcall", Int](hook, args.as_unsafe_any_origin(), Int(2), Int(0))
 
 
 def _setitem(o: Int, key: Int, value: Int) abi("C") -> c_int:
@@ -491,11 +492,11 @@ def _setitem(o: Int, key: Int, value: Int) abi("C") -> c_int:
     if hook == 0:
         set_python_error(Error("TypeError|item assignment needs the Python layer"))
         return -1
-    var args = Array[Obj, 3](fill=0)
-    args[0] = o
-    args[1] = key
-    args[2] = value
-    var r = external_call["PyObject_Vectorcall", Int](hook, Pointer(to=args), Int(3), Int(0))
+    var args = stack_allocation[3, Int]()
+    args[unsafe_offset=0] = o
+    args[unsafe_offset=1] = key
+    args[unsafe_offset=2] = value
+    var r = external_call["PyObject_Vectorcall", Int](hook, args.as_unsafe_any_origin(), Int(3), Int(0))
     if r == 0:
         return -1
     decref(r)

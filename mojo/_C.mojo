@@ -1,0 +1,28 @@
+"""The extension module: makes the tensor type, lets every kernel family register, and gives Python its few functions."""
+
+from std.ffi import external_call
+from tensor.module import build_module
+
+
+def _register_families():
+    external_call["dumbtorch_register_creation", NoneType]()
+    external_call["dumbtorch_register_binary", NoneType]()
+
+
+def _init() -> Int:
+    return build_module(_register_families)
+
+
+@export("PyInit__C_v3")
+def init_v3() abi("C") -> Int:
+    return _init()
+
+
+@export("PyInit__C_v4")
+def init_v4() abi("C") -> Int:
+    return _init()
+
+
+@export("PyInit__C_neon")
+def init_neon() abi("C") -> Int:
+    return _init()
