@@ -4,6 +4,7 @@
 ./pixiw run format
 """
 
+import os
 import shlex
 import subprocess
 import sys
@@ -29,7 +30,9 @@ def main() -> int:
     failed = []
     for line in FIXES if sys.argv[1:] == ["--fix"] else CHECKS:
         print(f"$ {line}", flush=True)
-        if subprocess.run(shlex.split(line), cwd=ROOT, check=False).returncode:
+        # import-linter looks the package up; let it find this tree, installed or not.
+        environment = os.environ | {"PYTHONPATH": str(ROOT / "python")}
+        if subprocess.run(shlex.split(line), cwd=ROOT, env=environment, check=False).returncode:
             failed.append(line)
     for line in failed:
         print(f"lint: failed: {line}", file=sys.stderr)
