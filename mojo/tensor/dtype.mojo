@@ -108,7 +108,7 @@ def dtype_name(code: Int) -> String:
         "bool", "uint8", "int8", "int16", "int32", "int64", "uint16", "uint32", "uint64",
         "float16", "bfloat16", "float32", "float64", "complex32", "complex64", "complex128",
         "float8_e4m3fn", "float8_e5m2", "bcomplex32",
-    ]  # fmt: skip
+    ]
     var names = materialize[NAMES]()
     return String(names[code])
 
@@ -119,7 +119,7 @@ def type_name(code: Int) -> String:
         "Bool", "Byte", "Char", "Short", "Int", "Long", "UInt16", "UInt32", "UInt64",
         "Half", "BFloat16", "Float", "Double", "ComplexHalf", "ComplexFloat", "ComplexDouble",
         "Float8_e4m3fn", "Float8_e5m2", "BComplex32",
-    ]  # fmt: skip
+    ]
     var names = materialize[NAMES]()
     return String(names[code])
 

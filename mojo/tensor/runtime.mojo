@@ -125,8 +125,8 @@ struct Runtime(Movable):
 
 def _exception(name: StaticString) -> Obj:
     # PyExc_* are variables that hold the class
-    var where = symbol(name)
-    return 0 if where == 0 else load[Int](where)
+    var variable = symbol(name)
+    return 0 if variable == 0 else load[Int](variable)
 
 
 comptime RuntimePtr = Pointer[Runtime, MutUntrackedOrigin]
