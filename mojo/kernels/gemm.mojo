@@ -34,6 +34,9 @@ comptime BUFFER_CHUNK = 1008
 comptime SERIAL_WORK = 1 << 16
 """Multiply-adds below which a second thread costs more than it gives."""
 
+comptime TINY_DEPTH = 64
+"""Depth up to which a serial product packs on the stack."""
+
 comptime DOT_ROWS = 4
 """Rows of a tile of dot products. A k-contiguous A and B of so few rows need no packing; of up to four times as many
 where k is at least DOT_DEPTH."""
@@ -424,6 +427,34 @@ def _few_rows[dt: DType](
     return False
 
 
+@no_inline
+def _tiny[dt: DType](
+    m: Int, n: Int, k: Int, a: Int, ars: Int, acs: Int, b: Int, brs: Int, bcs: Int, c: Int, crs: Int, ep: Epilogue[dt],
+):
+    """C with unit column stride and k <= TINY_DEPTH, with no other memory than the stack: the cost of a call matters."""
+    comptime NR = 2 * width[dt]()
+    comptime SIZE = TINY_DEPTH * NR
+    var panel = Array[Scalar[dt], SIZE](uninitialized=True)
+    var panels = _ceildiv(m, MR)
+    for j in range(0, n, NR):
+        var nr = min(NR, n - j)
+        var bj = at[dt](b, j * bcs)
+        var bs = brs
+        if bcs != 1 or nr % width[dt]() != 0:
+            pack[dt, dt, NR](bj, bcs, brs, nr, k, Int(Pointer(to=panel)))
+            bj = Int(Pointer(to=panel))
+            bs = NR
+        var e = ep
+        if e.bias != 0:
+            e.bias = at[dt](e.bias, j)
+        for t in range(panels):
+            var i = m * t // panels
+            var mr = m * (t + 1) // panels - i
+            micro_rows[dt](mr, at[dt](a, i * ars), ars, acs, bj, bs, k, at[dt](c, i * crs + j), crs, nr, e)
+    # The packed panel is only seen through its address.
+    _ = panel
+
+
 def gemm[dt: DType](
     m: Int, n: Int, k: Int, alpha: Scalar[acc_dtype[dt]()], a: Int, ars: Int, acs: Int, b: Int, brs: Int, bcs: Int,
     beta: Scalar[acc_dtype[dt]()], c: Int, crs: Int, ccs: Int, bias: Int = 0,
@@ -447,6 +478,9 @@ def gemm[dt: DType](
             gemm[dt](n, m, k, alpha, b, bcs, brs, a, acs, ars, beta, c, ccs, crs)
             return
         var ep = Epilogue[dt](rebind[Scalar[dt]](alpha), rebind[Scalar[dt]](beta), bias)
+        if m > 1 and n > 1 and ccs == 1 and k <= TINY_DEPTH and m * n * k < SERIAL_WORK:
+            _tiny[dt](m, n, k, a, ars, acs, b, brs, bcs, c, crs, ep)
+            return
         if m <= 4 * DOT_ROWS and _few_rows[dt](m, n, k, a, ars, acs, b, brs, bcs, c, crs, ccs, ep):
             return
         if n <= 4 * DOT_ROWS and bias == 0 and _few_rows[dt](n, m, k, b, bcs, brs, a, acs, ars, c, ccs, crs, ep):

@@ -28,6 +28,9 @@ comptime SPIN_NS = 30_000
 comptime WAIT_SPIN_NS = 8_000
 """How long a caller spins for tasks that others still run before it sleeps."""
 
+comptime MOVE_NS = 1_000_000
+"""How often a worker may move itself to another CPU."""
+
 comptime STATE_BYTES = 4096
 
 comptime _TaskFn = def(Int, Int, Int) thin abi("C") -> None  # (address of the body, task, worker)
@@ -72,6 +75,7 @@ struct _State:
     var fn_: _TaskFn
     var body: Int
     var ntasks: Int
+    var caller_cpu: Int
 
 
 comptime _StatePtr = Pointer[_State, MutUntrackedOrigin]
@@ -136,6 +140,31 @@ def _address[T: AnyType](ref x: T) -> Int:
     return Int(Pointer(to=x))
 
 
+@always_inline
+def _cpu() -> Int:
+    comptime if IS_LINUX:
+        return Int(external_call["sched_getcpu", c_int]())
+    else:
+        return -1
+
+
+def _move_away(cpu: Int):
+    """Moves the calling thread to another CPU than this one, where it may; its affinity is the same afterwards."""
+    comptime if IS_LINUX:
+        var mask = Array[UInt64, 128](fill=0)
+        var address = Int(Pointer(to=mask))
+        if external_call["sched_getaffinity", c_int](c_int(0), Int(1024), address) != 0:
+            return
+        var bit = UInt64(1) << UInt64(cpu & 63)
+        if cpu < 0 or cpu >= 8192 or (mask[cpu >> 6] & bit) == 0:
+            return
+        mask[cpu >> 6] ^= bit
+        # Fails, and changes nothing, where no other CPU is left.
+        if external_call["sched_setaffinity", c_int](c_int(0), Int(1024), address) == 0:
+            mask[cpu >> 6] ^= bit
+            _ = external_call["sched_setaffinity", c_int](c_int(0), Int(1024), address)
+
+
 def _sleep_while(word: Int, value: Int32):
     """Sleeps while the 32-bit word is `value`; may also return for no reason."""
     comptime if IS_LINUX:
@@ -192,7 +221,15 @@ def _worker(arg: Int) abi("C") -> Int:
     var st = _StatePtr(unsafe_from_address=_Word(unsafe_from_address=arg)[])
     var worker = _Word(unsafe_from_address=arg)[unsafe_offset=1]
     var idle_since = perf_counter_ns()
+    var moved = 0
     while True:
+        var t = st[].ticket.load[ordering=Ordering.ACQUIRE]()
+        # On a busy machine the kernel tends to wake a worker on the caller's CPU, where it only takes turns with it.
+        if _unclaimed(t) > 0 and worker < _limit(t) and _cpu() == st[].caller_cpu:
+            var now = perf_counter_ns()
+            if now - moved > MOVE_NS:
+                _move_away(st[].caller_cpu)
+                moved = now
         if _work(st, worker) > 0:
             idle_since = perf_counter_ns()
         for _ in range(16):
@@ -206,7 +243,7 @@ def _worker(arg: Int) abi("C") -> Int:
             return 0
         _ = st[].sleepers.fetch_add(1)
         var seq = st[].wake.load()
-        var t = st[].ticket.load()
+        t = st[].ticket.load()
         if (_unclaimed(t) == 0 or worker >= _limit(t)) and st[].stop.load() == 0:
             _sleep_while(_address(st[].wake), seq)
         _ = st[].sleepers.fetch_sub(1)
@@ -284,6 +321,7 @@ def parallel[B: Body](body: B, ntasks: Int, max_workers: Int = MAX_THREADS):
     st[].fn_ = _trampoline[B]
     st[].body = Int(Pointer(to=body))
     st[].ntasks = ntasks
+    st[].caller_cpu = _cpu()
     st[].pending.store[ordering=Ordering.RELAXED](Int32(ntasks))
     var generation = (st[].ticket.load[ordering=Ordering.RELAXED]() >> 40) + 1
     st[].ticket.store((generation << 40) | (UInt64(limit) << 32) | UInt64(ntasks))
