@@ -139,11 +139,11 @@ def hypot[dt: DType, w: SIMDLength](x: SIMD[dt, w], y: SIMD[dt, w]) -> SIMD[dt, 
     var a = fabs(x)
     var b = fabs(y)
     var large = a.gt(b).select(a, b)
-    # powers of two: 2**-+64 and 2**-+600
+    # powers of two, 100 and 600, that bring the squares of all numbers into range
     var up = large.lt(const[dt, w, 1e-12, 1e-140]())
     var down = large.gt(const[dt, w, 1e12, 1e140]())
-    var big = const[dt, w, 18446744073709551616.0, 4.149515568880993e180]()
-    var little = const[dt, w, 5.421010862427522170037e-20, 2.409919865102884e-181]()
+    var big = const[dt, w, 1267650600228229401496703205376.0, 4.149515568880993e180]()
+    var little = const[dt, w, 7.888609052210118e-31, 2.409919865102884e-181]()
     var scale = up.select(big, down.select(little, V(1)))
     var back = up.select(little, down.select(big, V(1)))
     a = a * scale

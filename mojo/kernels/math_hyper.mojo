@@ -105,9 +105,25 @@ def atanh[dt: DType, w: SIMDLength](x: SIMD[dt, w]) -> SIMD[dt, w]:
 
 @always_inline
 def sigmoid[dt: DType, w: SIMDLength](x: SIMD[dt, w]) -> SIMD[dt, w]:
-    """1 / (1 + exp(-x)), accurate in both tails. float32: 2 ulp; float64: 2.3 ulp."""
-    var e = exp(-fabs(x))
-    return x.lt(0).select(e, SIMD[dt, w](1)) / (e + 1)
+    """1 / (1 + exp(-x)), accurate in both tails. float32: 1.5 ulp; float64: 2.4 ulp."""
+    comptime if dt == DType.float64:
+        var e = exp(-fabs(x))
+        return x.lt(0).select(e, SIMD[dt, w](1)) / (e + 1)
+    else:
+        # exp(-|x|) as m * 2**n, keeping what the rounding of m = 1 + p lost
+        var c = -fabs(x)
+        var lowest = const[dt, w, -104.0, -746.0]()
+        var rn = _exp_split(c.lt(lowest).select(lowest, c))
+        var r = rn[0]
+        var p = fma(r * r, _exp_tail(r), r)
+        var m = p + 1
+        var e = _scale(m, rn[1])
+        var lost = (1 - m) + p
+        var negative = x.lt(0)
+        var d = e + 1
+        # the losses matter most in the left tail, where d is near 1; elsewhere a rough correction does
+        var y = negative.select(e, SIMD[dt, w](1)) / d
+        return fma(y, negative.select(lost, SIMD[dt, w](0)) - ((1 - d) + e), y)
 
 
 @always_inline

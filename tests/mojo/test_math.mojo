@@ -272,6 +272,21 @@ def test_denormal_results() raises:
     near(log(nextafter(Float64(0), Float64(1))), Float64(-744.4400719213812), "log of the smallest float64")
 
 
+def test_denormal_arguments() raises:
+    var f = nextafter(Float32(0), Float32(1))
+    var d = nextafter(Float64(0), Float64(1))
+    same(hypot(f, Float32(0)), f, "hypot of a denormal float32")
+    same(hypot(d, Float64(0)), d, "hypot of a denormal float64")
+    same(erfinv(-f), -f, "erfinv of a denormal float32")
+    same(erfinv(d), d, "erfinv of a denormal float64")
+    same(expm1(f), f, "expm1 of a denormal float32")
+    same(log1p(-d), -d, "log1p of a denormal float64")
+    same(lgamma(-d), lgamma(d), "lgamma of a denormal float64")
+    same(sin(-d), -d, "sin of a denormal float64")
+    same(fmod(Float32(1), f), Float32(0), "fmod by a denormal float32")
+    same(remainder(Float64(-1), d * 3), fmod(d * 2, d * 3), "remainder by a denormal float64")
+
+
 def test_logarithms() raises:
     logarithms[F32]()
     logarithms[F64]()
