@@ -1,4 +1,4 @@
-"""The inner parts of GEMM: the register tile, the packing of its operands, and the dot and axpy loops of GEMV.
+"""The inner loops of GEMM: the register tile, and the dot and axpy loops for products of few rows.
 
 The register tile is MR x NR accumulators, MR rows by two vectors. Both operands may be packed (panels of MR rows or NR
 columns, k outermost) or used in place through their strides; the same kernel does both.
@@ -7,7 +7,6 @@ from std.math import fma, iota
 from std.memory import Pointer, bitcast
 from std.sys import CompilationTarget, llvm_intrinsic, simd_width_of, size_of
 from std.sys.intrinsics import PrefetchOptions, masked_load, masked_store, prefetch
-from std.utils.index import IndexList
 
 comptime Ptr[dt: DType] = Pointer[Scalar[dt], MutUntrackedOrigin]
 
@@ -26,6 +25,8 @@ def acc_dtype[dt: DType]() -> DType:
     else:
         return dt
 
+
+comptime _FOR_WRITE = PrefetchOptions().for_write().high_locality().to_data_cache()
 
 comptime MR = 14 if _AVX512 else (6 if CompilationTarget.is_x86() else 12)
 """Rows of the register tile: two vectors a row, and enough registers left for a row of B and a broadcast of A."""
@@ -116,9 +117,8 @@ def micro[dt: DType, mr: Int, nv: Int, pairs: Bool = False](
     var a = ptr[dt](a0)
     var b = ptr[dt](b0)
     comptime for i in range(mr):
-        prefetch[PrefetchOptions().for_write().high_locality().to_data_cache()](ptr[dt](at[dt](c0, i * crs)))
-        comptime if nv > 1:
-            prefetch[PrefetchOptions().for_write().high_locality().to_data_cache()](ptr[dt](at[dt](c0, i * crs + W)))
+        comptime for v in range(nv):
+            prefetch[_FOR_WRITE](ptr[dt](at[dt](c0, i * crs + v * W)))
     for _ in range(kc):
         var bv = Array[SIMD[dt, W], nv](fill=0)
         comptime for v in range(nv):
@@ -162,174 +162,39 @@ def micro_rows[dt: DType, pairs: Bool = False](
                 return
 
 
-# --- packing ---------------------------------------------------------------------------------------------------------
-
-
-def _exchange[w: Int, step: Int, high: Bool]() -> IndexList[w]:
-    """Lanes of one butterfly of a transpose, as a shuffle of two vectors."""
-    var r = IndexList[w]()
-    for lane in range(w):
-        comptime if high:
-            r[lane] = lane + step if (lane & step) == 0 else w + lane
-        else:
-            r[lane] = lane if (lane & step) == 0 else w + lane - step
-    return r
-
-
-@always_inline
-def transpose[dt: DType, w: Int](mut r: Array[SIMD[dt, w], w]):
-    """Transposes w vectors of w lanes in registers."""
-    comptime for stage in range(7):
-        comptime step = 1 << stage
-        comptime if step < w:
-            comptime LOW = _exchange[w, step, False]()
-            comptime HIGH = _exchange[w, step, True]()
-            comptime for i in range(w):
-                comptime if (i & step) == 0:
-                    var lo = r[i].shuffle[mask=LOW](r[i + step])
-                    var hi = r[i].shuffle[mask=HIGH](r[i + step])
-                    r[i] = lo
-                    r[i + step] = hi
-
-
 @no_inline
-def pack[src: DType, dst: DType, panel: Int](s: Int, unit: Int, ks: Int, count: Int, kc: Int, d: Int):
-    """Packs `count` (<= panel) rows of A or columns of B: d[p * panel + i] = s[i * unit + p * ks], zeros for the others.
-
-    `unit` is the stride between the rows (columns), `ks` the stride along k. Where either is 1 it goes by vectors.
-    """
-    comptime W = width[dst]()
-    comptime NV = (panel + W - 1) // W
-    var sp = ptr[src](s)
-    var dp = ptr[dst](d)
-    if unit == 1 and count == panel and panel % W == 0:
-        for p in range(kc):
-            comptime for v in range(NV):
-                dp.unsafe_store(p * panel + v * W, sp.unsafe_load[width=W](p * ks + v * W).cast[dst]())
-    elif unit == 1:
-        comptime for v in range(NV):
-            var inside = first_lanes[W](count - v * W)
-            var room = first_lanes[W](panel - v * W)
-            for p in range(kc):
-                var x = masked_load[W](sp.unsafe_offset(p * ks + v * W), inside, SIMD[src, W](0))
-                masked_store[W](x.cast[dst](), dp.unsafe_offset(p * panel + v * W), room)
-    elif ks == 1:
-        comptime for v in range(NV):
-            var n = max(0, min(count - v * W, W))
-            for p in range(0, kc, W):
-                var depth = min(W, kc - p)
-                var r = Array[SIMD[dst, W], W](fill=0)
-                if depth == W:
-                    comptime for i in range(W):
-                        comptime if v * W + i < panel:
-                            if i < n:
-                                r[i] = sp.unsafe_load[width=W]((v * W + i) * unit + p).cast[dst]()
-                else:
-                    var inside = first_lanes[W](depth)
-                    comptime for i in range(W):
-                        comptime if v * W + i < panel:
-                            if i < n:
-                                var at_ = sp.unsafe_offset((v * W + i) * unit + p)
-                                r[i] = masked_load[W](at_, inside, SIMD[src, W](0)).cast[dst]()
-                transpose[dst, W](r)
-                var room = first_lanes[W](panel - v * W)
-                comptime for q in range(W):
-                    if q < depth:
-                        var to = dp.unsafe_offset((p + q) * panel + v * W)
-                        comptime if (v + 1) * W <= panel:
-                            to.unsafe_store(0, r[q])
-                        else:
-                            masked_store[W](r[q], to, room)
-    else:
-        for p in range(kc):
-            for i in range(count):
-                dp[unsafe_offset=p * panel + i] = sp[unsafe_offset=i * unit + p * ks].cast[dst]()
-            for i in range(count, panel):
-                dp[unsafe_offset=p * panel + i] = 0
-
-
-@no_inline
-def pack_pairs[panel: Int](s: Int, unit: Int, ks: Int, count: Int, k: Int, d: Int):
-    """As `pack`, for bfloat16 in pairs along k: the float32 word d[q * panel + i] holds elements 2q and 2q + 1 of row i.
-
-    Words past k and rows past `count` are zeros.
-    """
-    comptime U16 = DType.uint16
-    comptime F32 = DType.float32
-    comptime W = width[F32]()
-    comptime NV = (panel + W - 1) // W
-    var sp = ptr[U16](s)
-    var dp = ptr[F32](d)
-    var words = (k + 1) // 2
-    if unit == 1:
-        comptime for v in range(NV):
-            var inside = first_lanes[W](count - v * W)
-            var room = first_lanes[W](panel - v * W)
-            var zero = SIMD[U16, W](0)
-            for q in range(words):
-                var even = masked_load[W](sp.unsafe_offset(2 * q * ks + v * W), inside, zero)
-                var odd = zero
-                if 2 * q + 1 < k:
-                    odd = masked_load[W](sp.unsafe_offset((2 * q + 1) * ks + v * W), inside, zero)
-                masked_store[W](bitcast[F32, W](even.interleave(odd)), dp.unsafe_offset(q * panel + v * W), room)
-    elif ks == 1:
-        comptime for v in range(NV):
-            var room = first_lanes[W](panel - v * W)
-            for q in range(0, words, W):
-                var r = Array[SIMD[F32, W], W](fill=0)
-                var inside = first_lanes[2 * W](k - 2 * q)
-                comptime for i in range(W):
-                    if v * W + i < count:
-                        var from_ = sp.unsafe_offset((v * W + i) * unit + 2 * q)
-                        r[i] = bitcast[F32, W](masked_load[2 * W](from_, inside, SIMD[U16, 2 * W](0)))
-                transpose[F32, W](r)
-                comptime for j in range(W):
-                    if q + j < words:
-                        masked_store[W](r[j], dp.unsafe_offset((q + j) * panel + v * W), room)
-    else:
-        var to = ptr[U16](d)
-        for q in range(words):
-            for i in range(panel):
-                comptime for half in range(2):
-                    var x = UInt16(0)
-                    if i < count and 2 * q + half < k:
-                        x = sp[unsafe_offset=i * unit + (2 * q + half) * ks]
-                    to[unsafe_offset=2 * (q * panel + i) + half] = x
-
-
-# --- GEMV ------------------------------------------------------------------------------------------------------------
-
-
-@no_inline
-def dots[dt: DType, mr: Int, nc: Int](
+def dots[src: DType, dt: DType, mr: Int, nc: Int](
     a: Int, ars: Int, b: Int, bcs: Int, k: Int, c: Int, crs: Int, ccs: Int, ep: Epilogue[dt]
 ):
-    """C[mr, nc] of dot products, A and B both contiguous along k: for products of few rows, where packing is waste."""
+    """C[mr, nc] of dot products, A and B both contiguous along k: for products of few rows, where packing is waste.
+
+    A, B, C and the bias are of dtype `src`, the sums of dtype `dt`.
+    """
     comptime W = width[dt]()
     # One output needs several sums in flight to hide the latency of the additions.
     comptime U = 4 if mr * nc <= 4 else (2 if mr * nc <= 8 else 1)
     var acc = Array[SIMD[dt, W], mr * nc * U](fill=0)
-    var ap = ptr[dt](a)
-    var bp = ptr[dt](b)
+    var ap = ptr[src](a)
+    var bp = ptr[src](b)
     var p = 0
     while p + U * W <= k:
         comptime for u in range(U):
             var av = Array[SIMD[dt, W], mr](fill=0)
             comptime for i in range(mr):
-                av[i] = ap.unsafe_load[width=W](i * ars + p + u * W)
+                av[i] = ap.unsafe_load[width=W](i * ars + p + u * W).cast[dt]()
             comptime for j in range(nc):
-                var bv = bp.unsafe_load[width=W](j * bcs + p + u * W)
+                var bv = bp.unsafe_load[width=W](j * bcs + p + u * W).cast[dt]()
                 comptime for i in range(mr):
                     comptime q = (u * mr + i) * nc + j
                     acc[q] = mul_add(av[i], bv, acc[q])
         p += U * W
     while p < k:
         var mask = first_lanes[W](k - p)
-        var zero = SIMD[dt, W](0)
+        var zero = SIMD[src, W](0)
         comptime for j in range(nc):
-            var bv = masked_load[W](bp.unsafe_offset(j * bcs + p), mask, zero)
+            var bv = masked_load[W](bp.unsafe_offset(j * bcs + p), mask, zero).cast[dt]()
             comptime for i in range(mr):
-                var av = masked_load[W](ap.unsafe_offset(i * ars + p), mask, zero)
+                var av = masked_load[W](ap.unsafe_offset(i * ars + p), mask, zero).cast[dt]()
                 acc[i * nc + j] = mul_add(av, bv, acc[i * nc + j])
         p += W
     comptime for i in range(mr):
@@ -337,13 +202,13 @@ def dots[dt: DType, mr: Int, nc: Int](
             var s = acc[i * nc + j]
             comptime for u in range(1, U):
                 s += acc[(u * mr + i) * nc + j]
-            var out = ptr[dt](at[dt](c, i * crs + j * ccs))
+            var out = ptr[src](at[src](c, i * crs + j * ccs))
             var v = s.reduce_add() * ep.alpha
             if ep.beta != 0:
-                v = mul_add[dt, 1](ep.beta, out[], v)
+                v = mul_add[dt, 1](ep.beta, out[].cast[dt](), v)
             if ep.bias != 0:
-                v += ptr[dt](ep.bias)[unsafe_offset=j]
-            out[] = v
+                v += ptr[src](ep.bias)[unsafe_offset=j].cast[dt]()
+            out[] = v.cast[src]()
 
 
 @no_inline

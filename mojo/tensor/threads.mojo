@@ -54,9 +54,9 @@ trait Body:
 struct _State:
     """Shared by the threads, one cache line a field that several of them write. All zeros is a fresh pool."""
 
-    # generation << 40 | thread limit << 32 | tasks that nobody has claimed. A worker claims by one compare-and-swap that
-    # subtracts one. It looks at the fields below only after that, and a region cannot end (so they cannot change) while a
-    # claimed task is unfinished: a late worker can never run a task of a region that is gone.
+    # generation << 40 | thread limit << 32 | tasks that nobody has claimed. A worker claims by one compare-and-swap
+    # that subtracts one. It looks at the fields below only after that, and a region cannot end (so they cannot change)
+    # while a claimed task is unfinished: a late worker can never run a task of a region that is gone.
     var ticket: Atomic[UInt64]
     var _pad0: Array[Int64, 15]
     # Tasks not finished yet; also the futex that the caller sleeps on.

@@ -148,6 +148,21 @@ def test_shapes_others() raises:
                 check[DType.int32](m, n, k)
 
 
+def test_few_rows() raises:
+    """Dot products and axpy, with whole and partial tiles of them."""
+    for m in [1, 2, 3, 4, 5, 7, 16, 17]:
+        for k in [1, 40, 128, 200]:
+            for n in [1, 2, 6, 19, 300]:
+                for with_bias in range(2):
+                    var beta = (m + n) % 2
+                    check[DType.float32](m, n, k, ROWS, COLUMNS, ROWS, 1, beta, with_bias == 1)
+                    check[DType.bfloat16](m, n, k, ROWS, COLUMNS, ROWS, 1, beta, with_bias == 1)
+                check[DType.float32](n, m, k, ROWS, COLUMNS, COLUMNS)
+                check[DType.float16](n, m, k, ROWS, COLUMNS, COLUMNS)
+                check[DType.float64](m, n, k, ROWS, ROWS, ROWS, 2, 1)
+                check[DType.float64](m, n, k, COLUMNS, APART, APART, 2, 1)
+
+
 def test_layouts() raises:
     for la in range(5):
         for lb in range(5):
