@@ -7,6 +7,7 @@ from tensor.module import build_module
 def _register_families():
     external_call["dumbtorch_register_creation", NoneType]()
     external_call["dumbtorch_register_binary", NoneType]()
+    external_call["dumbtorch_register_reducers", NoneType]()
 
 
 def _init() -> Int:
