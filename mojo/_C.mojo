@@ -8,6 +8,7 @@ def _register_families():
     external_call["dumbtorch_register_creation", NoneType]()
     external_call["dumbtorch_register_binary", NoneType]()
     external_call["dumbtorch_register_reducers", NoneType]()
+    external_call["dumbtorch_register_interop", NoneType]()
 
 
 def _init() -> Int:

@@ -301,13 +301,13 @@ def dtype_code(o: Obj) -> Int:
             return code
     # Python's own types name a dtype too
     if o == rt[].float_type:
-        return rt[].default_dtype
+        return 12
     if o == rt[].bool_type:
         return 0
     if o == rt[].long_type:
         return 5
     if o == rt[].complex_type:
-        return 15 if rt[].default_dtype == 12 else 14
+        return 15
     return -1
 
 

@@ -1,0 +1,102 @@
+"""To and from Python and other libraries: numbers, lists, buffers, DLPack capsules."""
+
+from std.ffi import external_call
+from tensor.call import Call, register
+from tensor.dtype import BOOL, NUM_DTYPES, itemsize
+from tensor.errors import python_error
+from tensor.memory import load, store
+from tensor.object import TPtr, as_tensor, new_tensor
+from tensor.py import Obj, decref, new_ref
+from tensor.runtime import runtime
+from tensor.storage import device_copy
+from kernels.interop_buffer import tensor_over
+from kernels.interop_data import tensor_from
+from kernels.interop_values import HostView, object_at, object_of
+
+
+def item(mut call: Call) raises -> Obj:
+    """The value of a one-element tensor as a Python number: (self)."""
+    var t = call.tensor(0)
+    if t[].numel != 1:
+        raise Error(t"RuntimeError|a Tensor with {t[].numel} elements cannot be converted to Scalar")
+    if t[].device() == 0:
+        return object_of(t[].code(), t[].data())
+    var view = HostView(t)
+    var r = object_of(t[].code(), view.first)
+    _ = view^
+    return r
+
+
+def tolist(mut call: Call) raises -> Obj:
+    """Nested Python lists of the elements; a 0-d tensor's number: (self)."""
+    var t = call.tensor(0)
+    var view = HostView(t)
+    var r: Obj = 0
+    comptime for c in range(NUM_DTYPES):
+        if t[].code() == c:
+            r = object_at[c](view.first) if t[].rank() == 0 else _list[c](t, 0, view.first)
+    _ = view^
+    if r == 0:
+        raise python_error()
+    return r
+
+
+def _list[code: Int](t: TPtr, dim: Int, first: Int) -> Obj:
+    """The list of one dimension; 0 with the Python error set when there is no memory."""
+    var n = t[].shape[dim]
+    var step = t[].strides[dim] * itemsize(code)
+    var r = external_call["PyList_New", Int](n)
+    if r == 0:
+        return 0
+    var items = load[Int](r + 24)
+    comptime if code == BOOL:
+        if dim == t[].rank() - 1:
+            var rt = runtime()
+            for i in range(n):
+                store[Int](items + 8 * i, new_ref(rt[].true_ if load[UInt8](first + i * step) != 0 else rt[].false_))
+            return r
+    var inner = dim == t[].rank() - 1
+    for i in range(n):
+        var o = object_at[code](first + i * step) if inner else _list[code](t, dim + 1, first + i * step)
+        if o == 0:
+            decref(r)
+            return 0
+        store[Int](items + 8 * i, o)
+    return r
+
+
+def from_data(mut call: Call) raises -> Obj:
+    """A new tensor from nested sequences or a number: (data, dtype, device)."""
+    var code = call.dtype(1, -1)
+    var device = call.device(2, 0)
+    var t = tensor_from(call.obj(0), code)
+    if device == 0:
+        return t
+    try:
+        return _to_device(as_tensor(t), device)
+    finally:
+        decref(t)
+
+
+def _to_device(t: TPtr, device: Int) raises -> Obj:
+    var r = new_tensor(t[].code(), t[].shape, t[].rank(), device)
+    if t[].numel > 0:
+        try:
+            device_copy(device, as_tensor(r)[].data(), t[].data(), t[].numel * itemsize(t[].code()), 0)
+        except e:
+            decref(r)
+            raise e^
+    return r
+
+
+def from_buffer(mut call: Call) raises -> Obj:
+    """A tensor over the memory of an object with the buffer protocol: (buffer)."""
+    return tensor_over(call.obj(0))
+
+
+@export("dumbtorch_register_interop")
+def register_interop() abi("C") -> None:
+    register[item]("item")
+    register[tolist]("tolist")
+    register[from_data]("_from_data")
+    register[from_buffer]("_from_buffer")
