@@ -1,0 +1,101 @@
+"""Device objects."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from dumbtorch import _C
+
+_TYPES = ("cpu", "cuda", "hip", "mps", "meta")
+
+
+class device:
+    """Where a tensor's elements live: ``device("cpu")``, ``device("cuda:1")``, ``device("cuda", 1)``, ``device(1)``.
+
+    ``type`` is the kind ("cpu", "cuda", ...), ``index`` the ordinal or None for the current one; a bare ordinal means
+    the accelerator ``cuda``. Devices are equal when both are equal. As a context manager it is the default device of
+    the factory functions inside. Raises RuntimeError for a malformed string. Reference: ``torch.device``.
+
+    >>> device("cuda", 1)
+    device(type='cuda', index=1)
+    """
+
+    __slots__ = ("index", "type")
+    type: str
+    index: int | None
+
+    def __init__(self, type: str | int | device, index: int | None = None) -> None:
+        if isinstance(type, device):
+            if index is not None:
+                raise RuntimeError("device(): an index cannot be given together with a device object")
+            name, index = type.type, type.index
+        elif isinstance(type, int):
+            if index is not None:
+                raise RuntimeError(f"device(): the type must be a string when an index is given, got {type!r}")
+            name, index = "cuda", type
+        elif isinstance(type, str):
+            name, colon, ordinal = type.partition(":")
+            if colon:
+                if index is not None:
+                    raise RuntimeError(f"device(): the index is given twice: {type!r} and {index}")
+                if not (ordinal.isascii() and ordinal.isdigit()) or (len(ordinal) > 1 and ordinal[0] == "0"):
+                    raise RuntimeError(f"Invalid device string: {type!r}")
+                index = int(ordinal)
+        else:
+            raise TypeError(f"device(): expected a string, an ordinal or a device, got {type.__class__.__name__}")
+        if name not in _TYPES:
+            raise RuntimeError(f"Expected one of {', '.join(_TYPES)} device type at start of device string: {name}")
+        if index is not None:
+            if not isinstance(index, int):
+                raise TypeError(f"device(): the index must be an int, got {index.__class__.__name__}")
+            if index < 0:
+                raise RuntimeError("Device index must not be negative")
+        object.__setattr__(self, "type", name)
+        object.__setattr__(self, "index", index)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        raise AttributeError(f"attribute {name!r} of device objects is not writable")
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, device) and self.type == other.type and self.index == other.index
+
+    def __hash__(self) -> int:
+        return hash((self.type, self.index))
+
+    def __repr__(self) -> str:
+        return f"device(type={self.type!r})" if self.index is None else f"device(type={self.type!r}, index={self.index})"
+
+    def __str__(self) -> str:
+        return self.type if self.index is None else f"{self.type}:{self.index}"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (device, (self.type,) if self.index is None else (self.type, self.index))
+
+    def __enter__(self) -> device:
+        _stack.append(self)
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        _stack.pop()
+
+
+_stack: list[device] = []
+_default = device("cpu")
+
+
+def get_default_device() -> device:
+    """The device of factory functions that are given none: the innermost ``with device(...)``, else the one set."""
+    return _stack[-1] if _stack else _default
+
+
+def set_default_device(device: Any) -> None:
+    """Sets the device of factory functions that are given none; None means the CPU again."""
+    global _default
+    _default = _as_device("cpu" if device is None else device)
+
+
+def _as_device(value: Any) -> device:
+    return value if isinstance(value, device) else device(value)
+
+
+_C.set_device_type(device)

@@ -1,0 +1,313 @@
+"""The backward walk: an explicit queue, newest operation first, no recursion."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable, Sequence
+from heapq import heappop, heappush
+from typing import Any
+
+from dumbtorch import _C
+from dumbtorch.autograd.graph import Extra, Node, TensorBase, edge_of
+from dumbtorch.autograd.modes import INFERENCE, NO_GRAD
+
+_accumulating = threading.Lock()
+
+
+def accumulate(leaf: Any, grad: Any, create: bool) -> None:
+    """Adds a gradient into ``leaf.grad``."""
+    with _accumulating:  # another thread may be adding to the same leaf
+        old = leaf.grad
+        if old is None:
+            leaf.grad = grad.clone()  # lazy: nothing is copied unless somebody else still holds `grad`
+        elif create:
+            leaf.grad = old + grad
+        else:
+            old.add_(grad)
+
+
+def accumulate_hooked(leaf: Any, extra: Extra, grad: Any, create: bool) -> None:
+    """The same for a leaf with hooks, given the whole gradient of this walk."""
+    for _, hook in tuple(extra.tensor.values()):
+        grad = _replaced(hook, grad)
+    for hook in tuple(extra.pre.values()):
+        changed = hook((grad,))
+        if changed is not None:
+            grad = changed[0] if isinstance(changed, tuple) else changed
+    accumulate(leaf, grad, create)
+    for hook in tuple(extra.post.values()):
+        hook((), (grad,))
+    for hook in tuple(extra.after.values()):
+        hook(leaf)
+
+
+class _Hooked:
+    """Leaves with hooks: those see the whole gradient, once, so each leaf's parts are summed until the last came."""
+
+    def __init__(self, edges: Iterable[Any], waiting: Iterable[list[Any]], create: bool) -> None:
+        self.create = create
+        self.sums: dict[int, Any] = {}
+        self.left: dict[int, int] = {}  # id of a leaf -> how many edges to it have not been followed yet
+        stack: list[Node] = [entry[0] for entry in waiting]
+        seen = set(stack)
+        while True:
+            for edge in edges:
+                node = _node_of(edge)
+                if node is None:
+                    self.left[id(edge)] = self.left.get(id(edge), 0) + 1
+                elif node not in seen:
+                    seen.add(node)
+                    stack.append(node)
+            if not stack:
+                return
+            edges = stack.pop().edges
+
+    def arrived(self, leaf: Any, grad: Any) -> None:
+        """One edge to the leaf was followed."""
+        key = id(leaf)
+        if grad is not None:
+            old = self.sums.get(key)
+            self.sums[key] = grad if old is None else old + grad
+        self.left[key] -= 1
+        if not self.left[key] and key in self.sums:
+            accumulate_hooked(leaf, leaf._leaf_hooks, self.sums.pop(key), self.create)
+
+
+def _replaced(hook: Any, grad: Any) -> Any:
+    """What a tensor hook makes of a gradient."""
+    result = hook(grad)
+    if result is None:
+        return grad
+    name = getattr(hook, "__name__", type(hook).__name__)
+    if not isinstance(result, TensorBase):
+        raise TypeError(f"hook '{name}' returned {type(result).__name__}; a hook returns a tensor or None")
+    if result.shape != grad.shape:
+        raise RuntimeError(
+            f"hook '{name}' has changed the size of value: from {list(grad.shape)} to {list(result.shape)}"
+        )
+    return result
+
+
+def _before(node: Node, extra: Extra, grad: Any) -> Any:
+    """Tensor hooks, kept gradients and node prehooks, in this order."""
+    if extra.tensor or extra.retain:
+        grads = list(grad) if node.several else [grad]
+        for number, hook in tuple(extra.tensor.values()):
+            if number < len(grads) and grads[number] is not None:
+                grads[number] = _replaced(hook, grads[number])
+        for number, reference in extra.retain.items():
+            tensor = reference()
+            if tensor is not None and number < len(grads) and grads[number] is not None:
+                tensor.grad = grads[number].clone() if tensor.grad is None else tensor.grad + grads[number]
+        grad = grads if node.several else grads[0]
+    for hook in tuple(extra.pre.values()):
+        changed = hook(tuple(grad) if node.several else (grad,))
+        if changed is not None:
+            if not isinstance(changed, tuple):
+                changed = (changed,)
+            grad = list(changed) if node.several else changed[0]
+    return grad
+
+
+def _after(node: Node, extra: Extra, grads: Any, grad: Any) -> Any:
+    """Node hooks."""
+    given = tuple(grad) if node.several else (grad,)
+    for hook in tuple(extra.post.values()):
+        changed = hook(tuple(grads), given)
+        if changed is not None:
+            if not isinstance(changed, tuple):
+                changed = (changed,)
+            if len(changed) != len(grads):
+                raise RuntimeError(
+                    f"a hook of {node.name()} returned {len(changed)} gradients instead of {len(grads)}"
+                )
+            grads = changed
+    return grads
+
+
+class _Wanted:
+    """What ``inputs=`` restricts a walk to: the tensors to reach and the nodes on a way to them."""
+
+    def __init__(self, roots: Iterable[Any], inputs: Sequence[Any], capture: bool) -> None:
+        self.capture = capture
+        self.grads: list[Any] = [None] * len(inputs)
+        self.leaves: dict[int, list[int]] = {}  # id of a leaf -> places in `inputs`
+        self.nodes: dict[tuple[Node, int], list[int]] = {}
+        for place, tensor in enumerate(inputs):
+            edge = edge_of(tensor)
+            if isinstance(edge, Node):
+                self.nodes.setdefault((edge, 0), []).append(place)
+            elif type(edge) is tuple:
+                self.nodes.setdefault(edge, []).append(place)
+            else:
+                self.leaves.setdefault(id(edge), []).append(place)
+        self.numbers: dict[Node, list[int]] = {}
+        for node, number in self.nodes:
+            self.numbers.setdefault(node, []).append(number)
+        self.needed = self._find(roots)
+
+    def _find(self, roots: Iterable[Any]) -> dict[Node, bool]:
+        """Which reachable nodes have to run: those with a way to one of the inputs."""
+        seen: set[Node] = set()
+        stack = [node for node in map(_node_of, roots) if node is not None]
+        while stack:
+            node = stack.pop()
+            if node in seen:
+                continue
+            seen.add(node)
+            stack += [target for target in map(_node_of, node.edges) if target is not None]
+        needed: dict[Node, bool] = {}
+        for node in sorted(seen, key=_number):  # what a node leads to comes before it
+            needed[node] = any(map(self._leads, node.edges, (needed,) * len(node.edges)))
+        return needed
+
+    def _leads(self, edge: Any, needed: dict[Node, bool]) -> bool:
+        if edge is None:
+            return False
+        node = _node_of(edge)
+        if node is None:
+            return id(edge) in self.leaves
+        return needed[node] or node in self.numbers
+
+    def masked(self, edges: tuple[Any, ...]) -> tuple[Any, ...]:
+        """A node's edges without those that lead to none of the inputs."""
+        return tuple(edge if self._leads(edge, self.needed) else None for edge in edges)
+
+    def take(self, node: Node, grad: Any) -> None:
+        """Notes the gradient that arrived at a node one of the inputs came from."""
+        for number in self.numbers[node]:
+            value = grad if not node.several else grad[number] if number < len(grad) else None
+            for place in self.nodes[node, number]:
+                self.grads[place] = value
+
+    def take_leaf(self, leaf: Any, grad: Any) -> None:
+        """Adds a gradient that arrived at one of the inputs that is a leaf."""
+        for place in self.leaves[id(leaf)]:
+            old = self.grads[place]
+            self.grads[place] = grad if old is None else old + grad
+
+
+def _node_of(edge: Any) -> Node | None:
+    if type(edge) is tuple:
+        node: Node = edge[0]
+        return node
+    return edge if isinstance(edge, Node) else None
+
+
+def _number(node: Node) -> int:
+    return node.seq
+
+
+def _put(entry: list[Any], number: int, grad: Any) -> None:
+    """Adds a gradient for one of several outputs of a node."""
+    grads = entry[1]
+    if grads is None:
+        grads = entry[1] = []
+    while len(grads) <= number:
+        grads.append(None)
+    if grads[number] is None:
+        grads[number] = grad
+    elif grad is not None:
+        grads[number] = grads[number] + grad
+
+
+def run(
+    roots: Sequence[tuple[Any, Any]], retain: bool, create: bool, inputs: Sequence[Any] | None = None, capture: bool = False
+) -> list[Any]:
+    """Walks the graph back from ``(edge, gradient)`` pairs.
+
+    Leaves get their gradients accumulated; with ``inputs`` only those, and with ``capture`` the gradients of ``inputs``
+    are returned instead.
+    """
+    wanted = None if inputs is None else _Wanted([edge for edge, _ in roots], inputs, capture)
+    old_mode = _C.get_mode()
+    _C.set_mode(old_mode & ~(NO_GRAD | INFERENCE) | (0 if create else NO_GRAD))
+    try:
+        _walk(roots, retain, create, wanted)
+        if wanted is None:
+            return []
+        for place, (tensor, grad) in enumerate(zip(inputs or (), wanted.grads, strict=True)):
+            extra = tensor._leaf_hooks
+            if grad is None:
+                continue
+            if capture:
+                for _, hook in () if extra is None else tuple(extra.tensor.values()):
+                    wanted.grads[place] = _replaced(hook, wanted.grads[place])
+            elif extra is None:
+                accumulate(tensor, grad, create)
+            else:
+                accumulate_hooked(tensor, extra, grad, create)
+        return wanted.grads
+    finally:
+        _C.set_mode(old_mode)
+
+
+def _walk(roots: Sequence[tuple[Any, Any]], retain: bool, create: bool, wanted: _Wanted | None) -> None:
+    heap: list[int] = []  # negated numbers of the nodes that wait, the newest first
+    waiting: dict[int, list[Any]] = {}  # negated number -> [node, gradient, whether the gradient is ours to write to]
+    hooked: _Hooked | None = None
+    edges: Any = tuple(edge for edge, _ in roots)
+    grads: Any = [grad for _, grad in roots]
+    while True:
+        for edge, part in zip(edges, grads, strict=False):
+            if edge is None:
+                continue
+            if isinstance(edge, Node):
+                key = -edge.seq
+                entry = waiting.get(key)
+                if edge.several:
+                    if entry is None:
+                        entry = waiting[key] = [edge, None, False]
+                        heappush(heap, key)
+                    _put(entry, 0, part)
+                elif entry is None:
+                    waiting[key] = [edge, part, False]
+                    heappush(heap, key)
+                elif part is not None:
+                    if entry[1] is None:
+                        entry[1] = part
+                    elif entry[2]:
+                        entry[1].add_(part)
+                    else:
+                        entry[1] = entry[1] + part
+                        entry[2] = not create  # a fresh sum: later gradients may be added in place
+            elif type(edge) is tuple:
+                node, number = edge
+                key = -node.seq
+                entry = waiting.get(key)
+                if entry is None:
+                    entry = waiting[key] = [node, None, False]
+                    heappush(heap, key)
+                _put(entry, number, part)
+            elif wanted is not None:
+                if part is not None and id(edge) in wanted.leaves:
+                    wanted.take_leaf(edge, part)
+            elif edge._leaf_hooks is not None:
+                if hooked is None:
+                    hooked = _Hooked(edges, waiting.values(), create)
+                hooked.arrived(edge, part)
+            elif part is not None:
+                accumulate(edge, part, create)
+        if not heap:
+            return
+        node, grad, _ = waiting.pop(heappop(heap))
+        grads = part = entry = None  # what was passed on must not live while the next derivative runs
+        extra = node.extra
+        if extra is not None and grad is not None:
+            grad = _before(node, extra, grad)
+        edges = node.edges
+        if wanted is not None:
+            if node in wanted.numbers and grad is not None:
+                wanted.take(node, grad)
+            if not wanted.needed[node]:
+                edges = grads = ()
+                continue
+            edges = wanted.masked(edges)
+        if grad is None and not node.materialize:
+            grads = (None,) * len(edges)  # nothing arrived, but a Function further on may want to know
+            continue
+        grads = node.apply(grad, edges, create)
+        if extra is not None and extra.post:
+            grads = _after(node, extra, grads, grad)
+        if not retain:
+            node.release()

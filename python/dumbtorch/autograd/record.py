@@ -1,0 +1,320 @@
+"""Recording: turns a row of the op table into the functions that the extension calls when an operation is recorded.
+
+What a derivative needs is read from its parameter names, so for each row the exact code that keeps those things, checks
+them and computes the gradients is written out and compiled once, when the row is first recorded. Interpreting the row at
+each call would cost several times as much as the kernel of a small operation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from dumbtorch import _C
+from dumbtorch.autograd import graph, views
+from dumbtorch.autograd.graph import Node, TensorBase, edge_of, with_history
+
+
+class Row(Protocol):
+    """What recording needs to know of a row of the op table."""
+
+    name: str
+    params: tuple[str, ...]
+    kinds: str  # one letter a parameter: t (carries gradient), T (list of such), i (other tensor), . (anything else)
+    grad: dict[str, Callable[..., Any]]
+    outputs: tuple[str, ...]  # names of the results; one is called "out"
+    differentiable: tuple[int, ...]  # which of them carry gradient
+    broadcast: bool  # whether inputs may have another shape or dtype than the result
+    casts: bool  # whether the result may have a dtype that carries no gradient
+    op: Any
+    inplace_op: Any
+
+
+def same_history(tensor: Any, edge: Any) -> Any:
+    """A saved input as it was in the graph: itself, unless it was written into the graph anew since."""
+    if not isinstance(tensor, TensorBase):
+        return tensor
+    now = edge_of(tensor)
+    if now is edge or (type(now) is tuple and type(edge) is tuple and now[0] is edge[0] and now[1] == edge[1]):
+        return tensor
+    return with_history(tensor, edge)
+
+
+def zeros_for(grads: Any, metas: Any) -> Any:
+    """The output gradients of a row with several outputs, with zeros for those that nothing used."""
+    return tuple(
+        like.new_zeros(shape) if grad is None else grad for grad, (like, shape) in zip(grads, metas, strict=True)
+    )
+
+
+class _Writer:
+    """Writes the source of one row's functions."""
+
+    def __init__(self, row: Row) -> None:
+        self.row = row
+        self.inputs = [p for p in row.params if p in row.grad]  # in the order of the edges
+        self.names = {p: fn.__code__.co_varnames[: fn.__code__.co_argcount] for p, fn in row.grad.items()}
+        self.kind = dict(zip(row.params, row.kinds, strict=True))
+        self.sole = len(self.inputs) == 1 and self.kind[self.inputs[0]] == "t"
+        self.lists = any(self.kind[p] == "T" for p in self.inputs)
+        if self.lists and len(self.inputs) > 1:
+            raise TypeError(f"row {row.name}: a list of tensors must be the only input that carries gradient")
+        wanted: list[str] = []
+        for p in self.inputs:
+            wanted += [n for n in self.names[p] if n != "g" and n not in wanted]
+        self.tensors = [n for n in wanted if self.kind.get(n) in ("t", "T", "i") or n in row.outputs]
+        self.plain = [n for n in wanted if n not in self.tensors]
+        self.users = {n: [p for p in self.inputs if n in self.names[p]] for n in wanted}
+
+    def edges(self) -> list[str]:
+        """Code that finds the edge of each input."""
+        code: list[str] = []
+        for p in self.inputs:
+            if self.kind[p] == "T":
+                code += [f"e_{p} = [edge_of(t) for t in {p}]"]
+                continue
+            lines = [
+                f"e_{p} = {p}.grad_fn",
+                f"if e_{p} is None:",
+                f"    e_{p} = {p}" if self.sole else f"    if {p}.requires_grad: e_{p} = {p}",
+                f"elif e_{p}.several and {p}.output_nr: e_{p} = (e_{p}, {p}.output_nr)",
+            ]
+            if not self.sole:
+                lines = [
+                    f"if isinstance({p}, TensorBase):",
+                    *("    " + line for line in lines),
+                    f"else: e_{p} = None",
+                ]
+            code += lines
+        return code
+
+    def keep(self, name: str, inplace: bool) -> tuple[list[str], str]:
+        """Code before the operation that prepares a value to keep, and the expression(s) to keep."""
+        row = self.row
+        used = "" if self.sole or self.lists else " or ".join(f"e_{p} is not None" for p in self.users[name])
+        when = f" if {used} else None" if used else ""
+        if name in row.outputs:
+            alias = f"{name}._alias()" if not used else f"({name}._alias() if {used} else None)"
+            return [], f"{alias}, {name}._version"
+        if name in self.tensors:
+            if self.kind[name] == "T":
+                return [], f"tuple({name}), [t._version for t in {name}]"
+            if inplace and name == row.params[0]:
+                return [f"k_{name} = raw_clone({name}){when}"], f"k_{name}, 0"
+            code = [f"v_{name} = {name}._version if isinstance({name}, TensorBase) else -1"]
+            if used:
+                code = [
+                    f"if ({used}) and isinstance({name}, TensorBase): v_{name} = {name}._version",
+                    f"else: v_{name} = -1",
+                ]
+            elif self.sole and name == self.inputs[0]:
+                code = [f"v_{name} = {name}._version"]
+            if inplace:  # the same tensor given twice must not keep itself alive
+                code += [f"k_{name} = {name}._alias() if {name} is {row.params[0]} else {name}"]
+                return code, f"k_{name}{when}, v_{name}"
+            return code, f"{name}{when}, v_{name}"
+        for suffix, code_of in (
+            ("_shape", "{0}.shape"),
+            ("_dtype", "{0}.dtype"),
+            ("_stride", "{0}._strides"),
+            ("_offset", "{0}._offset"),
+        ):
+            source = name[: -len(suffix)]
+            if name.endswith(suffix) and source in self.kind:
+                expression = code_of.format(source)
+                if self.kind[source] == "T":
+                    expression = f"[{code_of.format('t')} for t in {source}]"
+                elif not self.sole:
+                    expression = f"({expression} if isinstance({source}, TensorBase) else None)"
+                return [f"k_{name} = {expression}"], f"k_{name}"
+        if name not in self.kind:
+            raise TypeError(f"row {row.name}: derivative parameter {name!r} is neither g, an input nor an output")
+        return [], name
+
+    def metas(self, out: str) -> list[str]:
+        """Code that notes the inputs whose shape or dtype differs from the result's."""
+        if not self.row.broadcast:
+            return ["meta = None"]
+        code = []
+        for p in self.inputs:
+            code += [f"m_{p} = None if e_{p} is None or {p}._same({out}) else ({p}.shape, {p}.dtype)"]
+        none = " and ".join(f"m_{p} is None" for p in self.inputs)
+        return [*code, f"meta = None if {none} else ({''.join(f'm_{p}, ' for p in self.inputs)})"]
+
+    def finish(self, kept: list[str], out: str) -> list[str]:
+        """Code that fills the node in."""
+        edges = f"tuple(e_{self.inputs[0]})" if self.lists else f"({''.join(f'e_{p}, ' for p in self.inputs)})"
+        saved = "".join(f"{k}, " for k in kept)
+        if len(self.row.outputs) > 1 or self.row.outputs == ("*",):
+            saved += f"[(t, t.shape) for t in map(detach, {out})], "
+        return [
+            "node = cls()",
+            f"node.edges = {edges}",
+            f"node.saved = ({saved})",
+            "node.meta = meta",
+            "node.extra = None",
+            "node.seq = tick()",
+        ]
+
+    def record(self) -> str:
+        """``record(out, slots)``: called after the kernel of an out-of-place operation."""
+        row = self.row
+        code = []
+        if row.casts:
+            code += ["kind = out.dtype", "if not (kind.is_floating_point or kind.is_complex): return"]
+        code += [f"{''.join(f'{p}, ' for p in row.params)} = slots"]
+        code += self.edges()
+        if len(row.outputs) > 1:
+            code += [f"{', '.join(row.outputs)} = out"]
+        kept = []
+        for name in (*self.tensors, *self.plain):
+            before, expression = self.keep(name, inplace=False)
+            code += before
+            kept.append(expression)
+        code += self.metas("out")
+        code += self.finish(kept, "out")
+        if row.outputs == ("*",):
+            code += ["for number, result in enumerate(out): result._attach(node, number)"]
+        elif len(row.outputs) > 1:
+            code += [f"{row.outputs[n]}._attach(node, {n})" for n in row.differentiable]
+        else:
+            code += ["out._attach(node, 0)"]
+        return _function("record(out, slots)", code)
+
+    def inplace(self) -> str:
+        """``inplace(slots)``: called instead of the kernel of an in-place operation."""
+        row = self.row
+        first = row.params[0]
+        code = [f"{''.join(f'{p}, ' for p in row.params)} = slots"]
+        code += [f"if not check_inplace({first}): return raw(*slots)"]
+        sole, self.sole = self.sole, False  # self may not require a gradient before the operation
+        code += self.edges()
+        after: list[str] = []
+        kept = []
+        for name in (*self.tensors, *self.plain):
+            if name == "out":
+                after.append(name)
+            before, expression = self.keep(name, inplace=True)
+            code += before
+            kept.append(expression)
+        code += [f"out = {first}"]
+        code += self.metas("out")
+        code += ["raw(*slots)"]
+        code += self.finish(kept, "out")
+        code += ["rebase(out, node)", "return out"]
+        self.sole = sole
+        return _function("inplace(slots)", code)
+
+    def apply(self) -> str:
+        """``apply(self, g, edges, create)``: the gradients of the inputs."""
+        row = self.row
+        places = {p: n for n, p in enumerate(self.inputs)}
+        several = len(row.outputs) > 1 or row.outputs == ("*",)
+        code = ["saved = self.saved", "if saved is None: raise freed(self)"]
+        unpack = "".join(f"{n}, v_{n}, " for n in self.tensors) + "".join(f"{n}, " for n in self.plain)
+        unpack += "metas, " if several else ""
+        if unpack:
+            code += [f"{unpack} = saved"]
+        if several:
+            code += ["g = zeros_for(g, metas)"]
+        history = []
+        for n in self.tensors:
+            if self.kind.get(n) == "T":
+                code += [
+                    f"for t, v in zip({n}, v_{n}, strict=True):",
+                    "    if t._version != v: raise stale(self, t, v)",
+                ]
+                continue
+            if n in row.outputs:
+                number = row.outputs.index(n)
+                code += [f"if {n} is not None and {n}._version != v_{n}: raise stale(self, {n}, v_{n}, True)"]
+                if number in row.differentiable:
+                    history += [f"if {n} is not None: {n} = with_history({n}, {f'(self, {number})' if number else 'self'})"]
+                continue
+            check = f"{n}._version != v_{n}"
+            if not (self.sole and n == self.inputs[0]):
+                check = f"v_{n} >= 0 and {check}"
+            code += [f"if {check}: raise stale(self, {n}, v_{n})"]
+            if n in places:
+                history += [f"{n} = same_history({n}, self.edges[{places[n]}])"]
+        if history:
+            code += ["if create:", *("    " + line for line in history)]
+        calls = [f"d_{p}({', '.join(self.names[p])})" for p in self.inputs]
+        if self.lists:
+            code += [f"return {calls[0]}"]
+        elif len(calls) == 1:
+            code += [f"r_0 = {calls[0]}"]
+        else:
+            code += [f"r_{n} = None if edges[{n}] is None else {call}" for n, call in enumerate(calls)]
+        if not self.lists:
+            if row.broadcast:
+                code += ["meta = self.meta", "if meta is not None:"]
+                code += [f"    r_{n} = reduce_to(r_{n}, meta[{n}])" for n in range(len(calls))]
+            code += [f"return ({''.join(f'r_{n}, ' for n in range(len(calls)))})"]
+        return _function("apply(self, g, edges, create)", code)
+
+
+def _function(signature: str, code: list[str]) -> str:
+    return f"def {signature}:\n" + "".join(f"    {line}\n" for line in code)
+
+
+def node_name(name: str) -> str:
+    """The class name of a row's nodes, as PyTorch forms it: ``log_softmax`` -> ``LogSoftmaxBackward0``."""
+    return "".join(part[:1].upper() + part[1:] for part in name.split("_")) + "Backward0"
+
+
+def compile_row(row: Row) -> dict[str, Any]:
+    """Writes and compiles the row's functions: ``record``, ``inplace`` (where it has one) and the node class ``cls``."""
+    writer = _Writer(row)
+    several = len(row.outputs) > 1 or row.outputs == ("*",)
+    cls = type(
+        node_name(row.name),
+        (Node,),
+        {"__slots__": (), "keeps": bool(writer.tensors), "several": several, "__module__": __name__},
+    )
+    scope: dict[str, Any] = {
+        "cls": cls,
+        "TensorBase": TensorBase,
+        "detach": TensorBase._alias,
+        "tick": graph.tick,
+        "freed": graph.freed,
+        "stale": graph.stale,
+        "edge_of": edge_of,
+        "with_history": with_history,
+        "same_history": same_history,
+        "reduce_to": graph.reduce_to,
+        "zeros_for": zeros_for,
+        "check_inplace": views.check_inplace,
+        "rebase": views.rebase,
+        "raw_clone": views.raw_clone,
+    }
+    scope.update({f"d_{p}": fn for p, fn in row.grad.items()})
+    source = writer.record() + writer.apply()
+    if row.inplace_op is not None:
+        source += writer.inplace()
+        scope["raw"] = _C.raw(row.inplace_op)
+    exec(compile(source, f"<row {row.name}>", "exec"), scope)
+    cls.apply = scope["apply"]  # type: ignore[attr-defined]
+    cls.source = source  # type: ignore[attr-defined]  # for people who debug a row
+    return scope
+
+
+def attach_row(row: Row) -> None:
+    """Gives the row's ops their recording functions, to be compiled when first needed."""
+
+    def prepare() -> dict[str, Any]:
+        scope = compile_row(row)
+        _C.set_hooks(row.op, scope["record"], scope.get("inplace"), None)
+        if row.inplace_op is not None:
+            _C.set_hooks(row.inplace_op, scope["record"], scope["inplace"], None)
+        return scope
+
+    def record(out: Any, slots: Any) -> Any:
+        return prepare()["record"](out, slots)
+
+    def inplace(slots: Any) -> Any:
+        return prepare()["inplace"](slots)
+
+    _C.set_hooks(row.op, record, inplace, None)
+    if row.inplace_op is not None:
+        _C.set_hooks(row.inplace_op, record, inplace, None)

@@ -1,0 +1,136 @@
+"""In-place operations and views: who may be written to, and how the graph changes when it is."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from dumbtorch import _C
+from dumbtorch.autograd.graph import Node, edge_of, extra_of, start
+
+NO_GRAD_VIEW_FLAG = 8  # the bit of Tensor._flags that says so
+NO_GRAD_VIEW = (
+    "A view was created in no_grad mode and is being modified inplace with grad mode enabled. Given that this use case "
+    "is ambiguous and error-prone, it is forbidden. You can clarify your code by moving both the view and the inplace "
+    "either both inside the no_grad block (if you don't want the inplace to be tracked) or both outside (if you want "
+    "the inplace to be tracked)."
+)
+
+
+def raw_clone(tensor: Any) -> Any:
+    """A copy outside of the graph."""
+    return tensor._alias().clone()
+
+
+def check_inplace(tensor: Any) -> bool:
+    """Whether a write to this tensor is recorded; raises where PyTorch forbids it."""
+    base = tensor._base
+    if base is None:
+        if tensor.requires_grad and tensor.is_leaf:
+            raise RuntimeError("a leaf Variable that requires grad is being used in an in-place operation.")
+    else:
+        if tensor._flags & NO_GRAD_VIEW_FLAG:
+            raise RuntimeError(NO_GRAD_VIEW)
+        node = tensor.grad_fn
+        if node is not None and node.several:
+            raise RuntimeError(
+                f"Output {tensor.output_nr} of {node.name()} is a view and is being modified inplace. This view is the "
+                "output of a function that returns multiple views. Such functions do not allow the output views to be "
+                "modified inplace. You should replace the inplace operation by an out-of-place one."
+            )
+        if base.requires_grad and base.is_leaf:
+            raise RuntimeError("a view of a leaf Variable that requires grad is being used in an in-place operation.")
+    kind = tensor.dtype
+    return bool(kind.is_floating_point or kind.is_complex)
+
+
+def geometry(tensor: Any) -> tuple[Any, Any, int]:
+    """Shape, strides and offset."""
+    return tensor.shape, tensor._strides, tensor._offset
+
+
+def rebase(tensor: Any, node: Node) -> None:
+    """Puts a tensor that was just written to behind the node of that write."""
+    base = tensor._base
+    if base is None:
+        move_retained(tensor, node)
+        tensor._attach(node, 0)
+        return
+    copy = CopySlices()
+    copy.inner = node
+    copy.whole = geometry(base)
+    copy.part = geometry(tensor)
+    start(copy, (edge_of(base), *node.edges[1:]))
+    move_retained(base, copy)
+    base._attach(copy, 0)
+    regenerate(tensor)
+
+
+def move_retained(tensor: Any, node: Node) -> None:
+    """``retain_grad`` follows the tensor, not the node that made its earlier value."""
+    old = tensor.grad_fn
+    if old is not None and old.extra is not None:
+        number = tensor.output_nr
+        kept = old.extra.retain.get(number)
+        if kept is not None and kept() is tensor:
+            del old.extra.retain[number]
+            extra_of(node).retain[0] = kept
+
+
+def regenerate(view: Any) -> Any:
+    """A view's place in the graph after its base was written to: the base's new history, seen through the view.
+
+    Called by the extension when ``grad_fn`` of a view is asked for and its version is behind the storage's.
+    """
+    base = view._base
+    if not base.requires_grad:
+        return None
+    node = AsStridedBackward0()
+    node.whole = geometry(base)
+    node.part = geometry(view)
+    start(node, (edge_of(base),))
+    view._attach(node, 0)
+    return node
+
+
+_C.set_regenerate(regenerate)
+
+
+class AsStridedBackward0(Node):
+    """A view of its base, by geometry: the gradient is laid into zeros of the base's shape."""
+
+    __slots__ = ("part", "whole")
+    whole: tuple[Any, Any, int]
+    part: tuple[Any, Any, int]
+
+    def apply(self, grad: Any, edges: tuple[Any, ...], create: bool) -> Any:
+        return (strided_scatter(grad, self.whole, self.part),)
+
+
+class CopySlices(Node):
+    """A write through a view: the base's gradient with the written part replaced by that write's own gradient."""
+
+    __slots__ = ("inner", "part", "whole")
+    inner: Node
+    whole: tuple[Any, Any, int]
+    part: tuple[Any, Any, int]
+    keeps = True
+
+    def release(self) -> None:
+        self.inner.release()
+
+    def apply(self, grad: Any, edges: tuple[Any, ...], create: bool) -> Any:
+        inner = self.inner
+        wanted = (None if edges[0] is None else inner.edges[0], *edges[1:])
+        written = strided_gather(grad, self.whole, self.part)
+        grads = inner.apply([written] if inner.several else written, wanted, create)
+        rest = None
+        if edges[0] is not None:
+            first = grads[0]
+            rest = strided_put(grad, written.new_zeros(written.shape) if first is None else first, self.whole, self.part)
+        return (rest, *grads[1:])
+
+
+# Set by the op table: this module only knows that such operations exist. A geometry is (shape, strides, offset).
+strided_gather: Any = None  # (whole tensor, whole, part) -> the part
+strided_scatter: Any = None  # (part, whole, part) -> zeros with the part added in
+strided_put: Any = None  # (whole tensor, part, whole, part) -> a copy with the part overwritten

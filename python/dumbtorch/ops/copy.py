@@ -1,0 +1,120 @@
+"""Copies, conversions, and writes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from dumbtorch import _C, _dtypes
+from dumbtorch._device import device as Device
+from dumbtorch.ops.samples import S, T, unary
+from dumbtorch.ops.table import TABLE, composite, row
+from dumbtorch.ops.unary import zero
+
+row("clone", "input, *, memory_format=None", grad={"input": lambda g: g}, dtypes="real", samples=unary(), out=False,
+    doc="A copy, made when either is first written to.")  # fmt: skip
+row("to_copy", "input, dtype=None, device=None", casts=True, method=False, function=False, out=False, dtypes="real", grad={
+        "input": lambda g, input_dtype, input_device: _CAST(g, input_dtype, input_device),
+    }, samples=lambda: (), doc="A copy of another dtype or on another device.")  # fmt: skip
+_CAST = TABLE["to_copy"].op
+row("copy", "input, src, non_blocking=False", only_inplace=True, dtypes="real", broadcast=True,
+    grad={"input": zero, "src": lambda g: g}, samples=lambda: (
+        S(T(3, 4), T(3, 4)), S(T(3, 4), T(4)), S(T(), T()), S(T(3, 4), T(3, 4, dtype="float64"))),
+    errors=lambda: (S(T(3), T(4), error="RuntimeError"), S(T(3), "text", error="TypeError")),
+    doc="Writes ``src`` (broadcast, cast) into the tensor.")  # fmt: skip
+row("fill", "input, value", only_inplace=True, dtypes="real",
+    grad={"input": zero, "value": lambda g: g.sum()},
+    samples=lambda: (S(T(3, 4), 2), S(T(3, 4), T()), S(T(), 1), S(T(0, 2), 1)),
+    errors=lambda: (S(T(3), T(2), error="RuntimeError"), S(T(3), "text", error="TypeError")),
+    doc="Writes one number (or a 0-dim tensor) into every element.")  # fmt: skip
+
+
+@composite("zero_")
+def zero_(input: Any) -> Any:
+    """Writes 0 into every element. Reference: ``torch.Tensor.zero_``."""
+    return input.fill_(0)
+
+
+@composite("contiguous", function=False)
+def contiguous(self: Any, memory_format: Any = None) -> Any:
+    """The tensor itself if its elements lie in order, else a copy where they do. Reference: ``Tensor.contiguous``."""
+    return self if self._contiguous else self.clone(memory_format="contiguous")
+
+
+@composite("to", function=False)
+def to(
+    self: Any,
+    *args: Any,
+    dtype: Any = None,
+    device: Any = None,
+    other: Any = None,
+    non_blocking: bool = False,
+    copy: bool = False,
+    memory_format: Any = None,
+) -> Any:
+    """The tensor in another dtype or on another device: ``to(dtype)``, ``to(device, dtype)``, ``to(other)``.
+
+    Itself when nothing changes, unless ``copy``. Raises RuntimeError for a device that is not there.
+    Reference: ``torch.Tensor.to``.
+    """
+    flags = []
+    for argument in args:
+        if isinstance(argument, _dtypes.dtype):
+            dtype = argument
+        elif isinstance(argument, (str, Device)) or (isinstance(argument, int) and not isinstance(argument, bool)):
+            device = argument
+        elif isinstance(argument, _C.TensorBase):
+            other = argument
+        elif isinstance(argument, bool):
+            flags.append(argument)
+        elif argument is not None:
+            raise TypeError(f"to() received an invalid combination of arguments: got {type(argument).__name__}")
+    if len(flags) > 1:
+        copy = flags[1]
+    if other is not None:
+        dtype, device = other.dtype, other.device
+    same_dtype = dtype is None or dtype is self.dtype
+    if device is not None:
+        wanted = device if isinstance(device, Device) else Device(device)
+        here = self.device
+        same_device = wanted.type == here.type and (wanted.index is None or wanted.index == (here.index or 0))
+    else:
+        wanted, same_device = None, True
+    if same_dtype and same_device:
+        return self.clone() if copy else self
+    return _CAST(self, None if same_dtype else dtype, None if same_device else wanted)
+
+
+def _caster(name: str, kind: Any) -> None:
+    def cast(self: Any, memory_format: Any = None) -> Any:
+        return self if self.dtype is kind else _CAST(self, kind)
+
+    cast.__name__ = cast.__qualname__ = name
+    cast.__doc__ = f"The tensor as {kind!r}; itself if it is already."
+    composite(name, function=False)(cast)
+
+
+for _name in ("bool", "half", "bfloat16", "float", "double", "short", "int", "long", "cfloat", "cdouble", "chalf"):
+    _caster(_name, getattr(_dtypes, _name))
+_caster("byte", _dtypes.uint8)
+_caster("char", _dtypes.int8)
+
+
+@composite("type_as", function=False)
+def type_as(self: Any, other: Any) -> Any:
+    """The tensor in the dtype (and on the device) of another. Reference: ``torch.Tensor.type_as``."""
+    return to(self, other)
+
+
+@composite("sum_to_size", function=False)
+def sum_to_size(self: Any, *size: Any) -> Any:
+    """The sum over what broadcasting to this shape had added. Reference: ``torch.Tensor.sum_to_size``."""
+    shape = tuple(size[0]) if len(size) == 1 and not isinstance(size[0], int) else size
+    mine = self.shape
+    lead = len(mine) - len(shape)
+    if lead < 0 or any(n not in (1, m) for n, m in zip(shape, mine[lead:], strict=True)):
+        raise RuntimeError(f"size {{{list(shape)}}} is not expandable to size {{{list(mine)}}}.")
+    dims = [*range(lead), *(lead + d for d, n in enumerate(shape) if n == 1 and mine[lead + d] != 1)]
+    if not dims:
+        return self
+    result = self.sum(dims, True)
+    return result.reshape(shape) if lead else result

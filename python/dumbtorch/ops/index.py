@@ -1,0 +1,392 @@
+"""Indexing: picking and writing elements by index tensors, masks and everything that ``x[...]`` takes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from dumbtorch import _C, _dtypes
+from dumbtorch.ops.samples import S, T
+from dumbtorch.ops.shape import wrap_dim
+from dumbtorch.ops.table import FUNCTIONS, TABLE, composite, row
+
+_I = "int64"
+
+
+def index(*shape: int, below: int) -> T:
+    """A sample of indices below a bound."""
+    return T(*shape, low=0, high=below - 0.001, dtype=_I)
+
+
+def _scatter_errors() -> Any:
+    yield S(T(3, 4), 2, index(3, 4, below=3), T(3, 4), error="IndexError")
+    yield S(T(3, 4), 0, index(3, below=3), T(3, 4), error="RuntimeError")
+    yield S(T(2, 2), 0, T(1, 2, dtype=_I, values=[[2, 0]]), T(1, 2), error="RuntimeError")
+
+
+row("index_select", "input, dim, index:i", dtypes="real",
+    grad={"input": lambda g, input_shape, dim, index: g.new_zeros(input_shape).index_add(dim, index, g)},
+    samples=lambda: (S(T(5, 3), 0, index(4, below=5)), S(T(5, 3), -1, index(2, below=3)), S(T(5), 0, index(0, below=5)),
+                     S(T(5, 3), 0, index(below=5)), S(T(5, 0), 0, index(2, below=5))),
+    errors=lambda: (S(T(5, 3), 2, index(2, below=3), error="IndexError"),
+                    S(T(5, 3), 0, T(2, dtype=_I, values=[0, 5]), error="IndexError"),
+                    S(T(5, 3), 0, index(2, 2, below=3), error="IndexError")),
+    doc="The given indices (int64 or int32, one dimension) of a dimension.")  # fmt: skip
+row("index_add", "input, dim, index:i, source, *, alpha=1", dtypes="real", inplace=True, function=True, grad={
+        "input": lambda g: g,
+        "source": lambda g, source_shape, dim, index, alpha: _times(g.index_select(dim, index), alpha).reshape(
+            source_shape),
+    }, samples=lambda: (S(T(5, 3), 0, index(4, below=5), T(4, 3)), S(T(5, 3), 1, index(2, below=3), T(5, 2)),
+                        S(T(5, 3), 0, index(4, below=5), T(4, 3), alpha=2), S(T(5), 0, index(0, below=5), T(0))),
+    errors=lambda: (S(T(5, 3), 0, index(4, below=5), T(3, 3), error="IndexError"),
+                    S(T(5, 3), 0, index(4, below=5), T(4, 2), error="RuntimeError")),
+    doc="``input`` with ``alpha * source`` added at the given indices of a dimension; repeated ones add up.")  # fmt: skip
+row("index_copy", "input, dim, index:i, source", dtypes="real", inplace=True, grad={
+        "input": lambda g, dim, index: g.index_fill(dim, index, 0),
+        "source": lambda g, source_shape, dim, index: g.index_select(dim, index).reshape(source_shape),
+    }, samples=lambda: (S(T(5, 3), 0, T(3, dtype=_I, values=[4, 0, 2]), T(3, 3)),
+                        S(T(5, 3), 1, T(2, dtype=_I, values=[2, 0]), T(5, 2))),
+    errors=lambda: (S(T(5, 3), 0, index(4, below=5), T(3, 3), error="IndexError"),),
+    doc="``input`` with ``source`` written at the given indices of a dimension.")  # fmt: skip
+row("gather", "input, dim, index:i, *, sparse_grad=False", dtypes="real",
+    grad={"input": lambda g, input_shape, dim, index: g.new_zeros(input_shape).scatter_add(dim, index, g)},
+    samples=lambda: (S(T(4, 3), 0, index(2, 3, below=4)), S(T(4, 3), 1, index(4, 5, below=3)), S(T(), 0, index(below=1)),
+                     S(T(4, 3), -1, index(0, 3, below=3))),
+    errors=lambda: (S(T(4, 3), 2, index(2, 3, below=3), error="IndexError"), S(T(4, 3), 0, index(2, below=3), error="RuntimeError"),
+                    S(T(2, 2), 0, T(1, 2, dtype=_I, values=[[2, 0]]), error="RuntimeError")),
+    doc="``out[i][j] = input[index[i][j]][j]`` for dim 0, and so on.")  # fmt: skip
+row("scatter", "input, dim, index:i, src", dtypes="real", inplace=True, grad={
+        "input": lambda g, dim, index: g.scatter(dim, index, 0),
+        "src": lambda g, src_shape, dim, index: _scatter_src(g, src_shape, dim, index),
+    }, samples=lambda: (S(T(4, 3), 0, T(2, 3, dtype=_I, values=[[3, 0, 1], [0, 2, 2]]), T(2, 3)),
+                        S(T(4, 3), 1, T(2, 2, dtype=_I, values=[[2, 0], [0, 1]]), T(3, 2)),
+                        S(T(4, 3), 1, T(2, 1, dtype=_I, values=[[2], [0]]), 1)),
+    errors=_scatter_errors, doc="``input`` with ``src`` (a tensor or number) written at ``index`` along a dimension.")  # fmt: skip
+row("scatter_add", "input, dim, index:i, src", dtypes="real", inplace=True, grad={
+        "input": lambda g: g,
+        "src": lambda g, src_shape, dim, index: _scatter_src(g, src_shape, dim, index),
+    }, samples=lambda: (S(T(4, 3), 0, index(5, 3, below=4), T(5, 3)), S(T(4, 3), 1, index(2, 2, below=3), T(3, 2)),
+                        S(T(4), 0, index(0, below=4), T(0))),
+    errors=_scatter_errors, doc="``input`` with ``src`` added at ``index`` along a dimension; repeated ones add up.")  # fmt: skip
+
+
+def _times(g: Any, factor: Any) -> Any:
+    return g if factor == 1 else g * factor
+
+
+def _scatter_src(g: Any, shape: Any, dim: int, index: Any) -> Any:
+    """The gradient of scattered values; a ``src`` larger than ``index`` has zeros where it was not read."""
+    taken = g.gather(dim, index)
+    if taken.shape == shape:
+        return taken
+    whole = g.new_zeros(shape)
+    part = tuple(slice(0, n) for n in taken.shape)
+    whole[part] = taken
+    return whole
+
+
+@composite("index_fill")
+def index_fill(input: Any, dim: int, index: Any, value: Any) -> Any:
+    """``input`` with ``value`` (a number or 0-dim tensor) at the given indices. Reference: ``torch.index_fill``."""
+    dim = wrap_dim(dim, input.ndim)
+    if isinstance(value, _C.TensorBase):
+        source = value
+    else:
+        source = input.new_full((), value)
+    shape = list(input.shape)
+    if shape:
+        shape[dim] = index.numel()
+    return input.index_copy(dim, index, source.expand(shape))
+
+
+@composite("index_fill_", function=False)
+def index_fill_(self: Any, dim: int, index: Any, value: Any) -> Any:
+    """``index_fill`` in place."""
+    return self.copy_(index_fill(self, dim, index, value))
+
+
+row("nonzero", "input", dtypes="real", function=False, method=False,
+    samples=lambda: (S(T(3, 4, dtype="bool")), S(T(3, 4)), S(T()), S(T(0, 3))), doc="The indices of nonzero elements.")  # fmt: skip
+_NONZERO = TABLE["nonzero"].op
+
+
+@composite("nonzero")
+def nonzero(input: Any, *, out: Any = None, as_tuple: bool = False) -> Any:
+    """The indices of the nonzero elements: int64 of shape (count, ndim), or one vector for each dimension.
+
+    Reference: ``torch.nonzero``.
+    """
+    if as_tuple:
+        return tuple(_NONZERO(input if input.ndim else input.reshape(1)).unbind(1))
+    return _NONZERO(input) if out is None else _NONZERO(input, out=out)
+
+
+@composite("argwhere")
+def argwhere(input: Any) -> Any:
+    """The indices of the nonzero elements, (count, ndim). Reference: ``torch.argwhere``."""
+    return _NONZERO(input)
+
+
+@composite("masked_select")
+def masked_select(input: Any, mask: Any) -> Any:
+    """The elements where ``mask`` (bool, broadcast) holds, in one dimension. Reference: ``torch.masked_select``."""
+    if mask.dtype is not _dtypes.bool:
+        raise RuntimeError(f"masked_select: expected BoolTensor for mask, got {mask.dtype}")
+    shape = broadcast_shapes(input.shape, mask.shape)
+    flat = _NONZERO(mask.expand(shape).reshape(-1)).reshape(-1)
+    return input.expand(shape).reshape(-1).index_select(0, flat)
+
+
+@composite("take")
+def take(input: Any, index: Any) -> Any:
+    """Elements by their place in the flattened input. Reference: ``torch.take``."""
+    count = input.numel()
+    return input.reshape(-1).index_select(0, _wrapped(index.reshape(-1), count)).reshape(index.shape)
+
+
+@composite(method=False)
+def broadcast_shapes(*shapes: Any) -> Any:
+    """The shape that tensors of the given shapes broadcast to. Reference: ``torch.broadcast_shapes``."""
+    ndim = max((len(shape) for shape in shapes), default=0)
+    result = [1] * ndim
+    for shape in shapes:
+        for place, n in enumerate(shape, ndim - len(shape)):
+            if n != 1:
+                if result[place] not in (1, n):
+                    raise RuntimeError(
+                        f"Shape mismatch: objects cannot be broadcast to a single shape: {[list(s) for s in shapes]}"
+                    )
+                result[place] = n
+    return tuple(result)
+
+
+def _embedding_back(g: Any, indices: Any, shape: Any, padding_idx: int, scale_grad_by_freq: bool) -> Any:
+    rows = indices.reshape(-1)
+    parts = g.reshape(-1, shape[1])
+    if padding_idx >= 0:
+        parts = parts.masked_fill((rows == padding_idx).unsqueeze(1), 0)
+    if scale_grad_by_freq:
+        ones = parts.new_ones(rows.shape)
+        counts = ones.new_zeros((shape[0],)).index_add(0, rows, ones)
+        parts = parts / counts.index_select(0, rows).unsqueeze(1)
+    return g.new_zeros(shape).index_add(0, rows, parts)
+
+
+row("embedding", "weight, indices:i, padding_idx=-1, scale_grad_by_freq=False", method=False, out=False,
+    ref="embedding", grad={
+        "weight": lambda g, indices, weight_shape, padding_idx, scale_grad_by_freq: _embedding_back(
+            g, indices, weight_shape, padding_idx, scale_grad_by_freq),
+    }, samples=lambda: (S(T(5, 3), index(4, below=5)), S(T(5, 3), index(2, 3, below=5), 2),
+                        S(T(5, 3), T(4, dtype=_I, values=[1, 1, 0, 1]), -1, True), S(T(5, 3), index(0, below=5))),
+    errors=lambda: (S(T(5, 3), T(1, dtype=_I, values=[5]), error="IndexError"),),
+    doc="The rows of ``weight`` at ``indices``; the row ``padding_idx`` gets no gradient.")  # fmt: skip
+
+
+# ---------------------------------------------------------------- x[...] and x[...] = y
+
+
+def _wrapped(index: Any, size: int) -> Any:
+    """Indices counted from the front, checked."""
+    if index.numel():
+        low, high = index.min().item(), index.max().item()
+        if low < -size or high >= size:
+            bad = low if low < -size else high
+            raise IndexError(f"index {bad} is out of bounds for dimension with size {size}")
+        if low < 0:
+            index = FUNCTIONS["where"](index < 0, index + size, index)
+    return index
+
+
+def _as_index(item: Any, like: Any) -> Any:
+    """A list, array or tensor given as an index, as a tensor."""
+    if not isinstance(item, _C.TensorBase):
+        item = FUNCTIONS["tensor"](item) if len(item) else FUNCTIONS["tensor"](item, dtype=_dtypes.int64)
+    kind = item.dtype
+    if kind.is_floating_point or kind.is_complex:
+        raise IndexError(f"tensors used as indices must be long, int, byte or bool tensors, got {kind}")
+    return item.to(like.device) if item.device != like.device else item
+
+
+def _parse(self: Any, key: Any) -> tuple[Any, list[Any]]:
+    """Applies the basic parts of an index: a view, and for each of its dimensions an index tensor or None."""
+    items = list(key) if isinstance(key, tuple) else [key]
+    for place, item in enumerate(items):
+        if isinstance(item, (list, range)) or hasattr(item, "__array__") and not isinstance(item, _C.TensorBase):
+            items[place] = _as_index(item, self)
+        elif isinstance(item, _C.TensorBase):
+            items[place] = _as_index(item, self)
+    used = 0
+    for item in items:
+        if isinstance(item, _C.TensorBase) and item.dtype in (_dtypes.bool, _dtypes.uint8):
+            used += item.ndim
+        elif item is not None and item is not Ellipsis and not isinstance(item, bool):
+            used += 1
+    if used > self.ndim:
+        raise IndexError(f"too many indices for tensor of dimension {self.ndim}")
+    if Ellipsis in (item for item in items if not isinstance(item, _C.TensorBase)):
+        at = next(n for n, item in enumerate(items) if item is Ellipsis)
+        items[at : at + 1] = [slice(None)] * (self.ndim - used)
+    view, picks, dim = self, [], 0
+    for item in items:
+        if item is None:
+            view = view.unsqueeze(dim)
+            picks.append(None)
+            dim += 1
+        elif isinstance(item, bool):
+            view = view.unsqueeze(dim)
+            picks.append(FUNCTIONS["tensor"]([0] if item else [], dtype=_dtypes.int64, device=self.device))
+            dim += 1
+        elif isinstance(item, slice):
+            view = view[(slice(None),) * dim + (item,)]
+            picks.append(None)
+            dim += 1
+        elif isinstance(item, _C.TensorBase):
+            if item.dtype in (_dtypes.bool, _dtypes.uint8):
+                for d in range(item.ndim):
+                    if item.shape[d] != view.shape[dim + d]:
+                        raise IndexError(
+                            f"The shape of the mask {list(item.shape)} at index {d} does not match the shape of the "
+                            f"indexed tensor {list(self.shape)} at index {dim + d}"
+                        )
+                if item.ndim == 0:
+                    view = view.unsqueeze(dim)
+                    item = item.reshape(1)
+                picks += nonzero(item, as_tuple=True)
+                dim += max(item.ndim, 1)
+            else:
+                picks.append(_wrapped(item.to(_dtypes.int64), view.shape[dim]))
+                dim += 1
+        elif hasattr(item, "__index__"):
+            view = view.select(dim, item.__index__())
+        else:
+            raise IndexError(
+                "only integers, slices (`:`), ellipsis (`...`), None and long or byte Variables are valid indices (got "
+                f"{type(item).__name__})"
+            )
+    picks += [None] * (view.ndim - len(picks))
+    return view, picks
+
+
+class _Plan:
+    """An advanced index: the view with its indexed dimensions in front, flattened, and the rows to take."""
+
+    def __init__(self, view: Any, picks: Sequence[Any]) -> None:
+        self.dims = [d for d, pick in enumerate(picks) if pick is not None]
+        rest = [d for d in range(view.ndim) if d not in self.dims]
+        self.view = view.permute([*self.dims, *rest])
+        given = [pick for pick in picks if pick is not None]
+        try:
+            self.shape = broadcast_shapes(*(pick.shape for pick in given))
+        except RuntimeError:
+            shapes = ", ".join(str(list(pick.shape)) for pick in given)
+            raise IndexError(f"shape mismatch: indexing tensors could not be broadcast together with shapes {shapes}") from None
+        sizes = self.view.shape[: len(given)]
+        self.count = 1
+        rows: Any = None
+        for pick, size in zip(given, sizes, strict=True):
+            rows = pick if rows is None else rows * size + pick
+            self.count *= size
+        self.rows = rows.expand(self.shape).reshape(-1)
+        self.rest = tuple(self.view.shape[len(given) :])
+        self.adjacent = self.dims == list(range(self.dims[0], self.dims[-1] + 1))
+        self.first = self.dims[0] if self.adjacent else 0
+
+    def placed(self, result: Any) -> Any:
+        """The indexed dimensions moved to where they stood, if they stood together."""
+        if not self.first:
+            return result
+        count = len(self.shape)
+        order = [*range(count, count + self.first), *range(count), *range(count + self.first, result.ndim)]
+        return result.permute(order)
+
+    def unplaced(self, value: Any) -> Any:
+        """The inverse, for a value to be written."""
+        if not self.first:
+            return value
+        count = len(self.shape)
+        order = [*range(self.first, self.first + count), *range(self.first), *range(self.first + count, value.ndim)]
+        return value.permute(order)
+
+
+def getitem(self: Any, key: Any) -> Any:
+    """``x[key]`` where the key holds tensors, lists or bools: a copy, differentiable."""
+    view, picks = _parse(self, key)
+    if not any(pick is not None for pick in picks):
+        return view
+    plan = _Plan(view, picks)
+    flat = plan.view.reshape((plan.count, *plan.rest))
+    return plan.placed(flat.index_select(0, plan.rows).reshape((*plan.shape, *plan.rest)))
+
+
+def setitem(self: Any, key: Any, value: Any) -> None:
+    """``x[key] = value``: a number, a tensor or a sequence, broadcast to the place."""
+    if not isinstance(value, (_C.TensorBase, int, float, complex)):
+        value = FUNCTIONS["tensor"](value, dtype=self.dtype, device=self.device)
+    if isinstance(value, _C.TensorBase) and value.device != self.device and value.ndim == 0:
+        value = value.to(self.device)
+    if _is_basic(key):
+        _write(_GETITEM(self, key), value)
+        return
+    if isinstance(key, _C.TensorBase) and key.dtype is _dtypes.bool and key.shape == self.shape and (
+        not isinstance(value, _C.TensorBase) or value.ndim == 0
+    ):
+        self.masked_fill_(key, value)
+        return
+    view, picks = _parse(self, key)
+    if not any(pick is not None for pick in picks):
+        _write(view, value)
+        return
+    plan = _Plan(view, picks)
+    if not isinstance(value, _C.TensorBase):
+        value = self.new_full((), value)
+    if value.dtype is not self.dtype:
+        value = value.to(self.dtype)
+    target = plan.placed(_Shape((*plan.shape, *plan.rest)))
+    while value.ndim > len(target.shape) and value.shape[0] == 1:
+        value = value.squeeze(0)
+    try:
+        value = value.expand(target.shape)
+    except RuntimeError:
+        raise RuntimeError(
+            f"shape mismatch: value tensor of shape {list(value.shape)} cannot be broadcast to indexing result of shape "
+            f"{list(target.shape)}"
+        ) from None
+    values = plan.unplaced(value).reshape((-1, *plan.rest)) if plan.rows.numel() else None
+    if values is None:
+        return
+    shape = (plan.count, *plan.rest)
+    if plan.view.is_contiguous():
+        plan.view.view(shape).index_copy_(0, plan.rows, values)
+    else:
+        changed = plan.view.reshape(shape).index_copy(0, plan.rows, values)
+        plan.view.copy_(changed.reshape(plan.view.shape))
+
+
+class _Shape:
+    """A shape that can be permuted, to find the shape of an indexing result without making it."""
+
+    def __init__(self, shape: tuple[int, ...]) -> None:
+        self.shape = shape
+        self.ndim = len(shape)
+
+    def permute(self, order: Sequence[int]) -> _Shape:
+        return _Shape(tuple(self.shape[d] for d in order))
+
+
+def _is_basic(key: Any) -> bool:
+    return all(
+        item is None or item is Ellipsis or isinstance(item, slice) or (isinstance(item, int) and not isinstance(item, bool))
+        for item in (key if isinstance(key, tuple) else (key,))
+    )
+
+
+def _write(view: Any, value: Any) -> None:
+    if isinstance(value, _C.TensorBase):
+        while value.ndim > view.ndim and value.shape[0] == 1:
+            value = value.squeeze(0)
+        view.copy_(value)
+    else:
+        view.fill_(value)
+
+
+_GETITEM = TABLE["getitem"].op
