@@ -6,7 +6,7 @@ from typing import Any
 
 from dumbtorch import _C
 
-_TYPES = ("cpu", "cuda", "hip", "mps", "meta")
+_TYPES = ("cpu", "cuda", "hip", "mps")  # in the order of the extension's codes
 
 
 class device:
@@ -20,7 +20,8 @@ class device:
     device(type='cuda', index=1)
     """
 
-    __slots__ = ("index", "type")
+    __slots__ = ("_code", "index", "type")
+    _code: int
     type: str
     index: int | None
 
@@ -52,6 +53,21 @@ class device:
                 raise RuntimeError("Device index must not be negative")
         object.__setattr__(self, "type", name)
         object.__setattr__(self, "index", index)
+        object.__setattr__(self, "_code", _TYPES.index(name) << 8 | (index or 0) & 255 if name != "cpu" else 0)
+
+    @staticmethod
+    def _from_code(code: int) -> device:
+        """The device of the extension's code."""
+        return device("cpu") if code == 0 else device(_TYPES[code >> 8], code & 255)
+
+    @staticmethod
+    def _unavailable(code: int) -> None:
+        """Raises the error of a device that is not there: what was looked for, and what to do."""
+        name = _TYPES[code >> 8]
+        raise RuntimeError(
+            f"no {name} device is available: no accelerator extension for it was loaded; use device='cpu', or check "
+            f"dumbtorch.{'mps' if name == 'mps' else 'cuda'}.is_available() first"
+        )
 
     def __setattr__(self, name: str, value: Any) -> None:
         raise AttributeError(f"attribute {name!r} of device objects is not writable")
@@ -98,4 +114,4 @@ def _as_device(value: Any) -> device:
     return value if isinstance(value, device) else device(value)
 
 
-_C.set_device_type(device)
+_C.set_types(None, None, device, None)

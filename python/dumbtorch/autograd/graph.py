@@ -12,43 +12,15 @@ from __future__ import annotations
 
 import itertools
 import weakref
+from collections import OrderedDict
 from collections.abc import Callable
 from typing import Any
 
 from dumbtorch import _C, _dtypes
+from dumbtorch._handles import RemovableHandle, add_hook
 
 TensorBase = _C.TensorBase
 tick: Callable[[], int] = itertools.count(1).__next__
-
-
-class RemovableHandle:
-    """What registering a hook returns: ``remove()`` takes the hook out again. Also a context manager."""
-
-    __slots__ = ("__weakref__", "_hooks", "id")
-    _next = itertools.count()
-
-    def __init__(self, hooks: dict[int, Any]) -> None:
-        self._hooks = hooks
-        self.id = next(self._next)
-
-    def remove(self) -> None:
-        """Takes the hook out; a second call does nothing."""
-        self._hooks.pop(self.id, None)
-
-    def __enter__(self) -> RemovableHandle:
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        self.remove()
-
-
-def add_hook(hooks: dict[int, Any], hook: Any) -> RemovableHandle:
-    """Appends a hook to an ordered table of hooks."""
-    if not callable(hook):
-        raise TypeError(f"a hook must be callable, got {type(hook).__name__}")
-    handle = RemovableHandle(hooks)
-    hooks[handle.id] = hook
-    return handle
 
 
 class Extra:
@@ -58,10 +30,10 @@ class Extra:
 
     def __init__(self, node: Any = None) -> None:
         self.node = node  # a leaf's AccumulateGrad: hooks on it must live as long as the leaf
-        self.after: dict[int, Any] = {}  # Tensor.register_post_accumulate_grad_hook
-        self.tensor: dict[int, tuple[int, Any]] = {}  # handle id -> (output_nr, hook): Tensor.register_hook
-        self.pre: dict[int, Any] = {}
-        self.post: dict[int, Any] = {}
+        self.after: OrderedDict[int, Any] = OrderedDict()  # Tensor.register_post_accumulate_grad_hook
+        self.tensor: OrderedDict[int, tuple[int, Any]] = OrderedDict()  # handle id -> (output_nr, hook): Tensor.register_hook
+        self.pre: OrderedDict[int, Any] = OrderedDict()
+        self.post: OrderedDict[int, Any] = OrderedDict()
         self.retain: dict[int, Any] = {}  # output_nr -> weak reference to the tensor
         self.metadata: dict[Any, Any] = {}
 

@@ -42,6 +42,7 @@ def same_history(tensor: Any, edge: Any) -> Any:
 
 def zeros_for(grads: Any, metas: Any) -> Any:
     """The output gradients of a row with several outputs, with zeros for those that nothing used."""
+    grads = [*grads, *[None] * (len(metas) - len(grads))]
     return tuple(
         like.new_zeros(shape) if grad is None else grad for grad, (like, shape) in zip(grads, metas, strict=True)
     )
@@ -100,7 +101,8 @@ class _Writer:
             if self.kind[name] == "T":
                 return [], f"tuple({name}), [t._version for t in {name}]"
             if inplace and name == row.params[0]:
-                return [f"k_{name} = raw_clone({name}){when}"], f"k_{name}, 0"
+                version = f"(0 if {used} else -1)" if used else "0"
+                return [f"k_{name} = raw_clone({name}){when}"], f"k_{name}, {version}"
             code = [f"v_{name} = {name}._version if isinstance({name}, TensorBase) else -1"]
             if used:
                 code = [
@@ -118,6 +120,7 @@ class _Writer:
             ("_dtype", "{0}.dtype"),
             ("_stride", "{0}._strides"),
             ("_offset", "{0}._offset"),
+            ("_device", "{0}.device"),
         ):
             source = name[: -len(suffix)]
             if name.endswith(suffix) and source in self.kind:
@@ -302,11 +305,12 @@ def compile_row(row: Row) -> dict[str, Any]:
 def attach_row(row: Row) -> None:
     """Gives the row's ops their recording functions, to be compiled when first needed."""
 
+    ops = [op for op in (row.op, row.inplace_op) if op is not None]
+
     def prepare() -> dict[str, Any]:
         scope = compile_row(row)
-        _C.set_hooks(row.op, scope["record"], scope.get("inplace"), None)
-        if row.inplace_op is not None:
-            _C.set_hooks(row.inplace_op, scope["record"], scope["inplace"], None)
+        for op in ops:
+            _C.set_hooks(op, scope["record"], scope.get("inplace"), None)
         return scope
 
     def record(out: Any, slots: Any) -> Any:
@@ -315,6 +319,5 @@ def attach_row(row: Row) -> None:
     def inplace(slots: Any) -> Any:
         return prepare()["inplace"](slots)
 
-    _C.set_hooks(row.op, record, inplace, None)
-    if row.inplace_op is not None:
-        _C.set_hooks(row.inplace_op, record, inplace, None)
+    for op in ops:
+        _C.set_hooks(op, record, inplace, None)

@@ -92,7 +92,7 @@ def regenerate(view: Any) -> Any:
     return node
 
 
-_C.set_regenerate(regenerate)
+
 
 
 class AsStridedBackward0(Node):

@@ -21,7 +21,7 @@ row("copy", "input, src, non_blocking=False", only_inplace=True, dtypes="real", 
         S(T(3, 4), T(3, 4)), S(T(3, 4), T(4)), S(T(), T()), S(T(3, 4), T(3, 4, dtype="float64"))),
     errors=lambda: (S(T(3), T(4), error="RuntimeError"), S(T(3), "text", error="TypeError")),
     doc="Writes ``src`` (broadcast, cast) into the tensor.")  # fmt: skip
-row("fill", "input, value", only_inplace=True, dtypes="real",
+row("fill", "input, value", only_inplace=True, dtypes="real", broadcast=True,
     grad={"input": zero, "value": lambda g: g.sum()},
     samples=lambda: (S(T(3, 4), 2), S(T(3, 4), T()), S(T(), 1), S(T(0, 2), 1)),
     errors=lambda: (S(T(3), T(2), error="RuntimeError"), S(T(3), "text", error="TypeError")),

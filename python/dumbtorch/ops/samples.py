@@ -37,11 +37,18 @@ class T:
 
 
 class S:
-    """One sample: positional and keyword arguments. ``only`` restricts it to some dtypes (see `DTYPES`)."""
+    """One sample: positional and keyword arguments.
 
-    __slots__ = ("args", "error", "kwargs", "only")
+    ``only`` restricts it to some dtypes (see `DTYPES`), ``error`` names the exception of an error sample, and
+    ``smooth=False`` marks a point where the declared derivative is not the limit of differences.
+    """
 
-    def __init__(self, *args: Any, only: str | None = None, error: str | None = None, **kwargs: Any) -> None:
+    __slots__ = ("args", "error", "kwargs", "only", "smooth")
+
+    def __init__(
+        self, *args: Any, only: str | None = None, error: str | None = None, smooth: bool = True, **kwargs: Any
+    ) -> None:
+        self.smooth = smooth
         self.args = args
         self.kwargs = kwargs
         self.only = only

@@ -99,7 +99,7 @@ FUNCTIONS["polygamma"] = polygamma
 
 row("round", "input, *, decimals=0", grad={"input": zero}, inplace=True, dtypes="number",
     samples=lambda: (S(T(3, 5, low=-9, high=9)), S(T(4, low=-9, high=9), decimals=1, only="single"),
-                     S(T(values=[0.5, 1.5, 2.5, -0.5]), only="single"), S(T(0, 2))),
+                     S(T(4, values=[0.5, 1.5, 2.5, -0.5]), only="single", smooth=False), S(T(0, 2))),
     errors=unary_errors,
     doc="The nearest integer, halves to even; with ``decimals`` the nearest multiple of its power of ten.")  # fmt: skip
 

@@ -1,0 +1,73 @@
+"""dumbtorch: tensors, gradients and neural networks on Mojo kernels, with the interface of PyTorch.
+
+>>> import dumbtorch as torch
+>>> x = torch.ones(3, requires_grad=True)
+>>> (x * x).sum().backward()
+>>> x.grad
+tensor([2., 2., 2.])
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from dumbtorch import _load  # noqa: F401  # loads the extension: everything else needs it
+from dumbtorch import autograd, ops
+from dumbtorch._device import device, get_default_device, set_default_device
+from dumbtorch._dtypes import (
+    bcomplex32,
+    bfloat16,
+    bool,
+    can_cast,
+    cdouble,
+    cfloat,
+    chalf,
+    complex32,
+    complex64,
+    complex128,
+    double,
+    dtype,
+    finfo,
+    float,
+    float8_e4m3fn,
+    float8_e5m2,
+    float16,
+    float32,
+    float64,
+    get_default_dtype,
+    half,
+    iinfo,
+    int,
+    int8,
+    int16,
+    int32,
+    int64,
+    long,
+    promote_types,
+    result_type,
+    set_default_dtype,
+    short,
+    uint8,
+    uint16,
+    uint32,
+    uint64,
+)
+from dumbtorch._size import Size
+from dumbtorch._tensor import OutOfMemoryError, Tensor
+from dumbtorch.autograd import (
+    enable_grad,
+    inference_mode,
+    is_grad_enabled,
+    is_inference_mode_enabled,
+    no_grad,
+    set_grad_enabled,
+)
+
+
+
+
+def __getattr__(name: str) -> Any:
+    try:
+        return ops.FUNCTIONS[name]
+    except KeyError:
+        raise AttributeError(f"module 'dumbtorch' has no attribute {name!r}") from None

@@ -1,0 +1,392 @@
+"""class Tensor: the methods that are not rows of the op table."""
+
+from __future__ import annotations
+
+import weakref
+from typing import Any
+
+from dumbtorch import _C, _device, _dtypes, _size, autograd, ops
+from dumbtorch._handles import RemovableHandle
+from dumbtorch.autograd import graph
+from dumbtorch.autograd.graph import Extra
+
+
+class OutOfMemoryError(RuntimeError):
+    """An allocation that did not fit. Everything stays usable: free something and try again."""
+
+
+class Tensor(_C.TensorBase):
+    """A multi-dimensional array with automatic differentiation.
+
+    Made by the factory functions (``tensor``, ``zeros``, ``rand``, ...). Operations are functions of the package, methods
+    and operators alike; docs/ops.md lists them. Reference: ``torch.Tensor``.
+
+    >>> Tensor([1, 2])
+    tensor([1., 2.])
+    """
+
+    # What few tensors have stands in the instance's dictionary, which is made when first written.
+    _leaf_hooks: Extra | None = None
+    _accumulator: Any = None
+    _retains = False
+    __array_priority__ = 1000
+
+    def __new__(cls, *args: Any, device: Any = None) -> Any:
+        if not args:
+            return ops.empty(0, device=device)
+        if len(args) == 1 and not isinstance(args[0], int):
+            return ops.tensor(args[0], dtype=_dtypes.get_default_dtype(), device=device)
+        return ops.empty(*args, device=device)
+
+    @staticmethod
+    def _make_subclass(cls: Any, data: Any, requires_grad: bool = False) -> Any:
+        """An object of a Tensor subclass on the memory of ``data``."""
+        made = data._as_class(cls)
+        if requires_grad:
+            made.requires_grad = True
+        return made
+
+    # ------------------------------------------------------------ autograd
+
+    @property
+    def grad(self) -> Any:
+        """The gradient accumulated by backward, or None."""
+        return self._grad
+
+    @grad.setter
+    def grad(self, value: Any) -> None:
+        if value is None:
+            self._grad = None
+            return
+        if not isinstance(value, _C.TensorBase):
+            raise TypeError(f"assigned grad expected to be a Tensor or None but got grad of type {type(value).__name__}")
+        if value is self:
+            raise RuntimeError("can't assign Variable as its own grad")
+        if value.shape != self.shape:
+            raise RuntimeError(
+                f"attempting to assign a gradient of size '{list(value.shape)}' to a tensor of size "
+                f"'{list(self.shape)}'. Please ensure that the gradient and the tensor are the same size"
+            )
+        if value.dtype is not self.dtype:
+            raise RuntimeError(
+                f"attempting to assign a gradient with dtype '{value.dtype}' to a tensor with dtype '{self.dtype}'. "
+                "The gradient must match the tensor's dtype"
+            )
+        if value.device != self.device:
+            raise RuntimeError(
+                f"attempting to assign a gradient on device '{value.device}' to a tensor on device '{self.device}'. "
+                "Please ensure that the gradient and the tensor are on the same device"
+            )
+        self._grad = value
+
+    @grad.deleter
+    def grad(self) -> None:
+        self._grad = None
+
+    def backward(
+        self, gradient: Any = None, retain_graph: bool | None = None, create_graph: bool = False, inputs: Any = None
+    ) -> None:
+        """Computes the gradients of this tensor and adds them into the leaves' ``.grad``.
+
+        ``gradient`` is needed unless the tensor has one element. See ``autograd.backward``.
+        """
+        autograd.backward(self, gradient, retain_graph, create_graph, inputs=inputs)
+
+    def detach(self) -> Any:
+        """The same memory outside of the graph. Writes show in both. Reference: ``torch.Tensor.detach``."""
+        return self._alias()
+
+    def detach_(self) -> Any:
+        """Takes this tensor out of its graph: it becomes a leaf. Raises RuntimeError for a view."""
+        if self._base is not None:
+            raise RuntimeError(
+                "Can't detach views in-place. Use detach() instead. If you are using DistributedDataParallel (DDP) for "
+                "training, and gradient_as_bucket_view is set as True, gradients are views of DDP buckets"
+            )
+        self._attach(None, 0)
+        self.requires_grad = False
+        return self
+
+    @property
+    def data(self) -> Any:
+        """The same memory outside of the graph, as ``detach``. Assigning replaces the memory that this tensor shows."""
+        return self._alias()
+
+    @data.setter
+    def data(self, value: Any) -> None:
+        if not isinstance(value, _C.TensorBase):
+            raise TypeError(f"Variable data has to be a tensor, but got {type(value).__name__}")
+        self._set_data(value)
+
+    def requires_grad_(self, requires_grad: bool = True) -> Any:
+        """Sets ``requires_grad`` and returns the tensor. Raises RuntimeError for integers."""
+        self.requires_grad = requires_grad
+        return self
+
+    def retain_grad(self) -> None:
+        """Asks backward to keep the gradient of this non-leaf in ``.grad``."""
+        if not self.requires_grad:
+            raise RuntimeError("can't retain_grad on Tensor that has requires_grad=False")
+        node = self.grad_fn
+        if node is not None and not self._retains:
+            graph.extra_of(node).retain[self.output_nr] = weakref.ref(self)
+            self._retains = True
+
+    @property
+    def retains_grad(self) -> bool:
+        """Whether backward keeps the gradient of this non-leaf."""
+        return self._retains and not self.is_leaf
+
+    def _extra(self) -> Extra:
+        node = self.grad_fn
+        return graph.extra_of(graph.accumulator(self) if node is None else node)
+
+    def register_hook(self, hook: Any) -> RemovableHandle:
+        """Calls ``hook(grad)`` when the gradient of this tensor is computed; a tensor that it returns replaces it.
+
+        Raises RuntimeError unless the tensor requires a gradient. Reference: ``torch.Tensor.register_hook``.
+        """
+        if not self.requires_grad:
+            raise RuntimeError("cannot register a hook on a tensor that doesn't require gradient")
+        if not callable(hook):
+            raise TypeError(f"register_hook: a hook must be callable, got {type(hook).__name__}")
+        hooks = self._extra().tensor
+        handle = RemovableHandle(hooks)
+        hooks[handle.id] = (self.output_nr, hook)
+        return handle
+
+    def register_post_accumulate_grad_hook(self, hook: Any) -> RemovableHandle:
+        """Calls ``hook(tensor)`` after the gradient of this leaf was accumulated."""
+        if not self.requires_grad:
+            raise RuntimeError("cannot register a hook on a tensor that doesn't require gradient")
+        if not self.is_leaf:
+            raise RuntimeError("post accumulate grad hooks cannot be registered on non-leaf tensors")
+        return graph.add_hook(self._extra().after, hook)
+
+    # ------------------------------------------------------------ shape and kind
+
+    def size(self, dim: int | None = None) -> Any:
+        """The shape, or the size of one dimension."""
+        return self.shape if dim is None else self.shape[ops.shape.wrap_dim(dim, self.ndim)]
+
+    def dim(self) -> int:
+        """The number of dimensions."""
+        return self.ndim
+
+    ndimension = dim
+
+    def numel(self) -> int:
+        """The number of elements."""
+        return self._numel
+
+    nelement = numel
+
+    def stride(self, dim: int | None = None) -> Any:
+        """The strides in elements, or the stride of one dimension."""
+        return self._strides if dim is None else self._strides[ops.shape.wrap_dim(dim, self.ndim)]
+
+    def storage_offset(self) -> int:
+        """The place of the first element in the storage, in elements."""
+        return self._offset
+
+    def element_size(self) -> int:
+        """The bytes of one element."""
+        return self.itemsize
+
+    @property
+    def nbytes(self) -> int:
+        """The bytes of all elements."""
+        return self._numel * self.itemsize
+
+    def is_contiguous(self, memory_format: Any = None) -> bool:
+        """Whether the elements lie in order without gaps."""
+        return self._contiguous
+
+    def is_floating_point(self) -> bool:
+        """Whether the dtype is a floating-point one."""
+        return self.dtype.is_floating_point
+
+    def is_complex(self) -> bool:
+        """Whether the dtype is a complex one."""
+        return self.dtype.is_complex
+
+    def is_signed(self) -> bool:
+        """Whether the dtype has negative numbers."""
+        return self.dtype.is_signed
+
+    def is_inference(self) -> bool:
+        """Whether the tensor was made in inference mode."""
+        return bool(self._flags & 4)
+
+    @property
+    def is_cpu(self) -> bool:
+        """Whether the tensor lies in the CPU's memory."""
+        return self.device.type == "cpu"
+
+    @property
+    def is_cuda(self) -> bool:
+        """Whether the tensor lies on a cuda device."""
+        return self.device.type == "cuda"
+
+    def get_device(self) -> int:
+        """The index of the tensor's device, -1 for the CPU."""
+        return -1 if self.is_cpu else (self.device.index or 0)
+
+    def cpu(self) -> Any:
+        """The tensor in the CPU's memory."""
+        return self.to("cpu")
+
+    def cuda(self, device: Any = None, non_blocking: bool = False) -> Any:
+        """The tensor on a cuda device. Raises RuntimeError where there is none."""
+        return self.to(_device.device("cuda", device) if isinstance(device, int) else device or "cuda")
+
+    def type(self, dtype: Any = None, non_blocking: bool = False) -> Any:
+        """The name of the tensor's type as a string, or the tensor in another dtype."""
+        if dtype is None:
+            place = "torch." if self.is_cpu else f"torch.{self.device.type}."
+            return f"{place}{_dtypes.TYPE_NAMES[self.dtype]}Tensor"
+        if isinstance(dtype, str):
+            names = {f"torch.{name}Tensor": kind for kind, name in _dtypes.TYPE_NAMES.items()}
+            if dtype not in names:
+                raise ValueError(f"invalid type: {dtype!r}")
+            dtype = names[dtype]
+        return self.to(dtype)
+
+    # ------------------------------------------------------------ Python values
+
+    def item(self) -> Any:
+        """The only element as a Python number. Raises RuntimeError for several elements."""
+        return _C.item(self)
+
+    def tolist(self) -> Any:
+        """The elements as nested lists, a number for a 0-dim tensor."""
+        return _C.tolist(self)
+
+    def __bool__(self) -> bool:
+        if self._numel != 1:
+            many = "more than one value" if self._numel else "no values"
+            raise RuntimeError(f"Boolean value of Tensor with {many} is ambiguous")
+        return bool(_C.item(self))
+
+    def __float__(self) -> float:
+        return float(_C.item(self))
+
+    def __int__(self) -> int:
+        return int(_C.item(self))
+
+    def __complex__(self) -> complex:
+        return complex(_C.item(self))
+
+    def __index__(self) -> int:
+        kind = self.dtype
+        if self._numel != 1 or kind.is_floating_point or kind.is_complex:
+            raise TypeError("only integer tensors of a single element can be converted to an index")
+        return int(_C.item(self))
+
+    def __iter__(self) -> Any:
+        if self.ndim == 0:
+            raise TypeError("iteration over a 0-d tensor")
+        return iter(self.unbind(0))
+
+    def __contains__(self, element: Any) -> bool:
+        if isinstance(element, (_C.TensorBase, int, float, complex)):
+            return bool((self == element).any())
+        raise RuntimeError(
+            f"Tensor.__contains__ only supports Tensor or scalar, but you passed in a {type(element)}."
+        )
+
+    def __format__(self, spec: str) -> str:
+        if self.ndim == 0 and not self.requires_grad and spec:
+            return self.item().__format__(spec)
+        return object.__format__(self, spec)
+
+    def __pos__(self) -> Any:
+        if self.dtype is _dtypes.bool:
+            raise RuntimeError("The `+` operator, on a bool tensor is not supported.")
+        return self
+
+    def __reversed__(self) -> Any:
+        return ops.reduce.flip_one(self, 0)
+
+    def __imatmul__(self, other: Any) -> Any:
+        return self.copy_(self @ other)
+
+    # ------------------------------------------------------------ NumPy, copying, pickling
+
+    def numpy(self, *, force: bool = False) -> Any:
+        """A NumPy array on the same memory. ``force`` detaches and copies to the CPU first where that is needed.
+
+        Raises RuntimeError for a tensor that requires a gradient, TypeError for one that is not on the CPU or whose
+        dtype NumPy lacks.
+        """
+        import numpy as np  # NumPy is optional and heavy
+
+        t = self
+        if force:
+            t = t.detach().cpu()
+        if t.requires_grad:
+            raise RuntimeError("Can't call numpy() on Tensor that requires grad. Use tensor.detach().numpy() instead.")
+        if not t.is_cpu:
+            raise TypeError(
+                f"can't convert {t.device} device type tensor to numpy. Use Tensor.cpu() to copy the tensor to host memory "
+                "first."
+            )
+        if t.dtype in (_dtypes.bfloat16, _dtypes.bcomplex32, _dtypes.float8_e4m3fn, _dtypes.float8_e5m2, _dtypes.complex32):
+            raise TypeError(f"Got unsupported ScalarType {_dtypes.TYPE_NAMES[t.dtype]}: NumPy has no such type; convert it")
+        return np.asarray(memoryview(t))
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> Any:
+        array = self.numpy()
+        if dtype is not None:
+            return array.astype(dtype, copy=bool(copy))
+        return array.copy() if copy else array
+
+    def __copy__(self) -> Any:
+        made = self._as_class(type(self))
+        if self.requires_grad:
+            made.requires_grad = True
+        return made
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Any:
+        if not self.is_leaf:
+            raise RuntimeError(
+                "Only Tensors created explicitly by the user (graph leaves) support the deepcopy protocol at the moment.  "
+                "Detach the tensor first."
+            )
+        if id(self) in memo:
+            return memo[id(self)]
+        made = self._alias().clone()
+        if type(self) is not Tensor:
+            made = made._as_class(type(self))
+        made.requires_grad = self.requires_grad
+        if self._grad is not None:
+            made._grad = self._grad.__deepcopy__(memo)
+        memo[id(self)] = made
+        return made
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        plain = self._alias().contiguous()
+        return (
+            _rebuild,
+            (type(self), bytes(_C.to_bytes(plain)), plain.dtype, tuple(plain.shape), str(self.device), self.requires_grad),
+        )
+
+    def __dir__(self) -> list[str]:
+        return sorted({*super().__dir__()})
+
+
+def _rebuild(cls: Any, data: bytes, dtype: Any, shape: Any, device: str, requires_grad: bool) -> Any:
+    """Makes a pickled tensor again."""
+    t = _C.from_bytes(data, dtype._code).view(shape)
+    if device != "cpu":
+        t = t.to(device)
+    if cls is not Tensor:
+        t = t._as_class(cls)
+    t.requires_grad = requires_grad
+    return t
+
+
+for _name, _method in ops.METHODS.items():
+    setattr(Tensor, _name, _method)
+_C.set_types(Tensor, _size.Size, _device.device, OutOfMemoryError)
+_C.set_python_hooks(ops.index.getitem, ops.index.setitem, autograd.views.regenerate)

@@ -1,0 +1,53 @@
+"""The ops: primitives by family, each a row of the table, and the composites beside them.
+
+Every function of the package's namespace (``dumbtorch.add``, ...) is an attribute here.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from dumbtorch import _C
+from dumbtorch.ops import binary, conv, copy, creation, index, matmul, reduce, shape, softmax, unary  # noqa: F401
+from dumbtorch.ops.table import FUNCTIONS, METHODS, MISSING, TABLE, Row
+
+_SLOTS = {
+    "add": "add", "subtract": "sub", "multiply": "mul", "true_divide": "div", "floor_divide": "floor_divide",
+    "remainder": "remainder", "power": "pow", "matrix_multiply": "matmul", "and": "bitwise_and", "or": "bitwise_or",
+    "xor": "bitwise_xor", "lshift": "bitwise_left_shift", "rshift": "bitwise_right_shift", "negative": "neg",
+    "absolute": "abs", "invert": "bitwise_not", "positive": "positive", "lt": "lt", "le": "le", "eq": "eq", "ne": "ne",
+    "gt": "gt", "ge": "ge", "getitem": "getitem",
+}  # fmt: skip
+
+
+def _bind_slots() -> None:
+    """Puts ops behind the operators of the tensor type."""
+    for slot, name in _SLOTS.items():
+        op = TABLE[name].op if name in TABLE else None
+        if op is not None:
+            _C.set_slot(slot, op)
+        if slot not in ("matrix_multiply", "getitem") and name in TABLE and TABLE[name].inplace_op is not None:
+            if "inplace_" + slot in _INPLACE:
+                _C.set_slot("inplace_" + slot, TABLE[name].inplace_op)
+
+
+_INPLACE = frozenset(
+    "inplace_" + slot for slot in ("add", "subtract", "multiply", "true_divide", "floor_divide", "remainder", "power",
+                                   "and", "or", "xor", "lshift", "rshift")
+)  # fmt: skip
+_bind_slots()
+
+
+def missing() -> list[str]:
+    """The rows whose kernel is not in the extension: none in a complete build."""
+    return sorted(MISSING)
+
+
+def __getattr__(name: str) -> Any:
+    try:
+        return FUNCTIONS[name]
+    except KeyError:
+        raise AttributeError(f"module 'dumbtorch.ops' has no attribute {name!r}") from None
+
+
+__all__ = ["FUNCTIONS", "METHODS", "TABLE", "Row", "missing"]

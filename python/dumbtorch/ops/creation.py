@@ -1,0 +1,323 @@
+"""Making tensors."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from dumbtorch import _C, _device, _dtypes
+from dumbtorch.ops.shape import sizes
+from dumbtorch.ops.table import FUNCTIONS, composite, row
+
+row("empty", "size, dtype=None, device=None", method=False, function=False, out=False, dtypes="real",
+    doc="Uninitialised memory.")  # fmt: skip
+row("arange", "start, end, step, dtype, device=None", method=False, function=False, out=False, dtypes="number",
+    kernel="arange", doc="``start, start + step, ...`` below ``end``.")  # fmt: skip
+row("from_data", "data, dtype=None, device=None", method=False, function=False, out=False, dtypes="real",
+    doc="A tensor of Python numbers in nested sequences, or of anything with a buffer.")  # fmt: skip
+
+
+def _op(name: str) -> Any:
+    from dumbtorch.ops.table import TABLE
+
+    return TABLE[name].op
+
+
+_EMPTY, _ARANGE, _FROM_DATA = _op("empty"), _op("arange"), _op("from_data")
+
+
+def _place(device: Any) -> Any:
+    """The device to make a tensor on; None for the CPU, which is what the kernels assume."""
+    if device is None:
+        device = _device.get_default_device()
+        return None if device.type == "cpu" else device
+    return device
+
+
+def _made(t: Any, requires_grad: bool) -> Any:
+    if requires_grad:
+        if not (t.dtype.is_floating_point or t.dtype.is_complex):
+            raise RuntimeError("Only Tensors of floating point and complex dtype can require gradients")
+        t.requires_grad = True
+    return t
+
+
+def _new(size: Any, dtype: Any, device: Any) -> Any:
+    return _EMPTY(size, dtype, _place(device))
+
+
+@composite(method=False)
+def empty(
+    *size: Any, out: Any = None, dtype: Any = None, layout: Any = None, device: Any = None, requires_grad: bool = False,
+    pin_memory: bool = False, memory_format: Any = None,
+) -> Any:  # fmt: skip
+    """A tensor of uninitialised memory. ``dtype`` defaults to the default dtype. Reference: ``torch.empty``.
+
+    >>> empty(2, 3).shape
+    torch.Size([2, 3])
+    """
+    return _made(_new(sizes(size), dtype, device), requires_grad)
+
+
+@composite(method=False)
+def zeros(
+    *size: Any, out: Any = None, dtype: Any = None, layout: Any = None, device: Any = None, requires_grad: bool = False
+) -> Any:
+    """A tensor of zeros. Reference: ``torch.zeros``."""
+    return _filled(sizes(size), 0, out, dtype, device, requires_grad)
+
+
+@composite(method=False)
+def ones(
+    *size: Any, out: Any = None, dtype: Any = None, layout: Any = None, device: Any = None, requires_grad: bool = False
+) -> Any:
+    """A tensor of ones. Reference: ``torch.ones``."""
+    return _filled(sizes(size), 1, out, dtype, device, requires_grad)
+
+
+@composite(method=False)
+def full(
+    size: Any, fill_value: Any, *, out: Any = None, dtype: Any = None, layout: Any = None, device: Any = None,
+    requires_grad: bool = False,
+) -> Any:  # fmt: skip
+    """A tensor of one value; its dtype follows the value's Python type unless given. Reference: ``torch.full``."""
+    return _filled(size, fill_value, out, _dtype_of(fill_value) if dtype is None else dtype, device, requires_grad)
+
+
+def _filled(size: Any, value: Any, out: Any, dtype: Any, device: Any, requires_grad: bool) -> Any:
+    t = _new(size, dtype, device) if out is None else out.resize_(size)
+    t.fill_(value)
+    return _made(t, requires_grad)
+
+
+def _dtype_of(value: Any) -> Any:
+    if isinstance(value, _C.TensorBase):
+        return value.dtype
+    if isinstance(value, bool):
+        return _dtypes.bool
+    if isinstance(value, int):
+        return _dtypes.int64
+    default = _dtypes.get_default_dtype()
+    return default.to_complex() if isinstance(value, complex) else default
+
+
+def _like(name: str, value: Any) -> None:
+    def like(
+        input: Any, *, dtype: Any = None, layout: Any = None, device: Any = None, requires_grad: bool = False,
+        memory_format: Any = None,
+    ) -> Any:  # fmt: skip
+        t = _EMPTY(input.shape, input.dtype if dtype is None else dtype, input.device if device is None else device)
+        if value is not None:
+            t.fill_(value)
+        return _made(t, requires_grad)
+
+    like.__name__ = like.__qualname__ = name
+    like.__doc__ = f"As ``{name[:-5]}`` with the shape, dtype and device of ``input``. Reference: ``torch.{name}``."
+    composite(name, method=False)(like)
+
+    def new(
+        self: Any, *size: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False, layout: Any = None,
+        pin_memory: bool = False,
+    ) -> Any:  # fmt: skip
+        t = _EMPTY(sizes(size), self.dtype if dtype is None else dtype, self.device if device is None else device)
+        if value is not None:
+            t.fill_(value)
+        return _made(t, requires_grad)
+
+    new.__name__ = new.__qualname__ = f"new_{name[:-5]}"
+    new.__doc__ = f"As ``{name[:-5]}`` with the dtype and device of this tensor. Reference: ``Tensor.{new.__name__}``."
+    composite(new.__name__, function=False)(new)
+
+
+_like("empty_like", None)
+_like("zeros_like", 0)
+_like("ones_like", 1)
+
+
+@composite(method=False)
+def full_like(
+    input: Any, fill_value: Any, *, dtype: Any = None, layout: Any = None, device: Any = None,
+    requires_grad: bool = False, memory_format: Any = None,
+) -> Any:  # fmt: skip
+    """As ``full`` with the shape, dtype and device of ``input``. Reference: ``torch.full_like``."""
+    t = _EMPTY(input.shape, input.dtype if dtype is None else dtype, input.device if device is None else device)
+    t.fill_(fill_value)
+    return _made(t, requires_grad)
+
+
+@composite("new_full", function=False)
+def new_full(
+    self: Any, size: Any, fill_value: Any, *, dtype: Any = None, device: Any = None, requires_grad: bool = False
+) -> Any:
+    """As ``full`` with the dtype and device of this tensor. Reference: ``torch.Tensor.new_full``."""
+    t = _EMPTY(size, self.dtype if dtype is None else dtype, self.device if device is None else device)
+    t.fill_(fill_value)
+    return _made(t, requires_grad)
+
+
+@composite(method=False)
+def tensor(
+    data: Any, *, dtype: Any = None, device: Any = None, requires_grad: bool = False, pin_memory: bool = False
+) -> Any:
+    """A new tensor with a copy of ``data``: numbers, nested sequences, an array or a tensor.
+
+    The dtype follows the data: bool, int64, the default float, or complex. Raises ValueError for ragged sequences and
+    TypeError for what is no number. Reference: ``torch.tensor``.
+
+    >>> tensor([[1, 2], [3, 4]])
+    tensor([[1, 2],
+            [3, 4]])
+    """
+    if isinstance(data, _C.TensorBase):
+        t = data._alias().clone().to(device, dtype)
+    else:
+        t = _FROM_DATA(data, dtype, _place(device))
+    return _made(t, requires_grad)
+
+
+@composite("new_tensor", function=False)
+def new_tensor(self: Any, data: Any, *, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Any:
+    """A copy of ``data`` with the dtype and device of this tensor. Reference: ``torch.Tensor.new_tensor``."""
+    return tensor(
+        data, dtype=self.dtype if dtype is None else dtype, device=self.device if device is None else device,
+        requires_grad=requires_grad,
+    )  # fmt: skip
+
+
+@composite(method=False)
+def scalar_tensor(s: Any, *, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Any:
+    """A 0-dim tensor of the default dtype. Reference: ``torch.scalar_tensor``."""
+    return full((), s, dtype=_dtypes.get_default_dtype() if dtype is None else dtype, device=device,
+                requires_grad=requires_grad)  # fmt: skip
+
+
+@composite(method=False)
+def arange(
+    start: Any, end: Any = None, step: Any = 1, *, out: Any = None, dtype: Any = None, layout: Any = None,
+    device: Any = None, requires_grad: bool = False,
+) -> Any:  # fmt: skip
+    """``start, start + step, ...`` below ``end`` (``arange(end)`` starts at 0). Reference: ``torch.arange``.
+
+    int64 when all three are integers, else the default dtype. Raises RuntimeError for a step of 0 or in the wrong
+    direction.
+    """
+    if end is None:
+        start, end = 0, start
+    start, end, step = (v.item() if isinstance(v, _C.TensorBase) else v for v in (start, end, step))
+    if step == 0:
+        raise RuntimeError("arange: step must be nonzero")
+    if (end - start) * step < 0:
+        raise RuntimeError(f"arange: upper bound and lower bound inconsistent with step sign: {start}, {end}, {step}")
+    if dtype is None:
+        whole = all(isinstance(v, int) for v in (start, end, step))
+        dtype = (_dtypes.int64 if whole else _dtypes.get_default_dtype()) if out is None else out.dtype
+    t = _ARANGE(start, end, step, dtype, _place(device))
+    if out is not None:
+        return out.resize_(t.shape).copy_(t)
+    return _made(t, requires_grad)
+
+
+@composite(method=False)
+def linspace(
+    start: Any, end: Any, steps: int, *, out: Any = None, dtype: Any = None, layout: Any = None, device: Any = None,
+    requires_grad: bool = False,
+) -> Any:  # fmt: skip
+    """``steps`` numbers evenly spaced from ``start`` to ``end``, both included. Reference: ``torch.linspace``."""
+    if steps < 0:
+        raise RuntimeError("linspace: number of steps must be non-negative")
+    kind = _dtypes.get_default_dtype() if dtype is None else dtype
+    places = _ARANGE(0, steps, 1, _dtypes.float64, _place(device))
+    start, end = float(start), float(end)
+    step = (end - start) / (steps - 1) if steps > 1 else 0.0
+    # from both ends, so that the last value is exactly `end`
+    t = FUNCTIONS["where"](places < steps / 2, start + places * step, end - (steps - 1 - places) * step).to(kind)
+    if steps == 1:
+        t.fill_(start)
+    return _made(t if out is None else out.resize_(t.shape).copy_(t), requires_grad)
+
+
+@composite(method=False)
+def logspace(
+    start: Any, end: Any, steps: int, base: float = 10.0, *, out: Any = None, dtype: Any = None, layout: Any = None,
+    device: Any = None, requires_grad: bool = False,
+) -> Any:  # fmt: skip
+    """``base`` to the powers ``linspace(start, end, steps)``. Reference: ``torch.logspace``."""
+    powers = linspace(start, end, steps, dtype=_dtypes.float64, device=device)
+    t = FUNCTIONS["pow"](base, powers).to(_dtypes.get_default_dtype() if dtype is None else dtype)
+    return _made(t if out is None else out.resize_(t.shape).copy_(t), requires_grad)
+
+
+@composite(method=False)
+def eye(
+    n: int, m: int | None = None, *, out: Any = None, dtype: Any = None, layout: Any = None, device: Any = None,
+    requires_grad: bool = False,
+) -> Any:  # fmt: skip
+    """Ones on the diagonal of an n x m matrix of zeros. Reference: ``torch.eye``."""
+    m = n if m is None else m
+    if n < 0 or m < 0:
+        raise RuntimeError(f"eye: n and m must be greater or equal to 0, got {n} and {m}")
+    t = zeros(n, m, out=out, dtype=dtype, device=device)
+    t.diagonal().fill_(1)
+    return _made(t, requires_grad)
+
+
+def _triangle(name: str, words: str) -> None:
+    lower = name == "tril"
+
+    def triangle(input: Any, diagonal: int = 0, *, out: Any = None) -> Any:
+        if input.ndim < 2:
+            raise RuntimeError(f"{name}: input tensor must have at least 2 dimensions, got {input.ndim}")
+        rows = _ARANGE(0, input.shape[-2], 1, _dtypes.int64, input.device).unsqueeze(1)
+        columns = _ARANGE(0, input.shape[-1], 1, _dtypes.int64, input.device) - diagonal
+        result = input.masked_fill(columns > rows if lower else columns < rows, 0)
+        return result if out is None else out.resize_(result.shape).copy_(result)
+
+    triangle.__name__ = triangle.__qualname__ = name
+    triangle.__doc__ = f"The {words} triangle of matrices, zeros elsewhere. Reference: ``torch.{name}``."
+    composite(name)(triangle)
+
+
+_triangle("tril", "lower")
+_triangle("triu", "upper")
+
+
+@composite(method=False)
+def as_tensor(data: Any, dtype: Any = None, device: Any = None) -> Any:
+    """``data`` as a tensor: itself if it is one that fits, without a copy if it is an array. Reference: ``torch.as_tensor``."""
+    if isinstance(data, _C.TensorBase):
+        return data.to(device, dtype)
+    if hasattr(data, "__array_interface__"):
+        return from_numpy(data).to(device, dtype)
+    return tensor(data, dtype=dtype, device=device)
+
+
+@composite(method=False)
+def from_numpy(ndarray: Any) -> Any:
+    """A tensor on the memory of a NumPy array: writes to one show in the other. Reference: ``torch.from_numpy``."""
+    return _C.from_buffer(ndarray)
+
+
+@composite(method=False)
+def meshgrid(*tensors: Any, indexing: str = "ij") -> tuple[Any, ...]:
+    """Vectors stretched over the grid that they span. ``indexing`` is "ij" or "xy". Reference: ``torch.meshgrid``."""
+    vectors: Sequence[Any] = tensors[0] if len(tensors) == 1 and isinstance(tensors[0], (list, tuple)) else tensors
+    if indexing not in ("ij", "xy"):
+        raise RuntimeError(f'meshgrid: indexing must be one of "xy" or "ij", but received: {indexing}')
+    if any(v.ndim > 1 for v in vectors):
+        raise RuntimeError("meshgrid: Expected 0D or 1D tensors")
+    count = len(vectors)
+    shape = [v.numel() for v in vectors]
+    grids = [
+        v.reshape([-1 if d == n else 1 for d in range(count)]).expand(shape) for n, v in enumerate(vectors)
+    ]
+    if indexing == "xy" and count > 1:
+        grids = [_swapped(vectors, n) for n in range(count)]
+    return tuple(grids)
+
+
+def _swapped(vectors: Sequence[Any], n: int) -> Any:
+    order = [1, 0, *range(2, len(vectors))]
+    shape = [vectors[d].numel() for d in order]
+    return vectors[n].reshape([-1 if d == n else 1 for d in order]).expand(shape)
+
+

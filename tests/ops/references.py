@@ -1,0 +1,69 @@
+"""What each row is compared with in PyTorch, where it is not the function of the same name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+
+from dumbtorch import ops
+
+
+def _gradient(function: Callable[..., Any], at: Any, grad: Any) -> Any:
+    """PyTorch's own derivative of a function at a point, differentiable again."""
+    with torch.enable_grad():
+        point = at if at.requires_grad else at.detach().requires_grad_()
+        return torch.autograd.grad(function(point), point, grad, create_graph=True)[0]
+
+
+def _cross_entropy(input: Any, target: Any, ignore_index: int = -100, reduction: str = "mean") -> Any:
+    return F.cross_entropy(input, target, ignore_index=ignore_index, reduction=reduction)
+
+
+REFERENCES: dict[str, Callable[..., Any]] = {
+    "softmax_backward": lambda grad, out, dim: out * (grad - (out * grad).sum(dim, True)),
+    "log_softmax_backward": lambda grad, out, dim: grad - out.exp() * grad.sum(dim, True),
+    "cross_entropy": _cross_entropy,
+    "cross_entropy_backward": lambda grad, input, target, ignore, reduction: _gradient(
+        lambda x: _cross_entropy(x, target, ignore, reduction), input, grad
+    ),
+    "conv2d_input": lambda grad, weight, shape, *rest: _gradient(
+        lambda x: F.conv2d(x, weight, None, *rest), torch.zeros(shape, dtype=grad.dtype), grad
+    ),
+    "conv2d_weight": lambda grad, input, shape, *rest: _gradient(
+        lambda w: F.conv2d(input, w, None, *rest), torch.zeros(shape, dtype=grad.dtype), grad
+    ),
+    "avg_pool2d_backward": lambda grad, shape, *rest: _gradient(
+        lambda x: F.avg_pool2d(x, *rest), torch.zeros(shape, dtype=grad.dtype), grad
+    ),
+    "embedding": lambda weight, index, padding=-1, scale=False: F.embedding(
+        index, weight, padding if padding >= 0 else None, scale_grad_by_freq=scale
+    ),
+    "max_dim": torch.max,
+    "min_dim": torch.min,
+    "norm": lambda input, p=2.0, dim=None, keepdim=False: torch.linalg.vector_norm(input, p, dim, keepdim),
+    "copy": lambda input, src: input.clone().copy_(src),
+    "fill": lambda input, value: input.clone().fill_(value),
+    "softmax": lambda input, dim: torch.softmax(input, dim),
+    "log_softmax": lambda input, dim: torch.log_softmax(input, dim),
+    "polygamma": lambda input, n: torch.polygamma(n, input),
+    "elu": lambda input, alpha=1.0: F.elu(input, alpha),
+}
+
+
+def reference(name: str) -> Callable[..., Any]:
+    """The function of PyTorch that a row must agree with."""
+    if name in REFERENCES:
+        return REFERENCES[name]
+    path = ops.TABLE[name].ref
+    if path is not None:
+        found: Any = torch
+        for part in path.split("."):
+            found = getattr(found, part)
+        return found
+    for module in (torch, F, torch.special):
+        if hasattr(module, name):
+            return getattr(module, name)
+    raise LookupError(f"row {name}: no reference in PyTorch; name one in tests/ops/references.py")
