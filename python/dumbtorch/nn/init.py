@@ -67,12 +67,12 @@ def calculate_gain(nonlinearity: str, param: float | None = None) -> float:
 
 def _uniform(tensor: Tensor, low: float, high: float, generator: Any) -> Tensor:
     with no_grad():
-        return tensor.uniform_(low, high, generator=generator)  # type: ignore[no-any-return]
+        return tensor.uniform_(low, high, generator=generator)
 
 
 def _normal(tensor: Tensor, mean: float, std: float, generator: Any) -> Tensor:
     with no_grad():
-        return tensor.normal_(mean, std, generator=generator)  # type: ignore[no-any-return]
+        return tensor.normal_(mean, std, generator=generator)
 
 
 def uniform_(tensor: Tensor, a: float = 0.0, b: float = 1.0, generator: Any = None) -> Tensor:
@@ -102,7 +102,7 @@ def trunc_normal_(
         # narrow window propose uniformly and accept in proportion to the density.
         if mass > 0.25:
             tensor.normal_(mean, std, generator=generator)
-            refused = (tensor < a) | (tensor > b)
+            refused: Any = (tensor < a) | (tensor > b)
             while bool(refused.any()):
                 again = ops.empty_like(tensor).normal_(mean, std, generator=generator)
                 tensor.copy_(ops.where(refused, again, tensor))
@@ -129,7 +129,7 @@ def _refused(drawn: Tensor, mean: float, std: float, peak: float, generator: Any
 def constant_(tensor: Tensor, val: float) -> Tensor:
     """Fill with `val`."""
     with no_grad():
-        return tensor.fill_(val)  # type: ignore[no-any-return]
+        return tensor.fill_(val)
 
 
 def ones_(tensor: Tensor) -> Tensor:
@@ -252,7 +252,7 @@ def _orthonormal_rows(matrix: Tensor) -> Tensor:
         if i:
             before = matrix[:i]
             for _ in range(2):
-                row = row - ops.matmul(ops.matmul(before, row), before)
+                row = row - before @ row @ before
         matrix[i] = row / ops.sqrt(ops.sum(ops.square(row)))
     return matrix
 

@@ -151,7 +151,7 @@ class SGD(Optimizer):
                     own = self.state[param]
                     buffer = own.get("momentum_buffer")
                     if buffer is None:
-                        buffer = grad.clone()
+                        buffer = grad.detach().clone()  # PyTorch starts the momentum outside the recording
                     else:
                         buffer = buffer * group["momentum"] + grad * (1 - group["dampening"])
                     own["momentum_buffer"] = buffer

@@ -10,10 +10,9 @@ from dumbtorch import ops
 from dumbtorch._tensor import Tensor
 from dumbtorch.autograd import no_grad
 
+_relu = ops.TABLE["relu"].op  # bound once: it is called in every step
 _SELU_ALPHA = 1.6732632423543772848170429916717
 _SELU_SCALE = 1.0507009873554804934193349852946
-# log1p(exp(x)) equals x in every dtype long before exp(40) overflows, so no accuracy is lost at this switch.
-_SOFTPLUS_EXACT = 40.0
 
 
 def _write_back(input: Tensor, compute: Callable[[Tensor], Tensor]) -> Tensor:
@@ -24,7 +23,7 @@ def _write_back(input: Tensor, compute: Callable[[Tensor], Tensor]) -> Tensor:
 
 def relu(input: Tensor, inplace: bool = False) -> Tensor:
     """max(x, 0), element by element. Reference: `torch.nn.functional.relu`."""
-    return ops.relu_(input) if inplace else ops.relu(input)
+    return ops.relu_(input) if inplace else _relu(input)
 
 
 def relu_(input: Tensor) -> Tensor:
@@ -36,9 +35,7 @@ def hardtanh(input: Tensor, min_val: float = -1.0, max_val: float = 1.0, inplace
     """x clipped to [min_val, max_val]; the gradient is zero at and beyond the ends."""
     if min_val > max_val:
         raise ValueError(f"hardtanh: min_val ({min_val}) cannot be greater than max_val ({max_val})")
-    if inplace:
-        return _write_back(input, lambda x: ops.hardtanh(x, min_val, max_val))
-    return ops.hardtanh(input, min_val, max_val)
+    return ops.hardtanh_(input, min_val, max_val) if inplace else ops.hardtanh(input, min_val, max_val)
 
 
 def hardtanh_(input: Tensor, min_val: float = -1.0, max_val: float = 1.0) -> Tensor:
@@ -53,9 +50,7 @@ def relu6(input: Tensor, inplace: bool = False) -> Tensor:
 
 def leaky_relu(input: Tensor, negative_slope: float = 0.01, inplace: bool = False) -> Tensor:
     """x where positive, else negative_slope * x."""
-    if inplace:
-        return _write_back(input, lambda x: ops.leaky_relu(x, negative_slope))
-    return ops.leaky_relu(input, negative_slope)
+    return ops.leaky_relu_(input, negative_slope) if inplace else ops.leaky_relu(input, negative_slope)
 
 
 def leaky_relu_(input: Tensor, negative_slope: float = 0.01) -> Tensor:
@@ -106,9 +101,7 @@ def rrelu_(input: Tensor, lower: float = 1.0 / 8, upper: float = 1.0 / 3, traini
 
 def elu(input: Tensor, alpha: float = 1.0, inplace: bool = False) -> Tensor:
     """x where positive, else alpha * (exp(x) - 1)."""
-    if inplace:
-        return _write_back(input, lambda x: ops.elu(x, alpha))
-    return ops.elu(input, alpha)
+    return ops.elu_(input, alpha) if inplace else ops.elu(input, alpha)
 
 
 def elu_(input: Tensor, alpha: float = 1.0) -> Tensor:
@@ -118,9 +111,7 @@ def elu_(input: Tensor, alpha: float = 1.0) -> Tensor:
 
 def selu(input: Tensor, inplace: bool = False) -> Tensor:
     """ELU scaled so that activations keep zero mean and unit variance."""
-    if inplace:
-        return _write_back(input, selu)
-    return ops.elu(input, _SELU_ALPHA) * _SELU_SCALE
+    return ops.elu_(input, _SELU_ALPHA, _SELU_SCALE) if inplace else ops.elu(input, _SELU_ALPHA, _SELU_SCALE)
 
 
 def selu_(input: Tensor) -> Tensor:
@@ -129,15 +120,10 @@ def selu_(input: Tensor) -> Tensor:
 
 
 def celu(input: Tensor, alpha: float = 1.0, inplace: bool = False) -> Tensor:
-    """max(0, x) + min(0, alpha * (exp(x / alpha) - 1)). ZeroDivisionError for alpha 0."""
+    """max(0, x) + min(0, alpha * (exp(x / alpha) - 1)). RuntimeError for alpha 0."""
     if alpha == 0:
-        raise ZeroDivisionError("celu: alpha cannot be 0")
-    if inplace:
-        return _write_back(input, lambda x: celu(x, alpha))
-    if alpha == 1:
-        return ops.elu(input, 1.0)
-    # elu(x / alpha) * alpha would round positive values, so they take their own branch.
-    return ops.where(input > 0, input, ops.elu(input / alpha, 1.0) * alpha)
+        raise RuntimeError("celu: alpha cannot be 0")
+    return ops.elu_(input, alpha, 1.0, 1.0 / alpha) if inplace else ops.elu(input, alpha, 1.0, 1.0 / alpha)
 
 
 def celu_(input: Tensor, alpha: float = 1.0) -> Tensor:
@@ -152,14 +138,12 @@ def gelu(input: Tensor, *, approximate: str = "none") -> Tensor:
 
 def silu(input: Tensor, inplace: bool = False) -> Tensor:
     """x * sigmoid(x), also called swish."""
-    return _write_back(input, ops.silu) if inplace else ops.silu(input)
+    return ops.silu_(input) if inplace else ops.silu(input)
 
 
 def mish(input: Tensor, inplace: bool = False) -> Tensor:
     """x * tanh(softplus(x))."""
-    if inplace:
-        return _write_back(input, mish)
-    return input * ops.tanh(ops.softplus(input, 1.0, _SOFTPLUS_EXACT))
+    return ops.mish_(input) if inplace else ops.mish(input)
 
 
 def sigmoid(input: Tensor) -> Tensor:
@@ -174,7 +158,7 @@ def tanh(input: Tensor) -> Tensor:
 
 def logsigmoid(input: Tensor) -> Tensor:
     """log(sigmoid(x)), without overflow."""
-    return -ops.softplus(-input, 1.0, _SOFTPLUS_EXACT)
+    return ops.logsigmoid(input)
 
 
 def hardsigmoid(input: Tensor, inplace: bool = False) -> Tensor:
@@ -256,7 +240,7 @@ def softmax(input: Tensor, dim: int | None = None, _stacklevel: int = 3, dtype: 
     """exp(x) divided by its sum along `dim`; `dtype` converts the input first."""
     if dim is None:
         dim = _implicit_dim("softmax", input.ndim, _stacklevel)
-    return ops.softmax(input, dim) if dtype is None else ops.softmax(input, dim, dtype=dtype)
+    return input.softmax(dim) if dtype is None else input.softmax(dim, dtype=dtype)
 
 
 def softmin(input: Tensor, dim: int | None = None, _stacklevel: int = 3, dtype: Any = None) -> Tensor:
@@ -270,7 +254,7 @@ def log_softmax(input: Tensor, dim: int | None = None, _stacklevel: int = 3, dty
     """log(softmax(x)) along `dim`, computed without overflow; `dtype` converts the input first."""
     if dim is None:
         dim = _implicit_dim("log_softmax", input.ndim, _stacklevel)
-    return ops.log_softmax(input, dim) if dtype is None else ops.log_softmax(input, dim, dtype=dtype)
+    return input.log_softmax(dim) if dtype is None else input.log_softmax(dim, dtype=dtype)
 
 
 def gumbel_softmax(logits: Tensor, tau: float = 1, hard: bool = False, eps: float = 1e-10, dim: int = -1) -> Tensor:
@@ -282,7 +266,7 @@ def gumbel_softmax(logits: Tensor, tau: float = 1, hard: bool = False, eps: floa
         warnings.warn("`eps` parameter is deprecated and has no effect.", stacklevel=2)
     with no_grad():
         noise = -ops.empty_like(logits).exponential_().log()
-    soft = ops.softmax((logits + noise) / tau, dim)
+    soft = ((logits + noise) / tau).softmax(dim)
     if not hard:
         return soft
     with no_grad():

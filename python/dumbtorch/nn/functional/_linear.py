@@ -10,12 +10,16 @@ from dumbtorch import ops
 from dumbtorch._tensor import Tensor
 from dumbtorch.autograd import no_grad
 
+_linear = ops.TABLE["linear"].op  # bound once: it is called in every step
 _ALPHA = 1.7580993408473766  # minus SELU's limit for x -> -inf: what alpha dropout puts in place of dropped values
 
 
 def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """input @ weight.T + bias: `input` (..., in), `weight` (out, in) or (in,), `bias` (out,) or absent."""
-    return ops.linear(input, weight, bias)
+    if weight.ndim == 1:
+        product = input @ weight
+        return product if bias is None else product + bias
+    return _linear(input, weight, bias)
 
 
 def bilinear(input1: Tensor, input2: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
@@ -30,8 +34,8 @@ def bilinear(input1: Tensor, input2: Tensor, weight: Tensor, bias: Tensor | None
             f"bilinear: weight {tuple(weight.shape)} wants last sizes {in1} and {in2}, "
             f"got {input1.shape[-1]} and {input2.shape[-1]}"
         )
-    left = ops.matmul(input1.reshape(-1, in1), weight.permute(1, 0, 2).reshape(in1, out * in2))
-    result = ops.matmul(left.reshape(-1, out, in2), input2.reshape(-1, in2, 1)).reshape(*input1.shape[:-1], out)
+    left = input1.reshape(-1, in1) @ weight.permute(1, 0, 2).reshape(in1, out * in2)
+    result = (left.reshape(-1, out, in2) @ input2.reshape(-1, in2, 1)).reshape(*input1.shape[:-1], out)
     return result if bias is None else result + bias
 
 
@@ -104,7 +108,7 @@ def dropout(input: Tensor, p: float = 0.5, training: bool = True, inplace: bool 
     """In training, zero each element with probability `p` and scale the rest by 1 / (1 - p)."""
     _check_probability(p)
     if inplace:
-        return input.copy_(ops.dropout(input, p, training)) if training and p else input  # type: ignore[no-any-return]
+        return input.copy_(ops.dropout(input, p, training)) if training and p else input
     return ops.dropout(input, p, training)
 
 
@@ -166,13 +170,13 @@ def _alpha_dropout(input: Tensor, p: float, training: bool, inplace: bool, shape
     if not training or p == 0 or not input.numel():
         return input
     if p == 1:
-        return input.mul_(0) if inplace else input * 0
+        return input.mul_(0) if inplace else input.mul(0)
     scale = 1.0 / math.sqrt((_ALPHA * _ALPHA * p + 1) * (1 - p))
     with no_grad():
         kept = input.new_empty(shape).bernoulli_(1 - p)
         shift = (kept - 1) * (_ALPHA * scale) + _ALPHA * scale * p
     if inplace:
-        return input.mul_(kept * scale).add_(shift)  # type: ignore[no-any-return]
+        return input.mul_(kept * scale).add_(shift)
     return input * (kept * scale) + shift
 
 

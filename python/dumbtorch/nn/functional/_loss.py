@@ -11,6 +11,8 @@ from dumbtorch._tensor import Tensor
 from dumbtorch.autograd import Function
 from dumbtorch.nn.functional._activation import logsigmoid
 
+_fused_cross_entropy = ops.TABLE["cross_entropy"].op
+
 
 def legacy_reduction(size_average: bool | None, reduce: bool | None) -> str:
     """What the old pair of flags means as a reduction, with the warning PyTorch gives."""
@@ -188,7 +190,7 @@ def binary_cross_entropy(
             f"Using a target size ({target.shape}) that is different to the input size ({input.shape}) is deprecated. "
             "Please ensure they have the same size."
         )
-    if input.numel() and not bool(((input >= 0) & (input <= 1)).all()):
+    if input.numel() and not bool(ops.logical_and(input >= 0, input <= 1).all()):
         raise RuntimeError("binary_cross_entropy: all elements of input should be between 0 and 1")
     loss: Tensor = _BinaryCrossEntropy.apply(input, target)
     return _reduce(loss if weight is None else loss * weight, reduction)
@@ -207,10 +209,10 @@ def binary_cross_entropy_with_logits(
     reduction = _choose_reduction(size_average, reduce, reduction)
     if target.shape != input.shape:
         raise ValueError(f"Target size ({target.shape}) must be the same as input size ({input.shape})")
-    log_yes = logsigmoid(input)
+    log_yes: Any = logsigmoid(input)
     if pos_weight is not None:
         log_yes = log_yes * ((pos_weight - 1) * target + 1)
-    loss = (1 - target) * input - log_yes
+    loss: Any = (1 - target) * input - log_yes
     return _reduce(loss if weight is None else loss * weight, reduction)
 
 
@@ -222,7 +224,7 @@ def _check_classes(op: str, input: Tensor, target: Tensor, weight: Tensor | None
     if input.ndim == 0:
         raise ValueError(f"{op}: Expected 1 or more dimensions (got 0)")
     class_dim = 0 if input.ndim == 1 else 1
-    classes = input.shape[class_dim]
+    classes: int = input.shape[class_dim]
     if input.ndim > 1 and target.ndim > 0 and input.shape[0] != target.shape[0]:
         raise ValueError(
             f"Expected input batch_size ({input.shape[0]}) to match target batch_size ({target.shape[0]})."
@@ -313,7 +315,7 @@ def cross_entropy(
         return _probability_cross_entropy(input, target, weight, ignore_index, reduction, label_smoothing)
     classes = _check_classes("cross_entropy", input, target, weight)
     if weight is None and label_smoothing == 0.0 and input.ndim == 2:
-        return ops._fused_cross_entropy(input, target, ignore_index, reduction)
+        return _fused_cross_entropy(input, target, ignore_index, reduction)
     target = target.long()
     class_dim = 0 if input.ndim == 1 else 1
     logs = ops.log_softmax(input, class_dim)

@@ -11,6 +11,8 @@ from dumbtorch._tensor import Tensor
 
 Size = int | Sequence[int]
 
+_conv2d = ops.TABLE["conv2d"].op  # bound once: it is called in every step
+
 
 def _sizes(name: str, value: Any, count: int) -> tuple[int, ...]:
     if isinstance(value, int):
@@ -82,7 +84,7 @@ def conv2d(
     if unbatched:
         input = input.unsqueeze(0)
     input, paddings = _resolve_padding("conv2d", input, weight.shape[2:], strides, padding, dilations)
-    result = ops.conv2d(input, weight, bias, strides, paddings, dilations, groups)
+    result: Any = _conv2d(input, weight, bias, strides, paddings, dilations, groups)
     return result.squeeze(0) if unbatched else result
 
 
@@ -102,7 +104,7 @@ def conv1d(
         input = input.unsqueeze(0)
     input, (padded,) = _resolve_padding("conv1d", input, weight.shape[2:], (step,), padding, (spread,))
     # A signal is an image one pixel high.
-    flat = ops.conv2d(
+    flat: Any = _conv2d(
         input.unsqueeze(2), weight.unsqueeze(2), bias, (1, step), (0, padded), (1, spread), groups
     ).squeeze(2)
     return flat.squeeze(0) if unbatched else flat
@@ -256,7 +258,7 @@ def adaptive_avg_pool2d(input: Tensor, output_size: Any) -> Tensor:
     height, width = input.shape[-2], input.shape[-1]
     wanted = (output_size, output_size) if output_size is None or isinstance(output_size, int) else tuple(output_size)
     if len(wanted) != 2:
-        raise RuntimeError(f"adaptive_avg_pool2d: internal error: output_size must be 2, got {list(wanted)}")
+        raise ValueError(f"adaptive_avg_pool2d: output_size must be one integer or two, got {list(wanted)}")
     out_h = height if wanted[0] is None else wanted[0]
     out_w = width if wanted[1] is None else wanted[1]
     if out_h < 0 or out_w < 0:
@@ -278,7 +280,7 @@ def adaptive_avg_pool2d(input: Tensor, output_size: Any) -> Tensor:
     rows, columns = _averaging_matrix(height, out_h, input), _averaging_matrix(width, out_w, input)
     if not out_h or not out_w:
         return input.new_empty((*input.shape[:-2], out_h, out_w))
-    return ops.matmul(ops.matmul(rows, input), columns.t())
+    return rows @ input @ columns.t()
 
 
 def adaptive_avg_pool1d(input: Tensor, output_size: Any) -> Tensor:

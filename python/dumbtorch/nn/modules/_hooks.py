@@ -13,6 +13,7 @@ from dumbtorch.autograd import Function
 
 Hook = Callable[..., Any]
 HookDict = OrderedDict[int, Hook]
+Callback = Callable[[tuple[Any, ...]], tuple[Any, ...]]
 
 # Hooks that run for every module (`register_module_*`). Truth-tested on each call, so they stay plain dictionaries.
 global_backward_pre_hooks: HookDict = OrderedDict()
@@ -68,14 +69,16 @@ class _Boundary(Function):
     """Identity on tensors whose backward hands the gradients to a callback and passes on what that returns."""
 
     @staticmethod
-    def forward(ctx: Any, callback: Callable[[tuple[Any, ...]], tuple[Any, ...]], *tensors: Tensor) -> Any:
+    def forward(ctx: Any, callback: Callback, missing_as_zero: bool, *tensors: Tensor) -> Any:
         ctx.callback = callback
-        ctx.mark_non_differentiable(*(t for t in tensors if not t.requires_grad))
-        return tuple(t.view_as(t) for t in tensors)
+        ctx.set_materialize_grads(missing_as_zero)
+        passed = tuple(t.view_as(t) for t in tensors)
+        ctx.mark_non_differentiable(*(out for t, out in zip(tensors, passed, strict=True) if not t.requires_grad))
+        return passed
 
     @staticmethod
     def backward(ctx: Any, *grads: Any) -> Any:
-        return (None, *ctx.callback(grads))
+        return (None, None, *ctx.callback(grads))
 
 
 class BackwardHooks:
@@ -99,7 +102,7 @@ class BackwardHooks:
     def wrap_inputs(self, args: tuple[Any, ...]) -> tuple[Any, ...]:
         """Return `args` with its tensors passed through the inputs' boundary."""
         self.input_count = len(args)
-        wrapped, self.input_positions = _pass_tensors(self._on_inputs, args)
+        wrapped, self.input_positions = _pass_tensors(self._on_inputs, True, args)
         self.inputs_recorded = any(wrapped[i].requires_grad for i in self.input_positions)
         return wrapped
 
@@ -117,7 +120,7 @@ class BackwardHooks:
             )
             return result
         self.output_count = len(outputs)
-        wrapped, self.output_positions = _pass_tensors(self._on_outputs, outputs)
+        wrapped, self.output_positions = _pass_tensors(self._on_outputs, False, outputs)
         if isinstance(result, Tensor):
             return wrapped[0]
         # Named tuples are rebuilt from their fields.
@@ -132,6 +135,12 @@ class BackwardHooks:
         self.grad_outputs = full
         if not self.inputs_recorded:
             # No input wants a gradient, so the inputs' boundary is never met: run the hooks here.
+            if self.hooks:
+                warnings.warn(
+                    "Full backward hook is firing when gradients are computed with respect to module outputs since no "
+                    "inputs require gradients.",
+                    stacklevel=2,
+                )
             inputs = (None,) * self.input_count
             for hook in self.hooks:
                 replaced = hook(self.module, inputs, full)
@@ -159,12 +168,12 @@ class BackwardHooks:
 
 
 def _pass_tensors(
-    callback: Callable[[tuple[Any, ...]], tuple[Any, ...]], values: tuple[Any, ...]
+    callback: Callback, missing_as_zero: bool, values: tuple[Any, ...]
 ) -> tuple[tuple[Any, ...], list[int]]:
     positions = [i for i, value in enumerate(values) if isinstance(value, Tensor)]
     if not any(values[i].requires_grad for i in positions):
         return values, positions
-    passed = _Boundary.apply(callback, *(values[i] for i in positions))
+    passed = _Boundary.apply(callback, missing_as_zero, *(values[i] for i in positions))
     mixed = list(values)
     for i, tensor in zip(positions, passed, strict=True):
         mixed[i] = tensor

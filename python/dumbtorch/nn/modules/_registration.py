@@ -184,10 +184,10 @@ class Registered:
             self._forget(name, state, self._buffers, self._modules)
             self.register_parameter(name, value)
             return
-        if isinstance(value, Registered):
+        if isinstance(value, Registered) and name not in state.get("_parameters", ()):
             if "_modules" not in state:
                 raise AttributeError("cannot assign module before Module.__init__() call")
-            self._forget(name, state, self._parameters, self._buffers)
+            self._forget(name, state, self._buffers)
             self._modules[name] = _run_module_hooks(self, name, value)
             return
         if "_modules" not in state:

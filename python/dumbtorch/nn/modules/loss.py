@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 from dumbtorch._tensor import Tensor
 from dumbtorch.nn import functional as F
 from dumbtorch.nn.functional._loss import legacy_reduction
@@ -159,7 +161,19 @@ class NLLLoss(_WeightedLoss):
 
 
 class NLLLoss2d(NLLLoss):
-    """Older name of `NLLLoss` for images."""
+    """Older name of `NLLLoss` for images, with a warning."""
+
+    def __init__(
+        self,
+        weight: Tensor | None = None,
+        size_average: bool | None = None,
+        ignore_index: int = -100,
+        reduce: bool | None = None,
+        reduction: str = "mean",
+    ) -> None:
+        message = "`NLLLoss2d` has been deprecated. Please use `NLLLoss` instead as a drop-in replacement."
+        warnings.warn(message, FutureWarning, stacklevel=2)
+        super().__init__(weight, size_average, ignore_index, reduce, reduction)
 
 
 class CrossEntropyLoss(_WeightedLoss):

@@ -52,7 +52,7 @@ def clip_grads_with_norm_(
     """Scale the gradients by max_norm / total_norm where that is below 1. `foreach` has no effect."""
     with no_grad():
         # Always multiplied, also by 1, so that no value has to be waited for.
-        factor = (float(max_norm) / (total_norm + 1e-6)).clamp(max=1.0)
+        factor = ops.mul(ops.reciprocal(total_norm + 1e-6), float(max_norm)).clamp(max=1.0)
         for grad in _grads(parameters):
             grad.mul_(factor.to(grad.device))
 
