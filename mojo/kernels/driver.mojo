@@ -1,0 +1,320 @@
+"""The driver of the pointwise ops: promotes, broadcasts, allocates, and runs a table's kernel over the operands.
+
+Three ways, the quickest that fits: `_direct` for small contiguous tensors on the CPU, alone, with a number or with rows
+to repeat; `_general` for everything else, by the strided loop or the device's launcher.
+"""
+
+from std.memory import Pointer, stack_allocation
+from kernels.functor import FLOAT, SAME, SMALL_LOOP, TO_BOOL, Table, TablePtr
+from kernels.pointwise import (
+    broadcast_error, check_overlap, check_writable, launch, output_strides, resize_out, unsupported,
+)  # fmt: skip
+from tensor.allocator import pool
+from tensor.call import Call, OpPtr, Scalar2, number_of
+from tensor.dtype import BOOL, FLOAT32, FLOAT64, INT64, category, itemsize
+from tensor.errors import python_error, set_python_error
+from tensor.layout import Dims, broadcast_into, no_dims, same_dims, shape_text
+from tensor.loop import ElementwiseFn, Loop
+from tensor.memory import Numbers, Words, at, function_at, load, store
+from tensor.object import TPtr, as_tensor, is_tensor, new_strided, new_tensor
+from tensor.promote import ResultType, check_can_cast, put_number
+from tensor.py import Obj, class_of, error_occurred, incref
+from tensor.runtime import runtime
+
+comptime MAX_INPUTS = 4
+comptime FILL = 512  # elements of a number that are laid out at a time
+
+
+@export("dumbtorch_pointwise")
+def run(op: OpPtr, slots: Words, result: Int, table: Int, params: Numbers) abi("C") -> Int:
+    """Runs a table's op on the first slots. 0 with the Python error set when it fails."""
+    var call = Call(op, slots, result)
+    var t = TablePtr(unsafe_from_address=table)
+    try:
+        var r = _direct(call, t, params)
+        if r != 0:
+            return r
+        return _general(call, t, params)
+    except e:
+        set_python_error(e)
+        return 0
+
+
+# ---------------------------------------------------------------- small and contiguous
+
+
+@always_inline
+def _plain(o: Obj) -> Bool:
+    """A contiguous tensor on the CPU."""
+    if not is_tensor(o):
+        return False
+    var t = as_tensor(o)
+    return t[].contiguous() and t[].device() == 0
+
+
+@always_inline
+def _direct(call: Call, table: TablePtr, params: Numbers) raises -> Obj:
+    """Runs small contiguous operands without a loop object; 0 when they are something else."""
+    var inputs = table[].inputs
+    var first = call.obj(0)
+    if not _plain(first):
+        if inputs == 2 and _plain(call.obj(1)) and not is_tensor(first):
+            return _with_number(call, table, params, 1)
+        return 0
+    var a = as_tensor(first)
+    var code = a[].code()
+    var kernel = table[].kernels[code]
+    if a[].numel >= SMALL_LOOP or kernel == 0 or (table[].rule == FLOAT and category(code) < 2):
+        return 0
+    var blocks = stack_allocation[3, Int]()
+    var run = function_at[ElementwiseFn](kernel)
+    if inputs == 1:
+        var made = _output(call, table, a, a)
+        if made == 0:
+            return 0
+        blocks[unsafe_offset=0] = as_tensor(made)[].data()
+        blocks[unsafe_offset=1] = a[].data()
+        run(blocks.as_unsafe_any_origin(), a[].numel, params)
+        return made
+    if inputs != 2:
+        return 0
+    var second = call.obj(1)
+    if not _plain(second):
+        return 0 if is_tensor(second) else _with_number(call, table, params, 0)
+    var b = as_tensor(second)
+    if b[].dtype != a[].dtype:
+        return 0
+    if b[].ndim == a[].ndim and same_dims(a[].shape, b[].shape, a[].rank()):
+        var made = _output(call, table, a, b)
+        if made == 0:
+            return 0
+        blocks[unsafe_offset=0] = as_tensor(made)[].data()
+        blocks[unsafe_offset=1] = a[].data()
+        blocks[unsafe_offset=2] = b[].data()
+        run(blocks.as_unsafe_any_origin(), a[].numel, params)
+        return made
+    return _by_rows(call, table, params, a, b)
+
+
+@always_inline
+def _output(call: Call, table: TablePtr, a: TPtr, b: TPtr) raises -> Obj:
+    """A new reference to a contiguous output of a's shape: a new tensor, or `out` if it fits; 0 if it does not."""
+    var code = BOOL if table[].rule == TO_BOOL else a[].code()
+    if call.out == 0:
+        return new_tensor(code, a[].shape, a[].rank())
+    var t = as_tensor(call.out)
+    if (
+        t[].code() != code or not t[].contiguous() or t[].device() != 0 or t[].ndim != a[].ndim
+        or not same_dims(t[].shape, a[].shape, a[].rank())
+    ):
+        return 0
+    if (t[].storage_address == a[].storage_address and t[].offset != a[].offset) or (
+        t[].storage_address == b[].storage_address and (t[].offset != b[].offset or t[].numel != b[].numel)
+    ):
+        return 0
+    _ = t[].writable()
+    incref(call.out)
+    return call.out
+
+
+@no_inline
+def _by_rows(call: Call, table: TablePtr, params: Numbers, a: TPtr, b: TPtr) raises -> Obj:
+    """b, repeated over the leading dimensions of a, as a bias is; 0 when the shapes are not so."""
+    var n = b[].numel
+    var shift = a[].rank() - b[].rank()
+    if shift <= 0 or n < 4:
+        return 0
+    for i in range(b[].rank()):
+        if b[].shape[i] != a[].shape[i + shift]:
+            return 0
+    var made = _output(call, table, a, b)
+    if made == 0:
+        return 0
+    var code = a[].code()
+    var run = function_at[ElementwiseFn](table[].kernels[code])
+    var blocks = stack_allocation[3, Int]()
+    blocks[unsafe_offset=0] = as_tensor(made)[].data()
+    blocks[unsafe_offset=1] = a[].data()
+    blocks[unsafe_offset=2] = b[].data()
+    var step = n * itemsize(code)
+    var out_step = n * itemsize(as_tensor(made)[].code())
+    for _ in range(a[].numel // n):
+        run(blocks.as_unsafe_any_origin(), n, params)
+        blocks[unsafe_offset=0] += out_step
+        blocks[unsafe_offset=1] += step
+    return made
+
+
+@no_inline
+def _with_number(call: Call, table: TablePtr, params: Numbers, which: Int) raises -> Obj:
+    """A tensor (slot `which`) and a Python number that does not change its dtype; 0 when it is not so."""
+    var t = as_tensor(call.obj(which))
+    var code = t[].code()
+    var kernel = table[].kernels[code]
+    if t[].numel >= SMALL_LOOP or kernel == 0 or (table[].rule == FLOAT and category(code) < 2):
+        return 0
+    var o = call.obj(1 - which)
+    var rt = runtime()
+    var s = Scalar2(0, 0, 0, 0)
+    if class_of(o) != rt[].float_type and class_of(o) != rt[].long_type and class_of(o) != rt[].bool_type:
+        return 0
+    if not number_of(o, s):
+        raise python_error()
+    if s.category > category(code):
+        return 0
+    var made = _output(call, table, t, t)
+    if made == 0:
+        return 0
+    var size = itemsize(code)
+    var count = min(t[].numel, FILL)
+    var space = pool()[].take(FILL * 8)
+    if space == 0:
+        raise Error("OutOfMemoryError|no memory for a number's scratch")
+    _fill(space, code, s, count)
+    var run = function_at[ElementwiseFn](kernel)
+    var blocks = stack_allocation[3, Int]()
+    blocks[unsafe_offset=0] = as_tensor(made)[].data()
+    blocks[unsafe_offset=1 + which] = t[].data()
+    blocks[unsafe_offset=2 - which] = space
+    var out_step = FILL * itemsize(as_tensor(made)[].code())
+    var left = t[].numel
+    while left > 0:
+        run(blocks.as_unsafe_any_origin(), min(left, FILL), params)
+        blocks[unsafe_offset=0] += out_step
+        blocks[unsafe_offset=1 + which] += FILL * size
+        left -= FILL
+    pool()[].give(space, FILL * 8)
+    return made
+
+
+@always_inline
+def _fill(space: Int, code: Int, s: Scalar2, count: Int):
+    """At least `count` elements of a number; whole vectors are written."""
+    if code == FLOAT32:
+        _splat[DType.float32](space, s.d.cast[DType.float32](), count)
+    elif code == FLOAT64:
+        _splat[DType.float64](space, s.d, count)
+    elif code == INT64:
+        _splat[DType.int64](space, Int64(s.i), count)
+    else:
+        put_number(Pointer[UInt8, MutAnyOrigin](unsafe_from_address=space), code, s)
+        var size = itemsize(code)
+        if size == 1:
+            _splat[DType.uint8](space, load[UInt8](space), count)
+        elif size == 2:
+            _splat[DType.uint16](space, load[UInt16](space), count)
+        elif size == 4:
+            _splat[DType.uint32](space, load[UInt32](space), count)
+        else:
+            _splat[DType.uint64](space, load[UInt64](space), count)
+
+
+@always_inline
+def _splat[dt: DType](space: Int, value: Scalar[dt], count: Int):
+    var i = 0
+    while i < count:
+        at[Scalar[dt]](space).unsafe_store(i, SIMD[dt, 8](value))
+        i += 8
+
+
+# ---------------------------------------------------------------- any strides, dtypes, devices
+
+
+def table_name(call: Call, table: TablePtr) -> String:
+    """What "not implemented" errors call the op."""
+    if table[].label != 0:
+        return String(unsafe_from_utf8_ptr=at[UInt8](table[].label))
+    return call.name() + "_cpu"
+
+
+@no_inline
+def _general(mut call: Call, table: TablePtr, params: Numbers) raises -> Obj:
+    var inputs = table[].inputs
+    var numbers = Array[Scalar2, MAX_INPUTS](fill=Scalar2(0, 0, 0, 0))
+    var tensors = Array[Int, MAX_INPUTS](fill=0)
+    var types = ResultType()
+    var shape = no_dims()
+    var ndim = 0
+    var device = 0
+    for i in range(inputs):
+        var o = call.obj(i)
+        if is_tensor(o):
+            var t = as_tensor(o)
+            tensors[i] = o
+            types.add_tensor(t)
+            if t[].device() != 0:
+                device = t[].device()
+            var before = shape.copy()
+            var before_ndim = ndim
+            var bad = broadcast_into(shape, ndim, t[].shape, t[].rank())
+            if bad >= 0:
+                raise broadcast_error(before, before_ndim, t, bad, ndim)
+        else:
+            if not number_of(o, numbers[i]):
+                if error_occurred():
+                    raise python_error()
+                raise call.type_error(i, "Tensor")
+            types.add_number(numbers[i])
+    var common = types.result()
+    var code = common
+    if table[].rule == FLOAT and category(code) < 2:
+        code = runtime()[].default_dtype
+    if table[].kernels[code] == 0:
+        raise unsupported(table_name(call, table), code)
+    var result_code = BOOL if table[].rule == TO_BOOL else code
+    var out_code = result_code
+
+    # the output: given, or allocated in the inputs' dimension order
+    var result: Obj
+    if call.out != 0:
+        var t = as_tensor(call.out)
+        # a comparison may be written to any dtype: its bools are cast
+        if not (table[].rule == TO_BOOL):
+            check_can_cast(result_code, t[].code())
+        out_code = t[].code()
+        if t[].rank() != ndim or not same_dims(t[].shape, shape, ndim):
+            if call.inplace():
+                raise Error(
+                    t"RuntimeError|output with shape {shape_text(t[].shape, t[].rank())} doesn't match the broadcast"
+                    t" shape {shape_text(shape, ndim)}"
+                )
+            resize_out(t, shape, ndim)
+        result = call.out
+    else:
+        result = 0
+
+    var loop = Loop(table[].kernels[code], params, shape, ndim, 1)
+    loop.grain = table[].grain
+    if result != 0:
+        var t = as_tensor(result)
+        check_writable(t)
+        for i in range(inputs):
+            if tensors[i] != 0:
+                check_overlap(t, as_tensor(tensors[i]))
+        loop.add(t[].writable(), t[].code(), result_code, t[].shape, t[].strides, t[].rank())
+    else:
+        loop.num_operands = 1
+        loop.operands[0].code = out_code
+        loop.operands[0].kernel_code = result_code
+    for i in range(inputs):
+        if tensors[i] != 0:
+            loop.add_tensor(as_tensor(tensors[i]), code)
+        else:
+            loop.add_number(code, numbers[i])
+    if result == 0:
+        var strides = output_strides(loop)
+        var made = new_strided(out_code, shape, strides, ndim, device)
+        var t = as_tensor(made)
+        loop.operands[0].data = t[].data()
+        var size = itemsize(out_code)
+        for i in range(ndim):
+            loop.operands[0].strides[i] = 0 if shape[i] == 1 else strides[i] * size
+        result = made
+    else:
+        incref(result)
+    if device == 0:
+        loop.execute()
+    else:
+        loop.plan()
+        launch(call, device, loop, Int(table), code)
+    return result

@@ -1,0 +1,358 @@
+"""Functors: what a pointwise op computes, and the contiguous kernels and tables made from it.
+
+A pointwise op is a struct with one static `apply` over SIMD values. `unary_table`, `binary_table`, ... instantiate its
+contiguous kernel for every dtype that it supports and collect the kernels in a `Table`, which the driver
+(kernels/driver.mojo) runs. Half types compute in float32: in registers for cheap functors, through a block of L1
+scratch and the float32 kernel for `heavy` ones (so that their code exists once).
+
+The end of a block is computed with masked loads and stores: the lanes beyond it hold ones.
+"""
+
+from std.math import iota
+from std.memory import Pointer, bitcast, stack_allocation
+from std.sys.info import simd_width_of, size_of
+from std.sys.intrinsics import masked_load, masked_store
+from tensor.dtype import NUM_DTYPES, dtype_of
+from tensor.loop import ElementwiseFn
+from tensor.memory import Numbers, Words, address_of, at, c_string, function_at, zeroed
+
+# How an op's result dtype follows from its operands' common dtype.
+comptime SAME = 0  # the common dtype
+comptime FLOAT = 1  # integers and bool become the default float
+comptime TO_BOOL = 2  # computed in the common dtype, the result is bool
+
+comptime SMALL_LOOP = 32768
+comptime MAX_NUMBERS = 8  # extra numbers that a functor can be given
+comptime FAULT = 7  # the number that a functor sets when an element cannot be computed
+
+
+struct Table:
+    """One pointwise op: its contiguous kernel for every compute dtype (0: not supported), its dtype rule."""
+
+    var kernels: Array[Int, NUM_DTYPES]
+    var rule: Int
+    var inputs: Int
+    var grain: Int  # elements worth one parallel task
+    var device: Int  # the accelerator's launch table for this op; filled in when its extension loads
+    var label: Int  # C string: what errors call the op where that is not its name
+
+
+comptime TablePtr = Pointer[Table, MutUntrackedOrigin]
+
+
+def new_table(rule: Int, inputs: Int, label: StaticString) -> TablePtr:
+    var t = zeroed[Table]()
+    t[].rule = rule
+    t[].inputs = inputs
+    t[].grain = SMALL_LOOP
+    if label != "":
+        t[].label = c_string(String(label))
+    return t
+
+
+# ---------------------------------------------------------------- functors
+
+
+trait Unary:
+    """out = apply(x), computed in x's dtype (float32 for half types). `params` are the op's extra numbers."""
+
+    @staticmethod
+    def apply[dt: DType, w: SIMDLength](x: SIMD[dt, w], params: Numbers) -> SIMD[dt, w]:
+        ...
+
+
+trait Predicate:
+    """out = apply(x), a bool."""
+
+    @staticmethod
+    def apply[dt: DType, w: SIMDLength](x: SIMD[dt, w]) -> SIMD[DType.bool, w]:
+        ...
+
+
+trait Binary:
+    """out = apply(a, b) in the operands' common dtype."""
+
+    @staticmethod
+    def apply[dt: DType, w: SIMDLength](a: SIMD[dt, w], b: SIMD[dt, w], params: Numbers) -> SIMD[dt, w]:
+        ...
+
+
+trait Comparison:
+    """out = apply(a, b), a bool."""
+
+    @staticmethod
+    def apply[dt: DType, w: SIMDLength](a: SIMD[dt, w], b: SIMD[dt, w]) -> SIMD[DType.bool, w]:
+        ...
+
+
+trait Ternary:
+    """out = apply(a, b, c) in the operands' common dtype."""
+
+    @staticmethod
+    def apply[dt: DType, w: SIMDLength](
+        a: SIMD[dt, w], b: SIMD[dt, w], c: SIMD[dt, w], params: Numbers
+    ) -> SIMD[dt, w]:
+        ...
+
+
+@always_inline
+def number[dt: DType, w: SIMDLength](params: Numbers, i: Int) -> SIMD[dt, w]:
+    """The i-th extra number, in every lane."""
+    comptime if dt.is_integral():
+        # by int64: a negative number wraps in an unsigned type
+        return SIMD[dt, w](params[unsafe_offset=i].cast[DType.int64]().cast[dt]())
+    else:
+        return SIMD[dt, w](params[unsafe_offset=i].cast[dt]())
+
+
+# ---------------------------------------------------------------- memory to lanes
+
+comptime is_half[dt: DType]: Bool = dt == DType.float16 or dt == DType.bfloat16
+comptime width_of[dt: DType]: Int = simd_width_of[DType.float32]() if size_of[Scalar[dt]]() < 4 else simd_width_of[dt]()
+comptime compute[dt: DType]: DType = DType.float32 if is_half[dt] else dt
+# Bools are bytes in memory; masks work on plain integers for types that the CPU does not compute in.
+comptime stored[dt: DType]: DType = (
+    DType.uint8 if dt == DType.bool else DType.uint16 if is_half[dt] else dt
+)
+
+
+@always_inline
+def _from_memory[dt: DType, w: Int](x: SIMD[stored[dt], w]) -> SIMD[compute[dt], w]:
+    comptime if dt == DType.bool:
+        return x.ne(SIMD[stored[dt], w](0))._refine[compute[dt], w]()
+    elif is_half[dt]:
+        return bitcast[dt](x).cast[compute[dt]]()
+    else:
+        return x._refine[compute[dt], w]()
+
+
+@always_inline
+def _to_memory[dt: DType, w: Int](x: SIMD[compute[dt], w]) -> SIMD[stored[dt], w]:
+    comptime if dt == DType.bool:
+        return x.cast[stored[dt]]()
+    elif is_half[dt]:
+        return bitcast[stored[dt]](x.cast[dt]())
+    else:
+        return x._refine[stored[dt], w]()
+
+
+@always_inline
+def load_lanes[dt: DType, w: Int](address: Int, i: Int) -> SIMD[compute[dt], w]:
+    """Elements i .. i + w of a block, in the type that they are computed in."""
+    return _from_memory[dt, w](at[Scalar[stored[dt]]](address).unsafe_load[width=w](i))
+
+
+@always_inline
+def load_some[dt: DType, w: Int](address: Int, i: Int, n: Int) -> SIMD[compute[dt], w]:
+    """Elements i .. n, fewer than w; ones in the other lanes."""
+    var p = at[Scalar[stored[dt]]](address).unsafe_offset(i)
+    var one = _to_memory[dt, w](SIMD[compute[dt], w](1))
+    return _from_memory[dt, w](masked_load[w](p, _first[w](n - i), one))
+
+
+@always_inline
+def store_lanes[dt: DType, w: Int](address: Int, i: Int, value: SIMD[compute[dt], w]):
+    at[Scalar[stored[dt]]](address).unsafe_store(i, _to_memory[dt, w](value))
+
+
+@always_inline
+def store_some[dt: DType, w: Int](address: Int, i: Int, n: Int, value: SIMD[compute[dt], w]):
+    masked_store(_to_memory[dt, w](value), at[Scalar[stored[dt]]](address).unsafe_offset(i), _first[w](n - i))
+
+
+@always_inline
+def _first[w: Int](n: Int) -> SIMD[DType.bool, w]:
+    return iota[DType.int32, w]().lt(SIMD[DType.int32, w](Int32(n)))
+
+
+@always_inline
+def load_at[dt: DType, w: Int](address: Int, i: Int) -> SIMD[dt, w]:
+    """Elements i .. i + w as they are. Bools are bytes in memory."""
+    comptime if dt == DType.bool:
+        return at[UInt8](address).unsafe_load[width=w](i).ne(SIMD[DType.uint8, w](0))._refine[dt, w]()
+    else:
+        return at[Scalar[dt]](address).unsafe_load[width=w](i)
+
+
+@always_inline
+def store_at[dt: DType, w: Int](address: Int, i: Int, value: SIMD[dt, w]):
+    comptime if dt == DType.bool:
+        at[UInt8](address).unsafe_store(i, value.cast[DType.uint8]())
+    else:
+        at[Scalar[dt]](address).unsafe_store(i, value)
+
+
+# ---------------------------------------------------------------- contiguous kernels: (output, inputs ...), n elements
+
+def unary_kernel[F: Unary, dt: DType](blocks: Words, n: Int, params: Numbers) abi("C") -> None:
+    comptime W = width_of[dt]
+    var o = blocks[]
+    var a = blocks[unsafe_offset=1]
+    var i = 0
+    while i + W <= n:
+        store_lanes[dt, W](o, i, F.apply(load_lanes[dt, W](a, i), params))
+        i += W
+    if i < n:
+        store_some[dt, W](o, i, n, F.apply(load_some[dt, W](a, i, n), params))
+
+
+def predicate_kernel[F: Predicate, dt: DType](blocks: Words, n: Int, params: Numbers) abi("C") -> None:
+    comptime W = width_of[dt]
+    var o = blocks[]
+    var a = blocks[unsafe_offset=1]
+    var i = 0
+    while i + W <= n:
+        store_lanes[DType.bool, W](o, i, F.apply(load_lanes[dt, W](a, i)))
+        i += W
+    if i < n:
+        store_some[DType.bool, W](o, i, n, F.apply(load_some[dt, W](a, i, n)))
+
+
+def binary_kernel[F: Binary, dt: DType](blocks: Words, n: Int, params: Numbers) abi("C") -> None:
+    comptime W = width_of[dt]
+    var o = blocks[]
+    var a = blocks[unsafe_offset=1]
+    var b = blocks[unsafe_offset=2]
+    var i = 0
+    while i + W <= n:
+        store_lanes[dt, W](o, i, F.apply(load_lanes[dt, W](a, i), load_lanes[dt, W](b, i), params))
+        i += W
+    if i < n:
+        store_some[dt, W](o, i, n, F.apply(load_some[dt, W](a, i, n), load_some[dt, W](b, i, n), params))
+
+
+def comparison_kernel[F: Comparison, dt: DType](blocks: Words, n: Int, params: Numbers) abi("C") -> None:
+    comptime W = width_of[dt]
+    var o = blocks[]
+    var a = blocks[unsafe_offset=1]
+    var b = blocks[unsafe_offset=2]
+    var i = 0
+    while i + W <= n:
+        store_lanes[DType.bool, W](o, i, F.apply(load_lanes[dt, W](a, i), load_lanes[dt, W](b, i)))
+        i += W
+    if i < n:
+        store_some[DType.bool, W](o, i, n, F.apply(load_some[dt, W](a, i, n), load_some[dt, W](b, i, n)))
+
+
+def ternary_kernel[F: Ternary, dt: DType](blocks: Words, n: Int, params: Numbers) abi("C") -> None:
+    comptime W = width_of[dt]
+    var o = blocks[]
+    var a = blocks[unsafe_offset=1]
+    var b = blocks[unsafe_offset=2]
+    var c = blocks[unsafe_offset=3]
+    var i = 0
+    while i + W <= n:
+        store_lanes[dt, W](o, i, F.apply(load_lanes[dt, W](a, i), load_lanes[dt, W](b, i), load_lanes[dt, W](c, i), params))
+        i += W
+    if i < n:
+        store_some[dt, W](o, i, n, F.apply(load_some[dt, W](a, i, n), load_some[dt, W](b, i, n), load_some[dt, W](c, i, n), params))
+
+
+comptime HALF_BLOCK = 512
+
+
+def half_kernel[
+    f: def(Words, Int, Numbers) thin abi("C") -> None, dt: DType, inputs: Int
+](blocks: Words, n: Int, params: Numbers) abi("C") -> None:
+    """Runs a float32 kernel on half-precision blocks, through scratch."""
+    comptime W = width_of[dt]
+    var scratch = stack_allocation[(inputs + 1) * HALF_BLOCK, Float32, alignment=64]()
+    var inner = stack_allocation[inputs + 1, Int]()
+    comptime for k in range(inputs + 1):
+        inner[unsafe_offset=k] = Int(scratch) + 4 * k * HALF_BLOCK
+    var start = 0
+    while start < n:
+        var m = min(HALF_BLOCK, n - start)
+        comptime for k in range(1, inputs + 1):
+            var source = blocks[unsafe_offset=k] + 2 * start
+            var p = scratch.unsafe_offset(k * HALF_BLOCK)
+            var i = 0
+            while i < m:
+                # scratch is longer than m: whole vectors are stored
+                if i + W <= m:
+                    p.unsafe_store(i, load_lanes[dt, W](source, i).cast[DType.float32]())
+                else:
+                    p.unsafe_store(i, load_some[dt, W](source, i, m).cast[DType.float32]())
+                i += W
+        f(inner.as_unsafe_any_origin(), m, params)
+        var target = blocks[] + 2 * start
+        var i = 0
+        while i < m:
+            var r = scratch.unsafe_load[width=W](i).cast[compute[dt]]()
+            if i + W <= m:
+                store_lanes[dt, W](target, i, r)
+            else:
+                store_some[dt, W](target, i, m, r)
+            i += W
+        start += m
+
+
+# ---------------------------------------------------------------- tables
+
+# Which dtypes an op supports: bit i for dtype code i.
+comptime BOOLS = 1
+comptime INTS = 0x3E  # uint8, int8 .. int64
+comptime UINTS = 0x1C0  # uint16, uint32, uint64
+comptime HALVES = 0x600
+comptime FLOATS = 0x1E00
+comptime ALL_INTS = INTS | UINTS
+comptime REAL = INTS | FLOATS  # what PyTorch's arithmetic supports
+comptime ALL = BOOLS | REAL
+comptime EVERY = ALL | UINTS
+
+
+def unary_table[F: Unary, dtypes: Int, heavy: Bool = False](rule: Int, label: StaticString = "") -> Int:
+    var t = new_table(rule, 1, label)
+    comptime for c in range(13):
+        comptime if dtypes & (1 << c) != 0:
+            comptime if heavy and is_half[dtype_of[c]]:
+                var f: ElementwiseFn = half_kernel[unary_kernel[F, DType.float32], dtype_of[c], 1]
+                t[].kernels[c] = address_of(f)
+            else:
+                var f: ElementwiseFn = unary_kernel[F, dtype_of[c]]
+                t[].kernels[c] = address_of(f)
+    return Int(t)
+
+
+def predicate_table[F: Predicate, dtypes: Int](label: StaticString = "") -> Int:
+    var t = new_table(TO_BOOL, 1, label)
+    comptime for c in range(13):
+        comptime if dtypes & (1 << c) != 0:
+            var f: ElementwiseFn = predicate_kernel[F, dtype_of[c]]
+            t[].kernels[c] = address_of(f)
+    return Int(t)
+
+
+def binary_table[F: Binary, dtypes: Int, heavy: Bool = False](rule: Int, label: StaticString = "") -> Int:
+    var t = new_table(rule, 2, label)
+    comptime for c in range(13):
+        comptime if dtypes & (1 << c) != 0:
+            comptime if heavy and is_half[dtype_of[c]]:
+                var f: ElementwiseFn = half_kernel[binary_kernel[F, DType.float32], dtype_of[c], 2]
+                t[].kernels[c] = address_of(f)
+            else:
+                var f: ElementwiseFn = binary_kernel[F, dtype_of[c]]
+                t[].kernels[c] = address_of(f)
+    return Int(t)
+
+
+def comparison_table[F: Comparison, dtypes: Int](label: StaticString = "") -> Int:
+    var t = new_table(TO_BOOL, 2, label)
+    comptime for c in range(13):
+        comptime if dtypes & (1 << c) != 0:
+            var f: ElementwiseFn = comparison_kernel[F, dtype_of[c]]
+            t[].kernels[c] = address_of(f)
+    return Int(t)
+
+
+def ternary_table[F: Ternary, dtypes: Int, heavy: Bool = False](rule: Int, label: StaticString = "") -> Int:
+    var t = new_table(rule, 3, label)
+    comptime for c in range(13):
+        comptime if dtypes & (1 << c) != 0:
+            comptime if heavy and is_half[dtype_of[c]]:
+                var f: ElementwiseFn = half_kernel[ternary_kernel[F, DType.float32], dtype_of[c], 3]
+                t[].kernels[c] = address_of(f)
+            else:
+                var f: ElementwiseFn = ternary_kernel[F, dtype_of[c]]
+                t[].kernels[c] = address_of(f)
+    return Int(t)
