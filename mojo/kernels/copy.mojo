@@ -1,0 +1,448 @@
+"""Copies, conversions and writes: `copy_`, `clone`, `contiguous`, `to`, `fill_`, `zero_`."""
+
+from std.memory import Pointer, stack_allocation
+from tensor.call import Call, Scalar2, register
+from tensor.dtype import BOOL, FLOAT16, BFLOAT16, FLOAT32, FLOAT64, INT64, UINT8, UINT64, complex_part, is_complex, itemsize
+from tensor.errors import python_error, set_python_error
+from tensor.layout import (
+    Dims, broadcast_into, contiguous_strides, expanded_strides, extent, is_dense, no_dims, same_dims, shape_text,
+)  # fmt: skip
+from tensor.memory import at, load, memcpy, memset
+from tensor.object import TPtr, as_tensor, is_tensor, new_strided, new_tensor, wrap_storage
+from tensor.promote import put_number
+from tensor.py import Obj, decref, is_str, new_ref, string_of
+from tensor.runtime import runtime
+from tensor.storage import INLINE_LIMIT, device_copy, lazy_clone
+from kernels.pointwise import broadcast_error, check_overlap, check_writable
+from kernels.transfer import Transfer, fill_layout, transfer
+
+comptime PRESERVE = 0
+comptime CONTIGUOUS_FORMAT = 1
+comptime CHANNELS_LAST = 2
+comptime CHANNELS_LAST_3D = 3
+
+
+# ---------------------------------------------------------------- writing one tensor into another
+
+
+def write(dst: TPtr, src: TPtr) raises:
+    """`dst[...] = src` with broadcasting and casting, on any devices. Shapes and overlap have been checked."""
+    if dst[].numel == 0:
+        return
+    # the destination's address first: it may move when it ends copy-on-write sharing
+    var to = dst[].writable()
+    if dst[].device() == 0 and src[].device() == 0:
+        if (
+            dst[].dtype == src[].dtype
+            and dst[].numel == src[].numel
+            and dst[].contiguous()
+            and src[].contiguous()
+            and dst[].numel <= 16384
+        ):
+            memcpy(to, src[].data(), dst[].numel * itemsize(dst[].code()))
+            return
+        _host(to, dst[].code(), dst[].strides, src[].data(), src, dst)
+        return
+    _across(dst, src)
+
+
+def _host(to: Int, code: Int, strides: Dims, from_: Int, src: TPtr, dst: TPtr):
+    var ndim = dst[].rank()
+    var ss = expanded_strides(src[].shape, src[].strides, src[].rank(), dst[].shape, ndim)
+    transfer(to, code, strides, from_, src[].code(), ss, dst[].shape, ndim)
+
+
+@no_inline
+def _across(dst: TPtr, src: TPtr) raises:
+    """A copy that touches a device: blocks move whole, everything else happens in host memory."""
+    var here = dst[].device()
+    var there = src[].device()
+    var nbytes = dst[].numel * itemsize(dst[].code())
+    var same = dst[].dtype == src[].dtype and dst[].rank() == src[].rank() and same_dims(
+        dst[].shape, src[].shape, dst[].rank()
+    )
+    if same and _blockwise(dst, src):
+        var kind = 0 if there == 0 else (1 if here == 0 else 2)
+        if here == 0 or there == 0 or here == there:
+            device_copy(there if kind == 1 else here, dst[].writable(), src[].data(), nbytes, kind)
+            return
+    # the source's stretch of memory on the host
+    var source = _on_host(src)
+    try:
+        if here == 0:
+            _host(dst[].writable(), dst[].code(), dst[].strides, as_tensor(source)[].data(), as_tensor(source), dst)
+        elif is_dense(dst[].shape, dst[].strides, dst[].rank()):
+            var made = new_strided(dst[].code(), dst[].shape, dst[].strides, dst[].rank())
+            var m = as_tensor(made)
+            _host(m[].data(), m[].code(), m[].strides, as_tensor(source)[].data(), as_tensor(source), m)
+            try:
+                device_copy(here, dst[].data(), m[].data(), nbytes, 0)
+            finally:
+                decref(made)
+        else:
+            # between the elements lie others: fetch, write, put back
+            var made = _on_host(dst)
+            var m = as_tensor(made)
+            _host(m[].data(), m[].code(), m[].strides, as_tensor(source)[].data(), as_tensor(source), m)
+            var e = extent(dst[].shape, dst[].strides, dst[].rank())
+            try:
+                device_copy(here, dst[].data(), m[].data(), (e[1] - e[0]) * itemsize(m[].code()), 0)
+            finally:
+                decref(made)
+    finally:
+        decref(source)
+
+
+def _blockwise(a: TPtr, b: TPtr) -> Bool:
+    """The same dense layout on both sides: one block can move as it is."""
+    if a[].contiguous() and b[].contiguous():
+        return True
+    return same_dims(a[].strides, b[].strides, a[].rank()) and is_dense(a[].shape, a[].strides, a[].rank())
+
+
+def _on_host(t: TPtr) raises -> Obj:
+    """A host tensor with the same strides: its memory is the stretch that the elements span."""
+    if t[].device() == 0:
+        return new_ref(Int(t))
+    var e = extent(t[].shape, t[].strides, t[].rank())
+    var count = e[1] - e[0]
+    var one = no_dims()
+    one[0] = count
+    var flat = new_tensor(t[].code(), one, 1)
+    var f = as_tensor(flat)
+    try:
+        if count > 0:
+            device_copy(t[].device(), f[].data(), t[].data(), count * itemsize(t[].code()), 1)
+    except err:
+        decref(flat)
+        raise err^
+    from tensor.object import set_layout
+
+    set_layout(f, t[].shape, t[].strides, t[].rank())
+    return flat
+
+
+def copy_(mut call: Call) raises -> Obj:
+    """In place: (self, src, non_blocking): writes src, broadcast and cast, into self."""
+    var dst = call.tensor(0)
+    var src = call.tensor(1)
+    if Int(dst) == Int(src):
+        return new_ref(Int(dst))
+    var ndim = dst[].rank()
+    if src[].rank() != ndim or not same_dims(dst[].shape, src[].shape, ndim):
+        var shape = dst[].shape.copy()
+        var n = ndim
+        var bad = broadcast_into(shape, n, src[].shape, src[].rank())
+        if bad >= 0:
+            raise broadcast_error(dst[].shape, ndim, src, bad, n)
+        if n != ndim or not same_dims(shape, dst[].shape, n):
+            raise Error(
+                t"RuntimeError|output with shape {shape_text(dst[].shape, ndim)} doesn't match the broadcast shape"
+                t" {shape_text(shape, n)}"
+            )
+    check_writable(dst)
+    if dst[].storage_address == src[].storage_address:
+        if dst[].dtype == src[].dtype and dst[].offset == src[].offset:
+            if src[].rank() == ndim and same_dims(dst[].shape, src[].shape, ndim) and same_dims(dst[].strides, src[].strides, ndim):
+                return new_ref(Int(dst))
+        check_overlap(dst, src)
+    write(dst, src)
+    return new_ref(Int(dst))
+
+
+@export("dumbtorch_write")
+def write_export(dst: Int, src: Int) abi("C") -> Int:
+    """`write` for other families: 0, or -1 with the Python error set."""
+    try:
+        write(as_tensor(dst), as_tensor(src))
+        return 0
+    except e:
+        set_python_error(e)
+        return -1
+
+
+# ---------------------------------------------------------------- new tensors
+
+
+def memory_format(call: Call, i: Int) raises -> Int:
+    """None, "preserve", "contiguous", "channels_last", or an object that prints as one of PyTorch's formats."""
+    if call.is_none(i):
+        return PRESERVE
+    from std.ffi import external_call
+
+    var text: String
+    if is_str(call.obj(i)):
+        text = string_of(call.obj(i))
+    else:
+        var s = external_call["PyObject_Str", Int](call.obj(i))
+        if s == 0:
+            raise python_error()
+        text = string_of(s)
+        decref(s)
+    if text.find("channels_last_3d") >= 0:
+        return CHANNELS_LAST_3D
+    if text.find("channels_last") >= 0:
+        return CHANNELS_LAST
+    if text.find("contiguous") >= 0:
+        return CONTIGUOUS_FORMAT
+    if text.find("preserve") >= 0:
+        return PRESERVE
+    raise call.type_error(i, "torch.memory_format")
+
+
+def dense_strides(t: TPtr) -> Dims:
+    """The tensor's own strides where they are dense, else dense ones in the order of its dimensions' strides."""
+    var n = t[].rank()
+    if t[].contiguous() or is_dense(t[].shape, t[].strides, n):
+        return t[].strides.copy()
+    var order = no_dims()
+    for i in range(n):
+        order[i] = n - 1 - i
+    for i in range(1, n):
+        var dim1 = i
+        for k in range(i):
+            var dim0 = i - 1 - k
+            var c = _compare(t, order[dim0], order[dim1])
+            if c > 0:
+                var swap = order[dim0]
+                order[dim0] = order[dim1]
+                order[dim1] = swap
+                dim1 = dim0
+            elif c < 0:
+                break
+    var strides = no_dims()
+    var step = 1
+    for i in range(n):
+        strides[order[i]] = step
+        step *= max(t[].shape[order[i]], 1)
+    return strides^
+
+
+def _compare(t: TPtr, a: Int, b: Int) -> Int:
+    var sa = t[].strides[a]
+    var sb = t[].strides[b]
+    if sa == 0 or sb == 0:
+        return 0
+    if sa != sb:
+        return -1 if sa < sb else 1
+    return 1 if t[].shape[a] > t[].shape[b] else 0
+
+
+def format_strides(call: Call, t: TPtr, format: Int) raises -> Dims:
+    var n = t[].rank()
+    if format == PRESERVE:
+        return dense_strides(t)
+    if format == CONTIGUOUS_FORMAT:
+        return contiguous_strides(t[].shape, n)
+    var wanted = 4 if format == CHANNELS_LAST else 5
+    if n != wanted:
+        raise Error(t"RuntimeError|required rank {wanted} tensor to use channels_last format")
+    var strides = no_dims()
+    strides[1] = 1
+    var step = t[].shape[1]
+    for j in range(n - 2):
+        strides[n - 1 - j] = step
+        step *= t[].shape[n - 1 - j]
+    strides[0] = step
+    return strides^
+
+
+def clone(mut call: Call) raises -> Obj:
+    """(self, memory_format): a copy, lazy (copy on write) where the tensor fills its storage."""
+    var t = call.tensor(0)
+    return cloned(t, format_strides(call, t, memory_format(call, 1)))
+
+
+def cloned(t: TPtr, strides: Dims) raises -> Obj:
+    var n = t[].rank()
+    var nbytes = t[].numel * itemsize(t[].code())
+    if (
+        t[].offset == 0
+        and nbytes > INLINE_LIMIT
+        and t[].storage()[].nbytes == nbytes
+        and t[].device() == 0
+        and same_dims(strides, t[].strides, n)
+    ):
+        return wrap_storage(lazy_clone(t[].storage()), 0, t[].code(), t[].shape, strides, n)
+    return converted(t, t[].code(), strides, t[].device())
+
+
+def converted(t: TPtr, code: Int, strides: Dims, device: Int) raises -> Obj:
+    """A new tensor with t's values in another dtype, layout or place."""
+    var made = new_strided(code, t[].shape, strides, t[].rank(), device)
+    try:
+        write(as_tensor(made), t)
+    except e:
+        decref(made)
+        raise e^
+    return made
+
+
+def contiguous(mut call: Call) raises -> Obj:
+    """(self, memory_format): self if it lies so already, else a copy that does."""
+    var t = call.tensor(0)
+    var format = memory_format(call, 1)
+    if format == PRESERVE:
+        if not call.is_none(1):
+            raise Error("RuntimeError|preserve memory format is unsupported by the contiguous operator")
+        format = CONTIGUOUS_FORMAT
+    if format == CONTIGUOUS_FORMAT and t[].contiguous():
+        return new_ref(Int(t))
+    var strides = format_strides(call, t, format)
+    var same = True
+    for i in range(t[].rank()):
+        if t[].shape[i] > 1 and strides[i] != t[].strides[i]:
+            same = False
+    if same and t[].numel > 0:
+        return new_ref(Int(t))
+    return converted(t, t[].code(), strides, t[].device())
+
+
+def to_dtype(mut call: Call) raises -> Obj:
+    """(self, dtype, copy): self in another dtype; self itself when that changes nothing, unless `copy`."""
+    var t = call.tensor(0)
+    var code = call.dtype(1, t[].code())
+    if code == t[].code():
+        if not call.bool(2):
+            return new_ref(Int(t))
+        return cloned(t, dense_strides(t))
+    return converted(t, code, dense_strides(t), t[].device())
+
+
+def to_copy(mut call: Call) raises -> Obj:
+    """(self, dtype, device): always a new tensor."""
+    var t = call.tensor(0)
+    var code = call.dtype(1, t[].code())
+    var device = call.device(2, t[].device())
+    if code == t[].code() and device == t[].device():
+        return cloned(t, dense_strides(t))
+    return converted(t, code, dense_strides(t), device)
+
+
+# ---------------------------------------------------------------- constants
+
+
+def number_bits(code: Int, s: Scalar2) -> Tuple[UInt64, UInt64]:
+    """The bits of a number as one element of the dtype."""
+    var space = stack_allocation[2, UInt64]()
+    space[unsafe_offset=0] = 0
+    space[unsafe_offset=1] = 0
+    put_number(space.unsafe_bitcast[UInt8]().as_unsafe_any_origin(), code, s)
+    return (space[unsafe_offset=0], space[unsafe_offset=1])
+
+
+def check_fits(code: Int, s: Scalar2) raises:
+    """Refuses a number that the dtype cannot hold (a negative one may wrap into an unsigned type), as PyTorch."""
+    if code == BOOL or code >= 16:
+        return
+    var fits = True
+    if s.category == 3 and s.im != 0 and not is_complex(code):
+        fits = False
+    elif code >= UINT8 and code <= UINT64:
+        var bits = 8 * itemsize(code)
+        var signed = code >= 2 and code <= INT64
+        if s.category <= 1:
+            if s.category == 1 and bits < 64:
+                var top = (1 << (bits - 1)) - 1 if signed else (1 << bits) - 1
+                var bottom = -top - 1 if signed else -top
+                fits = s.i >= bottom and s.i <= top
+            elif code == INT64 and s.i < 0 and s.d > 0:
+                fits = False
+        else:
+            var top = Float64(1 << (bits - 1)) if bits < 64 or signed else 9223372036854775808.0
+            if not signed:
+                top *= 2
+            if bits == 64 and signed:
+                top = 9223372036854775808.0
+            fits = s.d < top and (s.d > -top - 1 if bits < 64 else s.d >= -top)
+    elif s.category >= 1:
+        var part = complex_part(code)
+        var largest = 1.7976931348623157e308
+        if part == FLOAT32:
+            largest = 3.4028234663852886e38
+        elif part == FLOAT16:
+            largest = 65504.0
+        elif part == BFLOAT16:
+            largest = 3.3895313892515355e38
+        var size = abs(s.d)
+        if size > largest and size <= 1.7976931348623157e308:
+            fits = False
+    if not fits:
+        raise Error(t"RuntimeError|value cannot be converted to type {_c_name(code)} without overflow")
+
+
+def _c_name(code: Int) -> String:
+    comptime NAMES = [
+        "bool", "uint8_t", "int8_t", "int16_t", "int", "int64_t", "uint16_t", "uint32_t", "uint64_t",
+        "at::Half", "at::BFloat16", "float", "double", "c10::complex<at::Half>", "c10::complex<float>",
+        "c10::complex<double>",
+    ]  # fmt: skip
+    var names = materialize[NAMES]()
+    return String(names[min(code, 15)])
+
+
+def fill_number(t: TPtr, s: Scalar2) raises:
+    """Writes a number into every element."""
+    if t[].numel == 0:
+        return
+    var bits = number_bits(t[].code(), s)
+    var to = t[].writable()
+    if t[].device() == 0:
+        fill_layout(to, t[].code(), t[].strides, t[].shape, t[].rank(), bits[0], bits[1])
+        return
+    var host = new_tensor(t[].code(), no_dims(), 0)
+    var h = as_tensor(host)
+    fill_layout(h[].data(), h[].code(), h[].strides, h[].shape, 0, bits[0], bits[1])
+    try:
+        write(t, h)
+    finally:
+        decref(host)
+
+
+def fill_(mut call: Call) raises -> Obj:
+    """In place: (self, value): a number, or a tensor without dimensions, into every element."""
+    var t = call.tensor(0)
+    if is_tensor(call.obj(1)):
+        var v = call.tensor(1)
+        if v[].rank() != 0:
+            raise Error(
+                t"RuntimeError|fill_ only supports 0-dimension value tensor but got tensor with {v[].rank()} dimensions."
+            )
+        check_writable(t)
+        if v[].storage_address == t[].storage_address:
+            # the value lies among what is overwritten
+            var kept = converted(v, v[].code(), v[].strides, v[].device())
+            try:
+                write(t, as_tensor(kept))
+            finally:
+                decref(kept)
+        else:
+            write(t, v)
+        return new_ref(Int(t))
+    var s = call.scalar(1)
+    check_fits(t[].code(), s)
+    check_writable(t)
+    fill_number(t, s)
+    return new_ref(Int(t))
+
+
+def zero_(mut call: Call) raises -> Obj:
+    """In place: (self)."""
+    var t = call.tensor(0)
+    check_writable(t)
+    fill_number(t, Scalar2(1, 0, 0, 0))
+    return new_ref(Int(t))
+
+
+@export("dumbtorch_register_copy")
+def register_copy() abi("C") -> None:
+    register[copy_]("copy_")
+    register[copy_]("copy")
+    register[clone]("clone")
+    register[contiguous]("contiguous")
+    register[to_dtype]("_to_dtype")
+    register[to_copy]("to_copy")
+    register[fill_]("fill_")
+    register[fill_]("fill")
+    register[zero_]("zero_")
+    register[zero_]("zero")
