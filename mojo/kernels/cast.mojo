@@ -9,6 +9,7 @@ Results are PyTorch's on x86: a float that is out of an integer's range becomes 
 """
 
 from std.ffi import external_call
+from std.os import abort
 from std.memory import Pointer, bitcast
 from tensor.allocator import aligned_block
 from tensor.dtype import (
@@ -92,7 +93,11 @@ def _float_to_int[source: DType, target: DType, w: Int](x: SIMD[source, w]) -> S
         return rebind[SIMD[target, w]](high.select(low ^ (1 << 63), low))
     elif target == DType.int64:
         return rebind[SIMD[target, w]](x.cast[DType.int64]())
-    elif target == DType.uint32 or (target == DType.uint8 and source == DType.float64):
+    elif target == DType.uint32:
+        # infinities and NaN give 0; said here, because the compiler knows that a half fits into int32
+        var finite = x.gt(-1.0 / SIMD[source, w](0)) & x.lt(1.0 / SIMD[source, w](0))
+        return finite.select(x, 0).cast[DType.int64]().cast[target]()
+    elif target == DType.uint8 and source == DType.float64:
         return x.cast[DType.int64]().cast[target]()
     else:
         return x.cast[DType.int32]().cast[target]()
@@ -178,7 +183,7 @@ def _complex_cast(source: Int, target: Int, src: Int, dst: Int, n: Int):
         return
     var stage = aligned_block(2 * STAGE * 8, 64)
     if stage == 0:
-        return
+        abort("out of memory for the scratch of a cast")
     var i = 0
     while i < n:
         var count = min(STAGE, n - i)
@@ -209,6 +214,20 @@ def _complex_cast(source: Int, target: Int, src: Int, dst: Int, n: Int):
 
 def _through_parts[source: Int, target: Int](src: Int, dst: Int, n: Int) abi("C") -> None:
     _complex_cast(source, target, src, dst, n)
+
+
+def _by_way_of_float32[source: Int, target: Int](src: Int, dst: Int, n: Int) abi("C") -> None:
+    """Two casts with a rounding between them, which the compiler would leave out if they stood side by side."""
+    var stage = aligned_block(STAGE * 4, 64)
+    if stage == 0:
+        abort("out of memory for the scratch of a cast")
+    var i = 0
+    while i < n:
+        var count = min(STAGE, n - i)
+        _between(source, FLOAT32)(src + i * itemsize(source), stage, count)
+        _between(FLOAT32, target)(stage, dst + i * itemsize(target), count)
+        i += count
+    external_call["free", NoneType](stage)
 
 
 # ---------------------------------------------------------------- the table
@@ -242,6 +261,9 @@ def register_cast() abi("C") -> None:
         comptime for t in range(NUM_DTYPES):
             comptime if _same_bits(s, t):
                 var f: CastFn = _copy[s]
+                rt[].casts[s * NUM_DTYPES + t] = address_of(f)
+            elif s == FLOAT64 and t == FLOAT16:
+                var f: CastFn = _by_way_of_float32[s, t]
                 rt[].casts[s * NUM_DTYPES + t] = address_of(f)
             elif is_complex(s) or is_complex(t):
                 var f: CastFn = _through_parts[s, t]

@@ -6,6 +6,7 @@ as it lies, cast, element by element, or, where the source runs along another di
 
 from std.ffi import external_call
 from std.math import ceildiv
+from std.os import abort
 from std.memory import Pointer
 from std.sys.info import simd_width_of, size_of
 from tensor.allocator import aligned_block
@@ -170,6 +171,8 @@ struct Transfer(Body):
         var scratch = 0
         if self.cast != 0 and (self.mode == STRIDED or self.mode == REPEAT or self.mode == TILES):
             scratch = aligned_block(TILE * TILE * 16 + 2 * STAGE * 16, 64)
+            if scratch == 0:
+                abort("out of memory for the scratch of a copy")
         var d = self.dst
         var s = self.src
         var index = no_dims()

@@ -14,7 +14,7 @@ from .layout import Dims, no_dims
 from .memory import Ptr, address_of, at, c_string, Words, function_at, load, store, words, zeroed
 from .object import TPtr, as_tensor, is_tensor, REQUIRES_GRAD, INFERENCE_TENSOR
 from .py import (
-    Obj, class_of, decref, error_occurred, incref, is_long, is_sequence, is_str, is_subtype, new_ref, py_str,
+    Obj, class_of, decref, error_occurred, get_attr, incref, is_long, is_sequence, is_str, is_subtype, new_ref, py_int, py_str,
     seq_item, seq_len, string_of, tuple_new, tuple_set, type_name_of,
 )  # fmt: skip
 from .runtime import Kernel, MAX_RANK, MODE_INFERENCE, MODE_NO_GRAD, MODE_TRACE, RuntimePtr, runtime
@@ -254,9 +254,11 @@ def number_of(o: Obj, mut s: Scalar2) -> Bool:
         var t = as_tensor(o)
         if t[].numel != 1:
             return False
-        var item = external_call["PyObject_CallMethod", Int](
-            o, Int(StaticString("item").unsafe_ptr()), Int(0)
-        )
+        var method = get_attr(o, "item")
+        if method == 0:
+            return False
+        var item = external_call["PyObject_CallNoArgs", Int](method)
+        decref(method)
         if item == 0:
             return False
         var ok = number_of(item, s)
@@ -329,9 +331,13 @@ def device_code(o: Obj) raises -> Int:
     decref(c)
     if code != 0 and rt[].device_tables[code >> 8] == 0:
         # Python explains what was looked for
-        var check = external_call["PyObject_CallMethod", Int](
-            rt[].device_type, Int(StaticString("_unavailable").unsafe_ptr()), Int(StaticString("n").unsafe_ptr()), code
-        )
+        var method = get_attr(rt[].device_type, "_unavailable")
+        if method == 0:
+            raise python_error()
+        var number = py_int(code)
+        var check = external_call["PyObject_CallOneArg", Int](method, number)
+        decref(number)
+        decref(method)
         if check != 0:
             decref(check)
             raise Error("RuntimeError|this device is not available")
