@@ -82,7 +82,7 @@ def test_each_level_computes(level: _load.Level) -> None:
     code = """
 import dumbtorch
 a = dumbtorch.arange(100, dtype=dumbtorch.float32)
-print(dumbtorch._C.__name__, (a * 2 + 1).sum().item())
+print(dumbtorch._C.__spec__.name, (a * 2 + 1).sum().item())
 """
     done = python(code, DUMBTORCH_CPU=level.name)
     assert done.stdout == f"dumbtorch.{level.module} 10000.0\n", done.stderr

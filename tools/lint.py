@@ -21,6 +21,7 @@ CHECKS = [
     f"{MOJO_FORMAT} --check {shlex.join(SOURCES)}",
     "mypy",
     "lint-imports --no-cache",
+    "python tools/docs.py --check",
 ]
 FIXES = ["ruff check --fix .", "ruff format .", f"{MOJO_FORMAT} {shlex.join(SOURCES)}"]
 
