@@ -11,6 +11,7 @@ def _register_families():
     external_call["dumbtorch_register_binary", NoneType]()
     external_call["dumbtorch_register_reducers", NoneType]()
     external_call["dumbtorch_register_interop", NoneType]()
+    external_call["dumbtorch_register_matmul", NoneType]()
 
 
 def _init() -> Int:

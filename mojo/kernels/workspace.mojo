@@ -7,6 +7,7 @@ from std.ffi import _Global, c_int, external_call
 from std.memory import Pointer
 from std.memory.alloc import unsafe_alloc
 from std.sys import CompilationTarget
+from tensor.allocator import aligned_block
 
 comptime SLOTS = 80
 comptime KEEP_BYTES = 48 << 20
@@ -43,11 +44,7 @@ comptime _TABLE = _Global[StorageType=_Table, "DUMBTORCH_WORKSPACES", _Table.__i
 def _allocate(bytes: Int) -> Int:
     var align = _HUGE if bytes >= _HUGE else _ALIGN
     var size = (bytes + align - 1) // align * align
-    var out = unsafe_alloc[Int](1)
-    out[] = 0
-    _ = external_call["posix_memalign", c_int](Int(out), align, size)
-    var address = out[]
-    out.unsafe_free()
+    var address = aligned_block(size, align)
     comptime if CompilationTarget.is_linux():
         if align == _HUGE and address != 0:
             # Packed panels are read by long strided walks: large pages spare the TLB.
