@@ -67,8 +67,20 @@ def speed(m: Int, n: Int, k: Int, a_by_columns: Bool, b_by_columns: Bool) -> Flo
         var t = perf_counter_ns()
         for _ in range(inner):
             gemm[F32](
-                m, n, k, 1, Int(a), 1 if a_by_columns else k, m if a_by_columns else 1, Int(b),
-                1 if b_by_columns else n, k if b_by_columns else 1, 0, Int(c), n, 1,
+                m,
+                n,
+                k,
+                1,
+                Int(a),
+                1 if a_by_columns else k,
+                m if a_by_columns else 1,
+                Int(b),
+                1 if b_by_columns else n,
+                k if b_by_columns else 1,
+                0,
+                Int(c),
+                n,
+                1,
             )
         best = max(best, flops * Float64(inner) / Float64(perf_counter_ns() - t))
     a.unsafe_free()

@@ -89,9 +89,7 @@ def main():
             var copy = best(Copy[False](a, c, n, ntasks), ntasks, 8 * n)
             var past = best(Copy[True](a, c, n, ntasks), ntasks, 8 * n)
             var add = best(Add(a, b, c, n, ntasks), ntasks, 12 * n)
-            print(
-                t"  {n} float32: copy {rounded(copy)}, copy past caches {rounded(past)}, add {rounded(add)} GB/s"
-            )
+            print(t"  {n} float32: copy {rounded(copy)}, copy past caches {rounded(past)}, add {rounded(add)} GB/s")
             a.unsafe_free()
             b.unsafe_free()
             c.unsafe_free()

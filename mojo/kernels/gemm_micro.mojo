@@ -48,6 +48,30 @@ def at[dt: DType](address: Int, offset: Int) -> Int:
     return address + offset * size_of[Scalar[dt]]()
 
 
+@fieldwise_init
+struct Mat(ImplicitlyCopyable, Movable):
+    """A matrix in memory: the address of its first element, row and column strides in elements."""
+
+    var address: Int
+    var rs: Int
+    var cs: Int
+
+    @always_inline
+    def t(self) -> Self:
+        """Its transpose."""
+        return Self(self.address, self.cs, self.rs)
+
+    @always_inline
+    def where[dt: DType](self, i: Int, j: Int) -> Int:
+        """The address of element (i, j)."""
+        return at[dt](self.address, i * self.rs + j * self.cs)
+
+    @always_inline
+    def part[dt: DType](self, i: Int, j: Int) -> Self:
+        """The part of it that begins at (i, j)."""
+        return Self(self.where[dt](i, j), self.rs, self.cs)
+
+
 @always_inline
 def first_lanes[w: Int](n: Int) -> SIMD[DType.bool, w]:
     return iota[DType.int32, w]().lt(SIMD[DType.int32, w](Int32(n)))
@@ -86,15 +110,18 @@ struct Epilogue[dt: DType](ImplicitlyCopyable, Movable):
     var beta: Scalar[Self.dt]
     var bias: Int  # address of a row over the columns, or 0
 
+    @always_inline
+    def from_column(self, j: Int) -> Self:
+        """For the part of C that begins at column j."""
+        return Self(self.alpha, self.beta, at[Self.dt](self.bias, j) if self.bias != 0 else 0)
+
     def after_first(self) -> Self:
         """For the later parts of a sum that is done in several parts."""
         return Self(self.alpha, 1, 0)
 
 
 @always_inline
-def _finish[dt: DType, w: Int, part: Bool](
-    s: SIMD[dt, w], c: Ptr[dt], ep: Epilogue[dt], bias: SIMD[dt, w], lanes: Int
-):
+def _finish[dt: DType, w: Int, part: Bool](s: SIMD[dt, w], c: Ptr[dt], ep: Epilogue[dt], bias: SIMD[dt, w], lanes: Int):
     var v = s * ep.alpha
     comptime if part:
         var mask = first_lanes[w](lanes)
@@ -108,13 +135,13 @@ def _finish[dt: DType, w: Int, part: Bool](
 
 
 @no_inline
-def micro[dt: DType, mr: Int, nv: Int, pairs: Bool = False](
-    a0: Int, ars: Int, acs: Int, b0: Int, bs: Int, kc: Int, c0: Int, crs: Int, nr: Int, ep: Epilogue[dt]
-):
+def micro[
+    dt: DType, mr: Int, nv: Int, pairs: Bool = False
+](am: Mat, b0: Int, bs: Int, kc: Int, c0: Int, crs: Int, nr: Int, ep: Epilogue[dt]):
     """C[mr, nr] from A[mr, kc] (any strides) and B[kc, nv vectors] (row stride bs, full vectors readable)."""
     comptime W = width[dt]()
     var acc = Array[SIMD[dt, W], mr * nv](fill=0)
-    var a = ptr[dt](a0)
+    var a = ptr[dt](am.address)
     var b = ptr[dt](b0)
     comptime for i in range(mr):
         comptime for v in range(nv):
@@ -124,10 +151,10 @@ def micro[dt: DType, mr: Int, nv: Int, pairs: Bool = False](
         comptime for v in range(nv):
             bv[v] = b.unsafe_load[width=W](v * W)
         comptime for i in range(mr):
-            var av = SIMD[dt, W](a[unsafe_offset=i * ars])
+            var av = SIMD[dt, W](a[unsafe_offset=i * am.rs])
             comptime for v in range(nv):
                 acc[i * nv + v] = step[dt, W, pairs](av, bv[v], acc[i * nv + v])
-        a = a.unsafe_offset(acs)
+        a = a.unsafe_offset(am.cs)
         b = b.unsafe_offset(bs)
     comptime for v in range(nv):
         var lanes = nr - v * W
@@ -146,26 +173,24 @@ def micro[dt: DType, mr: Int, nv: Int, pairs: Bool = False](
 
 
 @always_inline
-def micro_rows[dt: DType, pairs: Bool = False](
-    mr: Int, a: Int, ars: Int, acs: Int, b: Int, bs: Int, kc: Int, c: Int, crs: Int, nr: Int, ep: Epilogue[dt]
-):
+def micro_rows[
+    dt: DType, pairs: Bool = False
+](mr: Int, a: Mat, b: Int, bs: Int, kc: Int, c: Int, crs: Int, nr: Int, ep: Epilogue[dt]):
     """The kernel for mr rows, 1..MR, and nr columns, 1..NR."""
     if nr > width[dt]():
         comptime for q in reversed(range(1, MR + 1)):
             if mr == q:
-                micro[dt, q, 2, pairs](a, ars, acs, b, bs, kc, c, crs, nr, ep)
+                micro[dt, q, 2, pairs](a, b, bs, kc, c, crs, nr, ep)
                 return
     else:
         comptime for q in reversed(range(1, MR + 1)):
             if mr == q:
-                micro[dt, q, 1, pairs](a, ars, acs, b, bs, kc, c, crs, nr, ep)
+                micro[dt, q, 1, pairs](a, b, bs, kc, c, crs, nr, ep)
                 return
 
 
 @no_inline
-def dots[src: DType, dt: DType, mr: Int, nc: Int](
-    a: Int, ars: Int, b: Int, bcs: Int, k: Int, c: Int, crs: Int, ccs: Int, ep: Epilogue[dt]
-):
+def dots[src: DType, dt: DType, mr: Int, nc: Int](a: Mat, b: Mat, k: Int, c: Mat, ep: Epilogue[dt]):
     """C[mr, nc] of dot products, A and B both contiguous along k: for products of few rows, where packing is waste.
 
     A, B, C and the bias are of dtype `src`, the sums of dtype `dt`.
@@ -174,16 +199,16 @@ def dots[src: DType, dt: DType, mr: Int, nc: Int](
     # One output needs several sums in flight to hide the latency of the additions.
     comptime U = 4 if mr * nc <= 4 else (2 if mr * nc <= 8 else 1)
     var acc = Array[SIMD[dt, W], mr * nc * U](fill=0)
-    var ap = ptr[src](a)
-    var bp = ptr[src](b)
+    var ap = ptr[src](a.address)
+    var bp = ptr[src](b.address)
     var p = 0
     while p + U * W <= k:
         comptime for u in range(U):
             var av = Array[SIMD[dt, W], mr](fill=0)
             comptime for i in range(mr):
-                av[i] = ap.unsafe_load[width=W](i * ars + p + u * W).cast[dt]()
+                av[i] = ap.unsafe_load[width=W](i * a.rs + p + u * W).cast[dt]()
             comptime for j in range(nc):
-                var bv = bp.unsafe_load[width=W](j * bcs + p + u * W).cast[dt]()
+                var bv = bp.unsafe_load[width=W](j * b.cs + p + u * W).cast[dt]()
                 comptime for i in range(mr):
                     comptime q = (u * mr + i) * nc + j
                     acc[q] = mul_add(av[i], bv, acc[q])
@@ -192,9 +217,9 @@ def dots[src: DType, dt: DType, mr: Int, nc: Int](
         var mask = first_lanes[W](k - p)
         var zero = SIMD[src, W](0)
         comptime for j in range(nc):
-            var bv = masked_load[W](bp.unsafe_offset(j * bcs + p), mask, zero).cast[dt]()
+            var bv = masked_load[W](bp.unsafe_offset(j * b.cs + p), mask, zero).cast[dt]()
             comptime for i in range(mr):
-                var av = masked_load[W](ap.unsafe_offset(i * ars + p), mask, zero).cast[dt]()
+                var av = masked_load[W](ap.unsafe_offset(i * a.rs + p), mask, zero).cast[dt]()
                 acc[i * nc + j] = mul_add(av, bv, acc[i * nc + j])
         p += W
     comptime for i in range(mr):
@@ -202,7 +227,7 @@ def dots[src: DType, dt: DType, mr: Int, nc: Int](
             var s = acc[i * nc + j]
             comptime for u in range(1, U):
                 s += acc[(u * mr + i) * nc + j]
-            var out = ptr[src](at[src](c, i * crs + j * ccs))
+            var out = ptr[src](c.where[src](i, j))
             var v = s.reduce_add() * ep.alpha
             if ep.beta != 0:
                 v = mul_add[dt, 1](ep.beta, out[].cast[dt](), v)
@@ -212,24 +237,24 @@ def dots[src: DType, dt: DType, mr: Int, nc: Int](
 
 
 @no_inline
-def axpy_rows[dt: DType](x: Int, xs: Int, b: Int, bs: Int, k: Int, n: Int, c: Int, ep: Epilogue[dt]):
-    """One row C[n] = x[k] (stride xs) times B[k, n] with contiguous rows, read as eight streams at a time."""
+def axpy_rows[dt: DType](x: Mat, b: Mat, k: Int, n: Int, c: Int, ep: Epilogue[dt]):
+    """One row C[n] = x[1, k] times B[k, n] with contiguous rows, read as eight streams at a time."""
     comptime W = width[dt]()
     comptime U = 8
-    var xp = ptr[dt](x)
-    var bp = ptr[dt](b)
+    var xp = ptr[dt](x.address)
+    var bp = ptr[dt](b.address)
     var cp = ptr[dt](c)
     var e = ep
     var p = 0
     while p + U <= k:
         var xv = Array[SIMD[dt, W], U](fill=0)
         comptime for u in range(U):
-            xv[u] = SIMD[dt, W](xp[unsafe_offset=(p + u) * xs])
-        var row = bp.unsafe_offset(p * bs)
+            xv[u] = SIMD[dt, W](xp[unsafe_offset=(p + u) * x.cs])
+        var row = bp.unsafe_offset(p * b.rs)
         for j in range(0, n - W + 1, W):
             var s = SIMD[dt, W](0)
             comptime for u in range(U):
-                s = mul_add(xv[u], row.unsafe_load[width=W](u * bs + j), s)
+                s = mul_add(xv[u], row.unsafe_load[width=W](u * b.rs + j), s)
             var bias = SIMD[dt, W](0)
             if e.bias != 0:
                 bias = ptr[dt](e.bias).unsafe_load[width=W](j)
@@ -238,7 +263,7 @@ def axpy_rows[dt: DType](x: Int, xs: Int, b: Int, bs: Int, k: Int, n: Int, c: In
             var j = n // W * W
             var s = SIMD[dt, W](0)
             comptime for u in range(U):
-                s = mul_add(xv[u], load_first[dt, W](row.unsafe_offset(u * bs + j), n - j), s)
+                s = mul_add(xv[u], load_first[dt, W](row.unsafe_offset(u * b.rs + j), n - j), s)
             var bias = SIMD[dt, W](0)
             if e.bias != 0:
                 bias = load_first[dt, W](ptr[dt](at[dt](e.bias, j)), n - j)
@@ -246,8 +271,8 @@ def axpy_rows[dt: DType](x: Int, xs: Int, b: Int, bs: Int, k: Int, n: Int, c: In
         e = e.after_first()
         p += U
     while p < k:
-        var xv = SIMD[dt, W](xp[unsafe_offset=p * xs])
-        var row = bp.unsafe_offset(p * bs)
+        var xv = SIMD[dt, W](xp[unsafe_offset=p * x.cs])
+        var row = bp.unsafe_offset(p * b.rs)
         for j in range(0, n, W):
             var bias = SIMD[dt, W](0)
             if e.bias != 0:

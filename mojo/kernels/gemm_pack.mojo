@@ -3,7 +3,7 @@ from std.memory import bitcast
 from std.sys.intrinsics import masked_load, masked_store
 from std.utils.index import IndexList
 
-from kernels.gemm_micro import first_lanes, ptr, width
+from kernels.gemm_micro import Mat, first_lanes, ptr, width
 
 
 def _exchange[w: Int, step: Int, high: Bool]() -> IndexList[w]:
@@ -34,14 +34,16 @@ def transpose[dt: DType, w: Int](mut r: Array[SIMD[dt, w], w]):
 
 
 @no_inline
-def pack[src: DType, dst: DType, panel: Int](s: Int, unit: Int, ks: Int, count: Int, kc: Int, d: Int):
-    """Packs `count` (<= panel) rows of A or columns of B: d[p * panel + i] = s[i * unit + p * ks], zeros for the rest.
+def pack[src: DType, dst: DType, panel: Int](s: Mat, count: Int, kc: Int, d: Int):
+    """Packs `count` (<= panel) rows of kc elements: d[p * panel + i] = s[i, p], and zeros for the rows past count.
 
-    `unit` is the stride between the rows (columns), `ks` the stride along k. Where either is 1 it goes by vectors.
+    The rows are those of A, or the columns of B. Where either stride is 1 it goes by vectors.
     """
+    var unit = s.rs
+    var ks = s.cs
     comptime W = width[dst]()
     comptime NV = (panel + W - 1) // W
-    var sp = ptr[src](s)
+    var sp = ptr[src](s.address)
     var dp = ptr[dst](d)
     if unit == 1 and count == panel and panel % W == 0:
         for p in range(kc):
@@ -90,16 +92,18 @@ def pack[src: DType, dst: DType, panel: Int](s: Int, unit: Int, ks: Int, count: 
 
 
 @no_inline
-def pack_pairs[panel: Int](s: Int, unit: Int, ks: Int, count: Int, k: Int, d: Int):
+def pack_pairs[panel: Int](s: Mat, count: Int, k: Int, d: Int):
     """As `pack`, for bfloat16 in pairs along k: word d[q * panel + i], a float32, is elements 2q and 2q + 1 of row i.
 
     Elements past k and rows past `count` are zeros.
     """
+    var unit = s.rs
+    var ks = s.cs
     comptime U16 = DType.uint16
     comptime F32 = DType.float32
     comptime W = width[F32]()
     comptime NV = (panel + W - 1) // W
-    var sp = ptr[U16](s)
+    var sp = ptr[U16](s.address)
     var dp = ptr[F32](d)
     var words = (k + 1) // 2
     if unit == 1:

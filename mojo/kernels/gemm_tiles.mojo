@@ -5,7 +5,7 @@ in the L2 cache while k is walked in blocks of KC.
 """
 from std.sys import size_of
 
-from kernels.gemm_micro import BF16_PAIRS, MR, Epilogue, at, micro_rows, width
+from kernels.gemm_micro import BF16_PAIRS, MR, Epilogue, Mat, at, micro_rows, width
 from kernels.gemm_pack import pack, pack_pairs
 from tensor.threads import Body, num_threads, parallel
 
@@ -22,7 +22,7 @@ comptime PACK_BYTES = 16 << 20
 comptime CHUNK = 8064
 """Rows and columns of one pass at most; a multiple of every MR and NR here."""
 
-comptime SERIAL_WORK = 1 << 16
+comptime SERIAL_WORK = 1 << 19
 """Multiply-adds below which a second thread costs more than it gives."""
 
 
@@ -42,14 +42,9 @@ struct Pass[src: DType, dt: DType](Body, ImplicitlyCopyable, Movable):
     var n: Int
     var k: Int
     var steps: Int  # k in steps
-    var a: Int
-    var ars: Int
-    var acs: Int
-    var b: Int
-    var brs: Int
-    var bcs: Int
-    var c: Int
-    var crs: Int
+    var a: Mat
+    var b: Mat
+    var c: Mat  # unit column stride
     var ep: Epilogue[Self.dt]
     var row_panels: Int
     var col_panels: Int
@@ -85,27 +80,24 @@ struct Pass[src: DType, dt: DType](Body, ImplicitlyCopyable, Movable):
             var count = min(Self.NR, self.n - j)
             for p in range(0, self.steps, KC):
                 var kc = min(KC, self.steps - p)
-                self.pack_block[Self.NR](
-                    at[Self.src](self.b, p * Self.DEPTH * self.brs + j * self.bcs), self.bcs, self.brs, count, p, kc,
-                    at[Self.dt](self.packed_b, (p * cols + index * kc) * Self.NR),
-                )
+                var to = at[Self.dt](self.packed_b, (p * cols + index * kc) * Self.NR)
+                self.pack_block[Self.NR](self.b.t().part[Self.src](j, p * Self.DEPTH), count, p, kc, to)
         else:
             var t = index - cols
             var i = self.row_start(t)
             var count = self.row_start(t + 1) - i
             for p in range(0, self.steps, KC):
                 var kc = min(KC, self.steps - p)
-                self.pack_block[MR](
-                    at[Self.src](self.a, i * self.ars + p * Self.DEPTH * self.acs), self.ars, self.acs, count, p, kc,
-                    at[Self.dt](self.packed_a, (p * self.row_panels + t * kc) * MR),
-                )
+                var to = at[Self.dt](self.packed_a, (p * self.row_panels + t * kc) * MR)
+                self.pack_block[MR](self.a.part[Self.src](i, p * Self.DEPTH), count, p, kc, to)
 
     @always_inline
-    def pack_block[panel: Int](self, s: Int, unit: Int, ks: Int, count: Int, p: Int, kc: Int, d: Int):
+    def pack_block[panel: Int](self, s: Mat, count: Int, p: Int, kc: Int, to: Int):
+        """The rows of `s` along its columns, which are k here, from step p on."""
         comptime if Self.PAIRS:
-            pack_pairs[panel](s, unit, ks, count, min(2 * kc, self.k - 2 * p), d)
+            pack_pairs[panel](s, count, min(2 * kc, self.k - 2 * p), to)
         else:
-            pack[Self.src, Self.dt, panel](s, unit, ks, count, kc, d)
+            pack[Self.src, Self.dt, panel](s, count, kc, to)
 
     def tile(self, task: Int):
         var gi = task % self.grid_rows
@@ -127,21 +119,19 @@ struct Pass[src: DType, dt: DType](Body, ImplicitlyCopyable, Movable):
                     b = at[Self.dt](self.packed_b, (p * packed_cols + (jt - self.first_packed) * kc) * Self.NR)
                     bs = Self.NR
                 else:
-                    b = at[Self.dt](self.b, p * self.brs + j)
-                    bs = self.brs
-                var e = ep
-                if e.bias != 0:
-                    e.bias = at[Self.dt](e.bias, j)
+                    b = self.b.where[Self.dt](p, j)
+                    bs = self.b.rs
+                var e = ep.from_column(j)
                 for it in range(row0, row1):
                     var i = self.row_start(it)
                     var mr = self.row_start(it + 1) - i
-                    var c = at[Self.dt](self.c, i * self.crs + j)
+                    var a: Mat
                     if self.packed_a != 0:
-                        var a = at[Self.dt](self.packed_a, (p * self.row_panels + it * kc) * MR)
-                        micro_rows[Self.dt, Self.PAIRS](mr, a, 1, MR, b, bs, kc, c, self.crs, nr, e)
+                        a = Mat(at[Self.dt](self.packed_a, (p * self.row_panels + it * kc) * MR), 1, MR)
                     else:
-                        var a = at[Self.dt](self.a, i * self.ars + p * self.acs)
-                        micro_rows[Self.dt, Self.PAIRS](mr, a, self.ars, self.acs, b, bs, kc, c, self.crs, nr, e)
+                        a = self.a.part[Self.dt](i, p)
+                    var c = self.c.where[Self.dt](i, j)
+                    micro_rows[Self.dt, Self.PAIRS](mr, a, b, bs, kc, c, self.c.rs, nr, e)
             ep = ep.after_first()
 
     def go(mut self):
@@ -188,47 +178,55 @@ def _spread[B: Body](body: B, ntasks: Int):
     parallel(body, ntasks)
 
 
-def multiply[src: DType, dt: DType](
-    m: Int, n: Int, k: Int, a: Int, ars: Int, acs: Int, b: Int, brs: Int, bcs: Int, c: Int, crs: Int, ep: Epilogue[dt],
-    spare: Int, spare_bytes: Int,
-):
+def multiply[
+    src: DType, dt: DType
+](m: Int, n: Int, k: Int, a: Mat, b: Mat, c: Mat, ep: Epilogue[dt], spare: Int, spare_bytes: Int):
     """C[m, n] with unit column stride and m, n <= CHUNK; packs into the spare memory, whose size limits a pass."""
     comptime NR = 2 * width[dt]()
     comptime SIZE = size_of[Scalar[dt]]()
     comptime DEPTH = 2 if pairs[src]() else 1
     var row_panels = ceildiv(m, MR)
     var col_panels = ceildiv(n, NR)
-    var depth = pack_columns[src, dt](m, n, k, ars, acs, brs, bcs)
+    var columns = pack_columns[src, dt](m, n, a, b)
     var pass_k = k
-    if depth[0] + depth[1] > 0:
-        pass_k = min(k, max(KC, spare_bytes // SIZE // (depth[0] + depth[1]) // KC * KC) * DEPTH)
+    if columns[0] + columns[1] > 0:
+        pass_k = min(k, max(KC, spare_bytes // SIZE // (columns[0] + columns[1]) // KC * KC) * DEPTH)
     var e = ep
     for p in range(0, k, pass_k):
         var pk = min(pass_k, k - p)
         var steps = ceildiv(pk, DEPTH)
-        var packed_b = spare
-        var packed_a = at[dt](spare, depth[1] * steps) if depth[0] > 0 else 0
         var work = Pass[src, dt](
-            m, n, pk, steps, at[src](a, p * acs), ars, acs, at[src](b, p * brs), brs, bcs, c, crs, e,
-            row_panels, col_panels, packed_a, packed_b, col_panels - depth[1] // NR, 1, 1, False, 1,
+            m=m,
+            n=n,
+            k=pk,
+            steps=steps,
+            a=a.part[src](0, p),
+            b=b.part[src](p, 0),
+            c=c,
+            ep=e,
+            row_panels=row_panels,
+            col_panels=col_panels,
+            packed_a=at[dt](spare, columns[1] * steps) if columns[0] > 0 else 0,
+            packed_b=spare,
+            first_packed=col_panels - columns[1] // NR,
+            grid_rows=1,
+            grid_cols=1,
+            packing=False,
+            pack_group=1,
         )
         work.go()
         e = e.after_first()
 
 
-def pack_columns[src: DType, dt: DType](
-    m: Int, n: Int, k: Int, ars: Int, acs: Int, brs: Int, bcs: Int
-) -> Tuple[Int, Int]:
+def pack_columns[src: DType, dt: DType](m: Int, n: Int, a: Mat, b: Mat) -> Tuple[Int, Int]:
     """Elements for each step of k that A and B take packed; 0 for one that is used in place."""
     comptime NR = 2 * width[dt]()
-    var a = 0
-    if src != dt or (ars != 1 and acs != 1) or n >= 8 * NR:
-        a = ceildiv(m, MR) * MR
-    var b = 0
-    if src != dt or bcs != 1 or m >= 6 * MR:
-        b = ceildiv(n, NR) * NR
-    elif n % NR != 0 and n % width[dt]() != 0:
-        b = NR  # the kernel reads whole vectors: the last panel is packed
-    elif n % NR != 0 and n % NR > width[dt]():
-        b = NR
-    return (a, b)
+    var of_a = 0
+    if src != dt or (a.rs != 1 and a.cs != 1) or n >= 8 * NR:
+        of_a = ceildiv(m, MR) * MR
+    var of_b = 0
+    if src != dt or b.cs != 1 or m >= 6 * MR:
+        of_b = ceildiv(n, NR) * NR
+    elif n % width[dt]() != 0:
+        of_b = NR  # the kernel reads whole vectors: the last panel is packed
+    return (of_a, of_b)

@@ -177,9 +177,7 @@ def _sleep_while(word: Int, value: Int32):
 
 def _wake(word: Int, count: Int):
     comptime if IS_LINUX:
-        _ = external_call["syscall", Int](
-            Int(SYS_FUTEX), word, Int(FUTEX_WAKE_PRIVATE), count, Int(0), Int(0), Int(0)
-        )
+        _ = external_call["syscall", Int](Int(SYS_FUTEX), word, Int(FUTEX_WAKE_PRIVATE), count, Int(0), Int(0), Int(0))
 
 
 def _trampoline[B: Body](body: Int, task: Int, worker: Int) abi("C") -> None:
@@ -259,9 +257,7 @@ def _spawn(st: _StatePtr, workers: Int):
         arg[unsafe_offset=1] = st[].spawned + 1
         var f: _ThreadFn = _worker
         var thread = _address(st[].threads) + 8 * st[].spawned
-        var rc = external_call["pthread_create", c_int](
-            thread, Int(0), Pointer(to=f).unsafe_bitcast[Int]()[], Int(arg)
-        )
+        var rc = external_call["pthread_create", c_int](thread, Int(0), Pointer(to=f).unsafe_bitcast[Int]()[], Int(arg))
         if rc != 0:
             arg.unsafe_free()
             return

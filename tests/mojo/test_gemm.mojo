@@ -55,8 +55,17 @@ def layout(kind: Int, rows: Int, cols: Int) -> Strides:
     return Strides(c + 5, 1, 3, (c + 5) * r + 3)
 
 
-def check[dt: DType](
-    m: Int, n: Int, k: Int, la: Int = ROWS, lb: Int = ROWS, lc: Int = ROWS, alpha: Int = 1, beta: Int = 0,
+def check[
+    dt: DType
+](
+    m: Int,
+    n: Int,
+    k: Int,
+    la: Int = ROWS,
+    lb: Int = ROWS,
+    lc: Int = ROWS,
+    alpha: Int = 1,
+    beta: Int = 0,
     with_bias: Bool = False,
 ) raises:
     """The values are small integers: every dtype gives exact sums, so the comparison is for equality."""
@@ -87,9 +96,10 @@ def check[dt: DType](
         for j in range(n):
             var s = Scalar[acc](0)
             for p in range(k):
-                s += a[unsafe_offset=sa.start + i * sa.rs + p * sa.cs].cast[acc]() * b[
-                    unsafe_offset=sb.start + p * sb.rs + j * sb.cs
-                ].cast[acc]()
+                s += (
+                    a[unsafe_offset=sa.start + i * sa.rs + p * sa.cs].cast[acc]()
+                    * b[unsafe_offset=sb.start + p * sb.rs + j * sb.cs].cast[acc]()
+                )
             s *= Scalar[acc](alpha)
             var at_ = sc.start + i * sc.rs + j * sc.cs
             if beta != 0:
@@ -98,8 +108,21 @@ def check[dt: DType](
                 s += bias[unsafe_offset=j].cast[acc]()
             want[unsafe_offset=at_] = s.cast[dt]()
     gemm[dt](
-        m, n, k, Scalar[acc](alpha), at[dt](Int(a), sa.start), sa.rs, sa.cs, at[dt](Int(b), sb.start), sb.rs, sb.cs,
-        Scalar[acc](beta), at[dt](Int(c), sc.start), sc.rs, sc.cs, Int(bias) if with_bias else 0,
+        m,
+        n,
+        k,
+        Scalar[acc](alpha),
+        at[dt](Int(a), sa.start),
+        sa.rs,
+        sa.cs,
+        at[dt](Int(b), sb.start),
+        sb.rs,
+        sb.cs,
+        Scalar[acc](beta),
+        at[dt](Int(c), sc.start),
+        sc.rs,
+        sc.cs,
+        Int(bias) if with_bias else 0,
     )
     for i in range(sc.size):
         var x = c[unsafe_offset=i]
@@ -265,7 +288,23 @@ def batched(count: Int, m: Int, n: Int, k: Int) raises:
         var to = at[DType.float32](Int(want), i * m * n)
         gemm[DType.float32](m, n, k, 1, address, k, 1, Int(b), n, 1, 0, to, n, 1)
     gemm_batched[DType.float32](
-        count, m, n, k, 1, Int(a), k, 1, Int(offsets), Int(b), n, 1, Int(offsets) + 8 * count, 0, Int(c), n, 1,
+        count,
+        m,
+        n,
+        k,
+        1,
+        Int(a),
+        k,
+        1,
+        Int(offsets),
+        Int(b),
+        n,
+        1,
+        Int(offsets) + 8 * count,
+        0,
+        Int(c),
+        n,
+        1,
         Int(offsets) + 16 * count,
     )
     for i in range(count * m * n):

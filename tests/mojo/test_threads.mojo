@@ -7,7 +7,15 @@ from std.testing import TestSuite, assert_equal, assert_true
 from std.time import perf_counter_ns
 
 from tensor.threads import (
-    Body, MAX_THREADS, blocks_for, num_threads, parallel, reset_after_fork, set_num_threads, stop_threads, task_range,
+    Body,
+    MAX_THREADS,
+    blocks_for,
+    num_threads,
+    parallel,
+    reset_after_fork,
+    set_num_threads,
+    stop_threads,
+    task_range,
     tasks_for,
 )
 
