@@ -17,14 +17,15 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-import dumbtorch as torch
-import mnist_data
 import numpy as np
 import safetensors.numpy
-from dumbtorch import nn, optim
-from dumbtorch.utils.data import DataLoader, TensorDataset
 from matplotlib.figure import Figure
 from tqdm import tqdm
+
+import dumbtorch as torch
+import mnist_data
+from dumbtorch import nn, optim
+from dumbtorch.utils.data import DataLoader, TensorDataset
 
 REFRESH = 20  # steps between two looks at the loss: each look waits for the device
 

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+
 from dumbtorch import _load
 
 V3 = frozenset({"avx", "avx2", "bmi1", "bmi2", "f16c", "fma", "abm", "movbe"})

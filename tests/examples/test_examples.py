@@ -8,13 +8,14 @@ import subprocess
 import sys
 from pathlib import Path
 
-import dumbtorch
 import nbformat
 import numpy as np
 import pytest
 import safetensors.numpy
 from matplotlib import image
 from nbclient import NotebookClient
+
+import dumbtorch
 
 ROOT = Path(__file__).resolve().parents[2]
 EXAMPLES = ROOT / "examples"

@@ -7,12 +7,13 @@ import warnings
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
-import dumbtorch
-import dumbtorch.utils.data as data
 import numpy as np
 import pytest
 import torch as reference
 import torch.utils.data as reference_data
+
+import dumbtorch
+import dumbtorch.utils.data as data
 
 
 class Squares(data.Dataset[int]):

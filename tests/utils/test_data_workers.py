@@ -15,10 +15,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import dumbtorch
-import dumbtorch.utils.data as data
 import numpy as np
 import pytest
+
+import dumbtorch
+import dumbtorch.utils.data as data
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:This DataLoader will create"),
