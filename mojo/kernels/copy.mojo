@@ -376,7 +376,7 @@ def _c_name(code: Int) -> String:
         "bool", "uint8_t", "int8_t", "int16_t", "int", "int64_t", "uint16_t", "uint32_t", "uint64_t",
         "at::Half", "at::BFloat16", "float", "double", "c10::complex<at::Half>", "c10::complex<float>",
         "c10::complex<double>",
-    ]  # fmt: skip
+    ]
     var names = materialize[NAMES]()
     return String(names[min(code, 15)])
 

@@ -27,7 +27,7 @@ comptime acc_of[dt: DType]: DType = (
     compute[dt] if dt.is_floating_point()
     else DType.uint64 if dt == DType.uint64
     else DType.int64
-)  # fmt: skip
+)
 
 
 trait Fold:
