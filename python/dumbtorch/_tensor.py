@@ -254,34 +254,26 @@ class Tensor(_C.TensorBase):
 
     # ------------------------------------------------------------ Python values
 
-    def item(self) -> Any:
-        """The only element as a Python number. Raises RuntimeError for several elements."""
-        return _C.item(self)
-
-    def tolist(self) -> Any:
-        """The elements as nested lists, a number for a 0-dim tensor."""
-        return _C.tolist(self)
-
     def __bool__(self) -> bool:
         if self._numel != 1:
             many = "more than one value" if self._numel else "no values"
             raise RuntimeError(f"Boolean value of Tensor with {many} is ambiguous")
-        return bool(_C.item(self))
+        return bool(self.item())
 
     def __float__(self) -> float:
-        return float(_C.item(self))
+        return float(self.item())
 
     def __int__(self) -> int:
-        return int(_C.item(self))
+        return int(self.item())
 
     def __complex__(self) -> complex:
-        return complex(_C.item(self))
+        return complex(self.item())
 
     def __index__(self) -> int:
         kind = self.dtype
         if self._numel != 1 or kind.is_floating_point or kind.is_complex:
             raise TypeError("only integer tensors of a single element can be converted to an index")
-        return int(_C.item(self))
+        return int(self.item())
 
     def __iter__(self) -> Any:
         if self.ndim == 0:

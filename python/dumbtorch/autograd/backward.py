@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from dumbtorch.autograd import engine
@@ -10,7 +10,7 @@ from dumbtorch.autograd.graph import TensorBase, edge_of, reduce_to
 
 
 def _as_tuple(value: Any) -> tuple[Any, ...]:
-    return (value,) if isinstance(value, TensorBase) or value is None else tuple(value)
+    return tuple(value) if isinstance(value, Iterable) and not isinstance(value, TensorBase) else (value,)
 
 
 def _roots(outputs: tuple[Any, ...], grads: tuple[Any, ...], op: str) -> list[tuple[Any, Any]]:

@@ -7,23 +7,21 @@ from typing import Any
 
 from dumbtorch import _C, _device, _dtypes
 from dumbtorch.ops.shape import sizes
-from dumbtorch.ops.table import FUNCTIONS, composite, row
+from dumbtorch.ops.table import FUNCTIONS, TABLE, composite, row
 
 row("empty", "size, dtype=None, device=None", method=False, function=False, out=False, dtypes="real",
     doc="Uninitialised memory.")  # fmt: skip
 row("arange", "start, end, step, dtype, device=None", method=False, function=False, out=False, dtypes="number",
     kernel="arange", doc="``start, start + step, ...`` below ``end``.")  # fmt: skip
 row("from_data", "data, dtype=None, device=None", method=False, function=False, out=False, dtypes="real",
-    doc="A tensor of Python numbers in nested sequences, or of anything with a buffer.")  # fmt: skip
-
-
-def _op(name: str) -> Any:
-    from dumbtorch.ops.table import TABLE
-
-    return TABLE[name].op
-
-
-_EMPTY, _ARANGE, _FROM_DATA = _op("empty"), _op("arange"), _op("from_data")
+    kernel="_from_data", doc="A tensor of Python numbers in nested sequences, or of anything with a buffer.")  # fmt: skip
+row("from_buffer", "data", method=False, function=False, out=False, dtypes="real", kernel="_from_buffer",
+    doc="A tensor on the memory of an object with the buffer protocol.")  # fmt: skip
+row("item", "input", function=False, out=False, dtypes="real", ref="Tensor.item",
+    doc="The only element as a Python number. Raises RuntimeError for several elements.")  # fmt: skip
+row("tolist", "input", function=False, out=False, dtypes="real", ref="Tensor.tolist",
+    doc="The elements as nested lists, a number for a 0-dim tensor.")  # fmt: skip
+_EMPTY, _ARANGE, _FROM_DATA, _FROM_BUFFER = (TABLE[name].op for name in ("empty", "arange", "from_data", "from_buffer"))
 
 
 def _place(device: Any) -> Any:
@@ -294,7 +292,7 @@ def as_tensor(data: Any, dtype: Any = None, device: Any = None) -> Any:
 @composite(method=False)
 def from_numpy(ndarray: Any) -> Any:
     """A tensor on the memory of a NumPy array: writes to one show in the other. Reference: ``torch.from_numpy``."""
-    return _C.from_buffer(ndarray)
+    return _FROM_BUFFER(ndarray)
 
 
 @composite(method=False)
