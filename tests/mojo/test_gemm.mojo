@@ -1,4 +1,6 @@
 """GEMM against a plain triple loop: shapes around every tile edge, strides, alpha, beta, bias, dtypes, batches."""
+from std.atomic import Atomic
+from std.ffi import c_int, external_call
 from std.math import isnan, nan
 from std.memory import Pointer
 from std.memory.alloc import unsafe_alloc
@@ -213,6 +215,8 @@ def test_alpha_beta_bias() raises:
 def test_large() raises:
     check[DType.float32](300, 520, 700)
     check[DType.float32](300, 130, 600, COLUMNS, COLUMNS)
+    check[DType.float32](300, 130, 600, ROWS, COLUMNS, COLUMNS, 2, 1)
+    check[DType.float32](130, 270, 300, ROWS, APART, APART, 2, 1)
     check[DType.float64](200, 270, 530, ROWS, COLUMNS, beta=1)
     check[DType.float32](700, 10, 600)
     check[DType.float32](10, 700, 600, COLUMNS, ROWS)
@@ -349,6 +353,42 @@ def test_result_does_not_depend_on_threads() raises:
     b.unsafe_free()
     c.unsafe_free()
     first.unsafe_free()
+
+
+struct Rival:
+    var stop: Atomic[Int64]
+    var rounds: Atomic[Int64]
+    var wrong: Atomic[Int64]
+
+
+def rival(arg: Int) abi("C") -> Int:
+    """Products on a second thread while the test has its own: neither may see the other's scratch memory."""
+    var r = Pointer[Rival, MutUntrackedOrigin](unsafe_from_address=arg)
+    while r[].stop.load() == 0:
+        try:
+            check[DType.float32](120, 130, 140, COLUMNS, COLUMNS)
+            check[DType.bfloat16](60, 70, 80)
+        except:
+            _ = r[].wrong.fetch_add(1)
+        _ = r[].rounds.fetch_add(1)
+    return 0
+
+
+def test_two_callers_at_once() raises:
+    var words = unsafe_alloc[Int64](4)
+    for i in range(4):
+        words[unsafe_offset=i] = 0
+    var r = Pointer[Rival, MutUntrackedOrigin](unsafe_from_address=Int(words))
+    var f: def(Int) thin abi("C") -> Int = rival
+    var start = Pointer(to=f).unsafe_bitcast[Int]()[]
+    assert_equal(external_call["pthread_create", c_int](Int(words) + 24, Int(0), start, Int(words)), 0)
+    while r[].rounds.load() < 30:
+        check[DType.float32](130, 120, 150, ROWS, COLUMNS)
+        check[DType.float64](60, 90, 70, COLUMNS)
+    _ = r[].stop.fetch_add(1)
+    assert_equal(external_call["pthread_join", c_int](words[unsafe_offset=3], Int(0)), 0)
+    assert_equal(words[unsafe_offset=2], 0)
+    words.unsafe_free()
 
 
 def main() raises:
