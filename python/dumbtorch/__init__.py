@@ -12,7 +12,7 @@ from __future__ import annotations
 from typing import Any
 
 from dumbtorch import _load  # noqa: F401  # loads the extension: everything else needs it
-from dumbtorch import autograd, ops
+from dumbtorch import autograd, nn, ops, optim
 from dumbtorch._device import device, get_default_device, set_default_device
 from dumbtorch._dtypes import (
     bcomplex32,
