@@ -8,6 +8,8 @@ def _register_families():
     external_call["dumbtorch_register_creation", NoneType]()
     external_call["dumbtorch_register_cast", NoneType]()
     external_call["dumbtorch_register_copy", NoneType]()
+    external_call["dumbtorch_register_views", NoneType]()
+    external_call["dumbtorch_register_slicing", NoneType]()
     external_call["dumbtorch_register_binary", NoneType]()
     external_call["dumbtorch_register_reducers", NoneType]()
     external_call["dumbtorch_register_interop", NoneType]()
