@@ -9,8 +9,9 @@ from tensor.object import TPtr, as_tensor, new_tensor
 from tensor.py import Obj, decref, new_ref
 from tensor.runtime import runtime
 from tensor.storage import device_copy
-from kernels.interop_buffer import tensor_over
+from kernels.interop_buffer import tensor_over, tensor_over_bytes
 from kernels.interop_data import tensor_from
+from kernels.interop_dlpack import capsule_of, tensor_of
 from kernels.interop_values import HostView, object_at, object_of
 
 
@@ -94,9 +95,27 @@ def from_buffer(mut call: Call) raises -> Obj:
     return tensor_over(call.obj(0))
 
 
+def from_bytes(mut call: Call) raises -> Obj:
+    """A 1-d tensor over the bytes of a C-contiguous buffer: (buffer, dtype)."""
+    return tensor_over_bytes(call.obj(0), call.dtype(1, 0))
+
+
+def to_dlpack(mut call: Call) raises -> Obj:
+    """A DLPack capsule that shares the tensor's memory: (self, versioned, copied)."""
+    return capsule_of(call.tensor(0), call.bool(1), call.bool(2))
+
+
+def from_dlpack(mut call: Call) raises -> Obj:
+    """A tensor over the memory of a DLPack capsule, which is used up: (capsule)."""
+    return tensor_of(call.obj(0))
+
+
 @export("dumbtorch_register_interop")
 def register_interop() abi("C") -> None:
     register[item]("item")
     register[tolist]("tolist")
     register[from_data]("_from_data")
     register[from_buffer]("_from_buffer")
+    register[from_bytes]("_from_bytes")
+    register[to_dlpack]("_to_dlpack")
+    register[from_dlpack]("_from_dlpack")

@@ -7,13 +7,13 @@ from tensor.dtype import (
     itemsize,
 )  # fmt: skip
 from tensor.errors import python_error
-from tensor.layout import extent, is_dense, no_dims
+from tensor.layout import contiguous_strides, extent, is_dense, no_dims
 from tensor.loop import cast_block, strided_copy
-from tensor.memory import at, load, memcpy
+from tensor.memory import address_of, at, load, memcpy
 from tensor.object import TPtr, as_tensor, new_strided, new_tensor, wrap_storage
 from tensor.py import Obj, decref, get_attr, string_of, type_name_of, xdecref
 from tensor.runtime import MAX_RANK
-from tensor.storage import foreign_storage
+from tensor.storage import StoragePtr, foreign_storage
 from std.sys.info import size_of
 
 comptime FORMAT_AND_STRIDES = 0x1C  # PyBUF_RECORDS_RO: any strides, read-only memory too
@@ -45,8 +45,6 @@ def open_buffer(o: Obj, flags: Int) raises -> Obj:
 
 
 def _function(f: def(Int) thin abi("C") -> None) -> Int:
-    from tensor.memory import address_of
-
     var v = f
     return address_of(v)
 
@@ -169,6 +167,22 @@ def tensor_over(o: Obj) raises -> Obj:
         if capsule != 0:
             decref(capsule)
         raise e^
+
+
+def tensor_over_bytes(o: Obj, code: Int) raises -> Obj:
+    """A 1-d tensor of `code` over a contiguous buffer, whatever the buffer's own format."""
+    var capsule = open_buffer(o, 0)
+    var view = at[PyBuffer](buffer_in(capsule))
+    var nbytes = view[].len
+    var storage: StoragePtr
+    try:
+        storage = foreign_storage(view[].buf, nbytes, capsule, view[].readonly != 0)
+    except e:
+        decref(capsule)
+        raise e^
+    var shape = no_dims()
+    shape[0] = nbytes // itemsize(code)
+    return wrap_storage(storage, 0, code, shape, contiguous_strides(shape, 1), 1)
 
 
 def copy_of_array(o: Obj, dtype: Int) raises -> Obj:

@@ -336,7 +336,9 @@ def _data_ptr(o: Int, args: Int, nargs: Int) abi("C") -> Int:
         var t = as_tensor(o)
         if t[].numel == 0:
             return py_int(0)
-        return py_int(t[].writable())
+        var address = t[].writable()
+        t[].storage()[].exported = 1
+        return py_int(address)
     except e:
         set_python_error(e)
         return 0

@@ -58,6 +58,7 @@ struct Storage:
     var kind: Int32
     var device: Int32  # type << 8 | index; 0 is the CPU
     var readonly: Int
+    var exported: Int  # others hold the address and may write there: the block is never shared lazily again
 
 
 comptime StoragePtr = Pointer[Storage, MutUntrackedOrigin]
@@ -114,6 +115,7 @@ def _header(block: Int, data: Int, nbytes: Int, kind: Int, device: Int) -> Stora
     s[].kind = Int32(kind)
     s[].device = Int32(device)
     s[].readonly = 0
+    s[].exported = 0
     return s
 
 
@@ -154,7 +156,7 @@ def _drop_cow(address: Int):
 
 def lazy_clone(s: StoragePtr) raises -> StoragePtr:
     """A storage with the same contents: the block is shared until either one is written, where that is possible."""
-    if s[].kind != POOLED and s[].kind != SHARED:
+    if (s[].kind != POOLED and s[].kind != SHARED) or s[].exported != 0:
         var fresh = new_storage(s[].nbytes, Int(s[].device))
         if s[].device == 0:
             memcpy(fresh[].data, s[].data, s[].nbytes)
