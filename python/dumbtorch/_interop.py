@@ -408,8 +408,8 @@ def from_dlpack(ext_tensor: Any, *, device: Any = None, copy: bool | None = None
             options["dl_device"] = target
         elif copy is False:
             raise ValueError(
-                f"cannot move DLPack tensor from device {(int(kind), index)} to {target} without copying. Set copy=None "
-                "or copy=True."
+                f"cannot move DLPack tensor from device {(int(kind), index)} to {target} without copying. Set "
+                "copy=None or copy=True."
             )
     if int(kind) in (2, 10):
         options["stream"] = 1 if int(kind) == 2 else 0  # the default stream, on which our kernels run
