@@ -14,6 +14,8 @@ def _register_families():
     external_call["dumbtorch_register_reducers", NoneType]()
     external_call["dumbtorch_register_interop", NoneType]()
     external_call["dumbtorch_register_matmul", NoneType]()
+    external_call["dumbtorch_register_softmax", NoneType]()
+    external_call["dumbtorch_register_optim", NoneType]()
 
 
 def _init() -> Int:
