@@ -13,6 +13,7 @@ from .py import (
     Obj, decref, error_occurred, incref, is_str, new_ref, py_bool, py_int, py_str, seq_item, seq_len, string_of,
     tuple_new, tuple_set,
 )  # fmt: skip
+from .node import make_node_base, make_recorder, tick
 from .pytype import MethodDef, SLOT_NAMES, make_tensor_base
 from .runtime import Kernel, runtime
 from .threads import num_threads, reset_after_fork, set_num_threads
@@ -336,11 +337,16 @@ def build_module(register_families: def() thin -> None) -> Int:
         _ = external_call["PyModule_AddObject", Int32](
             m, Int(StaticString("TensorBase").unsafe_ptr()), new_ref(rt[].base_type)
         )
+        _ = external_call["PyModule_AddObject", Int32](
+            m, Int(StaticString("NodeBase").unsafe_ptr()), make_node_base()
+        )
         # a unique object that marks a parameter without default
         rt[].required = external_call["PyObject_CallNoArgs", Int](load_object_type())
         _ = external_call["PyModule_AddObject", Int32](m, Int(StaticString("required").unsafe_ptr()), new_ref(rt[].required))
         register_families()
         _add(m, "make_op", make_op)
+        _add(m, "make_recorder", make_recorder)
+        _add(m, "tick", tick)
         _add(m, "raw", raw)
         _add(m, "set_hooks", set_hooks)
         _add(m, "set_slot", set_slot)

@@ -6,7 +6,7 @@ from std.sys.info import size_of
 from .call import Call, OpPtr, call_op, run_op
 from .dtype import itemsize
 from .errors import python_error, set_python_error
-from .layout import contiguous_strides, is_contiguous
+from .layout import contiguous_strides, is_contiguous, same_dims
 from .memory import address_of, at, c_string, Words, function_at, load, store, zeroed
 from .object import (
     CONTIGUOUS, INFERENCE_TENSOR, REQUIRES_GRAD, TensorObj, TPtr, alias_of, as_tensor, is_tensor,
@@ -313,6 +313,17 @@ def _attach(o: Int, args: Int, nargs: Int) abi("C") -> Int:
     t[].view_version = t[].storage()[].version
     xdecref(old)
     return new_ref(runtime()[].none)
+
+
+def _same(o: Int, args: Int, nargs: Int) abi("C") -> Int:
+    """`_same(other)`: whether both have the same shape and dtype (what recording asks about each operand)."""
+    if nargs != 1 or not is_tensor(load[Int](args)):
+        set_python_error(Error("TypeError|_same() takes a Tensor"))
+        return 0
+    var t = as_tensor(o)
+    var other = as_tensor(load[Int](args))
+    var same = t[].dtype == other[].dtype and t[].ndim == other[].ndim
+    return py_bool(same and same_dims(t[].shape, other[].shape, t[].rank()))
 
 
 def _bump(o: Int, args: Int, nargs: Int) abi("C") -> Int:
@@ -678,6 +689,7 @@ def make_tensor_base() raises -> Obj:
     b.slot(73, b.attributes)
 
     b.method("_attach", _attach)
+    b.method("_same", _same)
     b.method("_bump", _bump)
     b.method("_alias", _alias)
     b.method("data_ptr", _data_ptr)
