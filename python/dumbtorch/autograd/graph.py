@@ -10,7 +10,6 @@ first is a reverse topological order, and needs no count of dependencies.
 
 from __future__ import annotations
 
-import itertools
 import weakref
 from collections import OrderedDict
 from collections.abc import Callable
@@ -20,7 +19,7 @@ from dumbtorch import _C, _dtypes
 from dumbtorch._handles import RemovableHandle, add_hook
 
 TensorBase = _C.TensorBase
-tick: Callable[[], int] = itertools.count(1).__next__
+tick: Callable[[], int] = _C.tick
 
 
 class Extra:
@@ -38,13 +37,14 @@ class Extra:
         self.metadata: dict[Any, Any] = {}
 
 
-class Node:
+class Node(_C.NodeBase):
     """One recorded operation: where its input gradients go and what it kept to compute them.
 
     Subclasses are made one per row of the op table and one per ``Function``. Reference: ``torch.autograd.graph.Node``.
     """
 
-    __slots__ = ("__weakref__", "edges", "extra", "meta", "saved", "seq")
+    __slots__ = ("__weakref__",)
+    # the fields of NodeBase:
     edges: tuple[Any, ...]
     saved: Any  # what the derivative needs; None once freed
     meta: Any  # for rows that broadcast: (shape, dtype) of each input that differs from the output; else None

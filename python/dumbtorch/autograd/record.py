@@ -1,8 +1,9 @@
 """Recording: turns a row of the op table into the functions that the extension calls when an operation is recorded.
 
-What a derivative needs is read from its parameter names, so for each row the exact code that keeps those things, checks
-them and computes the gradients is written out and compiled once, when the row is first recorded. Interpreting the row at
-each call would cost several times as much as the kernel of a small operation.
+What a derivative needs is read from its parameter names. For each row the exact code that checks what was kept and
+computes the gradients is written out and compiled once, when the row is first recorded; so is the code that keeps it, for
+in-place operations and for rows with several results or a list of inputs. The common case, one result of several
+arguments, is recorded by the extension itself (`make_recorder`), from a plan made of the same names.
 """
 
 from __future__ import annotations
@@ -46,6 +47,11 @@ def zeros_for(grads: Any, metas: Any) -> Any:
     return tuple(
         like.new_zeros(shape) if grad is None else grad for grad, (like, shape) in zip(grads, metas, strict=True)
     )
+
+
+# kinds of entries of a recorder's plan, as in mojo/tensor/node.mojo
+_OBJECT, _TENSOR, _RESULT = 0, 1, 2
+_FACTS = {"_shape": 3, "_dtype": 4, "_stride": 5, "_offset": 6, "_device": 7}
 
 
 class _Writer:
@@ -158,6 +164,26 @@ class _Writer:
             "node.extra = None",
             "node.seq = tick()",
         ]
+
+    def plan(self) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        """The slots that carry gradient, and what to keep, for the extension's recorder."""
+        params = self.row.params
+        kept = []
+        for name in (*self.tensors, *self.plain):
+            users = 0 if self.sole else sum(1 << self.inputs.index(p) for p in self.users[name])
+            if name in self.row.outputs:
+                kind, slot = _RESULT, 0
+            elif name in params:
+                kind, slot = (_TENSOR if name in self.tensors else _OBJECT), params.index(name)
+            else:
+                suffix = name[name.rindex("_") :]
+                if suffix not in _FACTS or name[: -len(suffix)] not in params:
+                    raise TypeError(
+                        f"row {self.row.name}: derivative parameter {name!r} is neither g, an input nor an output"
+                    )
+                kind, slot = _FACTS[suffix], params.index(name[: -len(suffix)])
+            kept.append(kind | slot << 8 | users << 16)
+        return tuple(params.index(p) for p in self.inputs), tuple(kept)
 
     def record(self) -> str:
         """``record(out, slots)``: called after the kernel of an out-of-place operation."""
@@ -292,11 +318,14 @@ def compile_row(row: Row) -> dict[str, Any]:
         "raw_clone": views.raw_clone,
     }
     scope.update({f"d_{p}": fn for p, fn in row.grad.items()})
-    source = writer.record() + writer.apply()
+    native = row.outputs == ("out",) and not writer.lists
+    source = writer.apply() if native else writer.record() + writer.apply()
     if row.inplace_op is not None:
         source += writer.inplace()
         scope["raw"] = _C.raw(row.inplace_op)
     exec(compile(source, f"<row {row.name}>", "exec"), scope)
+    if native:
+        scope["record"] = _C.make_recorder(cls, *writer.plan(), int(row.broadcast), int(row.casts))
     cls.apply = scope["apply"]  # type: ignore[attr-defined]
     cls.source = source  # type: ignore[attr-defined]  # for people who debug a row
     return scope
