@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from dumbtorch import _C, ops
+from dumbtorch import ops
 from dumbtorch._tensor import Tensor
 from dumbtorch.autograd import set_grad_enabled
+from dumbtorch.ops import steps
 from dumbtorch.optim.optimizer import Optimizer, Params, check_fused, scalar
 
 __all__ = ["Adam"]
@@ -133,7 +134,7 @@ class Adam(Optimizer):
             if not params:
                 continue
             beta1, beta2 = group["betas"]
-            _C.fused_adam(
+            steps.fused_adam(
                 params,
                 grads,
                 averages,

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from dumbtorch import _C, ops
+from dumbtorch import ops
 from dumbtorch._tensor import Tensor
 from dumbtorch.autograd import set_grad_enabled
+from dumbtorch.ops import steps
 from dumbtorch.optim.optimizer import Optimizer, Params, check_fused, scalar
 
 __all__ = ["SGD"]
@@ -123,7 +124,7 @@ class SGD(Optimizer):
         buffers: list[Tensor] | None,
         first_step: bool,
     ) -> None:
-        _C.fused_sgd(
+        steps.fused_sgd(
             params,
             grads,
             buffers,
