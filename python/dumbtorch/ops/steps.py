@@ -23,7 +23,7 @@ fused_sgd = _step(
 #: Lists of parameters, gradients, moments (and their maxima or None) and step counts, then the numbers of Adam(W).
 fused_adam = _step(
     "fused_adam",
-    "params, grads, exp_avgs, exp_avg_sqs, max_exp_avg_sqs, steps, lr, beta1, beta2, eps, weight_decay, amsgrad, maximize,"
-    " decoupled",
+    "params, grads, exp_avgs, exp_avg_sqs, max_exp_avg_sqs, steps, lr, beta1, beta2, eps, weight_decay, amsgrad, "
+    "maximize, decoupled",
     "One Adam step over lists of tensors; `decoupled` makes it AdamW.",
 )

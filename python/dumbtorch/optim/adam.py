@@ -8,7 +8,7 @@ from typing import Any
 from dumbtorch import ops
 from dumbtorch._tensor import Tensor
 from dumbtorch.autograd import set_grad_enabled
-from dumbtorch.ops import steps
+from dumbtorch.ops.steps import fused_adam
 from dumbtorch.optim.optimizer import Optimizer, Params, check_fused, scalar
 
 __all__ = ["Adam"]
@@ -134,7 +134,7 @@ class Adam(Optimizer):
             if not params:
                 continue
             beta1, beta2 = group["betas"]
-            steps.fused_adam(
+            fused_adam(
                 params,
                 grads,
                 averages,

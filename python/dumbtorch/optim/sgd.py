@@ -8,7 +8,7 @@ from typing import Any
 from dumbtorch import ops
 from dumbtorch._tensor import Tensor
 from dumbtorch.autograd import set_grad_enabled
-from dumbtorch.ops import steps
+from dumbtorch.ops.steps import fused_sgd
 from dumbtorch.optim.optimizer import Optimizer, Params, check_fused, scalar
 
 __all__ = ["SGD"]
@@ -124,7 +124,7 @@ class SGD(Optimizer):
         buffers: list[Tensor] | None,
         first_step: bool,
     ) -> None:
-        steps.fused_sgd(
+        fused_sgd(
             params,
             grads,
             buffers,
