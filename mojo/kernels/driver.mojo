@@ -5,7 +5,7 @@ to repeat; `_general` for everything else, by the strided loop or the device's l
 """
 
 from std.memory import Pointer, stack_allocation
-from kernels.functor import FLOAT, SAME, SMALL_LOOP, TO_BOOL, Table, TablePtr
+from kernels.functor import COUNT, FLOAT, OWN, SAME, SMALL_LOOP, TO_BOOL, Table, TablePtr
 from kernels.pointwise import (
     broadcast_error, check_overlap, check_writable, launch, output_strides, resize_out, unsupported,
 )  # fmt: skip
@@ -241,7 +241,8 @@ def _general(mut call: Call, table: TablePtr, params: Numbers) raises -> Obj:
         if is_tensor(o):
             var t = as_tensor(o)
             tensors[i] = o
-            types.add_tensor(t)
+            if i != table[].mask:
+                types.add_tensor(t)
             if t[].device() != 0:
                 device = t[].device()
             var before = shape.copy()
@@ -255,10 +256,11 @@ def _general(mut call: Call, table: TablePtr, params: Numbers) raises -> Obj:
                     raise python_error()
                 raise call.type_error(i, "Tensor")
             types.add_number(numbers[i])
-    var common = types.result()
-    var code = common
+    var code = as_tensor(tensors[0])[].code() if table[].rule == OWN and tensors[0] != 0 else types.result()
     if table[].rule == FLOAT and category(code) < 2:
         code = runtime()[].default_dtype
+    elif table[].rule == COUNT and code == BOOL:
+        code = INT64
     if table[].kernels[code] == 0:
         raise unsupported(table_name(call, table), code)
     var result_code = BOOL if table[].rule == TO_BOOL else code
@@ -297,10 +299,11 @@ def _general(mut call: Call, table: TablePtr, params: Numbers) raises -> Obj:
         loop.operands[0].code = out_code
         loop.operands[0].kernel_code = result_code
     for i in range(inputs):
+        var operand_code = BOOL if i == table[].mask else code
         if tensors[i] != 0:
-            loop.add_tensor(as_tensor(tensors[i]), code)
+            loop.add_tensor(as_tensor(tensors[i]), operand_code)
         else:
-            loop.add_number(code, numbers[i])
+            loop.add_number(operand_code, numbers[i])
     if result == 0:
         var strides = output_strides(loop)
         var made = new_strided(out_code, shape, strides, ndim, device)

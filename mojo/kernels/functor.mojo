@@ -12,13 +12,15 @@ from std.math import iota
 from std.memory import Pointer, bitcast, stack_allocation
 from std.sys.info import simd_width_of, size_of
 from std.sys.intrinsics import masked_load, masked_store
-from tensor.dtype import NUM_DTYPES, dtype_of
+from tensor.dtype import NUM_DTYPES, dtype_of, itemsize
 from tensor.loop import ElementwiseFn
 from tensor.memory import Numbers, Words, address_of, at, c_string, function_at, zeroed
 
 # How an op's result dtype follows from its operands' common dtype.
 comptime SAME = 0  # the common dtype
 comptime FLOAT = 1  # integers and bool become the default float
+comptime COUNT = 3  # bool becomes int64
+comptime OWN = 4  # the first operand's dtype, whatever the others are
 comptime TO_BOOL = 2  # computed in the common dtype, the result is bool
 
 comptime SMALL_LOOP = 32768
@@ -34,6 +36,7 @@ struct Table:
     var inputs: Int
     var grain: Int  # elements worth one parallel task
     var device: Int  # the accelerator's launch table for this op; filled in when its extension loads
+    var mask: Int  # the operand that is a bool mask and has no part in promotion, -1: none
     var label: Int  # C string: what errors call the op where that is not its name
 
 
@@ -45,6 +48,7 @@ def new_table(rule: Int, inputs: Int, label: StaticString) -> TablePtr:
     t[].rule = rule
     t[].inputs = inputs
     t[].grain = SMALL_LOOP
+    t[].mask = -1
     if label != "":
         t[].label = c_string(String(label))
     return t
@@ -287,6 +291,39 @@ def half_kernel[
         start += m
 
 
+def select_kernel[dt: DType, mask_at: Int](blocks: Words, n: Int, params: Numbers) abi("C") -> None:
+    """The output is a where the mask is true, else b: bits are moved, so one kernel an element size.
+
+    The mask is input `mask_at`; the two others are a and b in their order, but b and a when the mask is input 2."""
+    comptime W = simd_width_of[dt]()
+    comptime first = 2 if mask_at == 1 else 3
+    comptime second = 3 if mask_at == 1 else 1
+    var o = blocks[]
+    var m = blocks[unsafe_offset=mask_at]
+    var a = blocks[unsafe_offset=first]
+    var b = blocks[unsafe_offset=second]
+    var i = 0
+    while i + W <= n:
+        var mask = load_lanes[DType.bool, W](m, i)
+        var x = at[Scalar[dt]](a).unsafe_load[width=W](i)
+        at[Scalar[dt]](o).unsafe_store(i, mask.select(x, at[Scalar[dt]](b).unsafe_load[width=W](i)))
+        i += W
+    while i < n:
+        var source = a if at[UInt8](m)[unsafe_offset=i] != 0 else b
+        at[Scalar[dt]](o)[unsafe_offset=i] = at[Scalar[dt]](source)[unsafe_offset=i]
+        i += 1
+
+
+def select_pairs_kernel[mask_at: Int](blocks: Words, n: Int, params: Numbers) abi("C") -> None:
+    """The same for elements of 16 bytes."""
+    comptime first = 2 if mask_at == 1 else 3
+    comptime second = 3 if mask_at == 1 else 1
+    var m = blocks[unsafe_offset=mask_at]
+    for i in range(n):
+        var source = blocks[unsafe_offset=first] if at[UInt8](m)[unsafe_offset=i] != 0 else blocks[unsafe_offset=second]
+        at[UInt64](blocks[]).unsafe_store(2 * i, at[UInt64](source).unsafe_load[width=2](2 * i))
+
+
 # ---------------------------------------------------------------- tables
 
 # Which dtypes an op supports: bit i for dtype code i.
@@ -355,4 +392,36 @@ def ternary_table[F: Ternary, dtypes: Int, heavy: Bool = False](rule: Int, label
             else:
                 var f: ElementwiseFn = ternary_kernel[F, dtype_of[c]]
                 t[].kernels[c] = address_of(f)
+    return Int(t)
+
+
+def tables(tables: List[Int]) -> Int:
+    """Several tables as one op's data."""
+    var p = zeroed[Int](len(tables))
+    for i in range(len(tables)):
+        p[unsafe_offset=i] = tables[i]
+    return Int(p)
+
+
+def select_table[mask_at: Int](rule: Int, label: StaticString) -> Int:
+    """Every dtype, complex ones too."""
+    var t = new_table(rule, 3, label)
+    t[].mask = mask_at - 1
+    var one: ElementwiseFn = select_kernel[DType.uint8, mask_at]
+    var two: ElementwiseFn = select_kernel[DType.uint16, mask_at]
+    var four: ElementwiseFn = select_kernel[DType.uint32, mask_at]
+    var eight: ElementwiseFn = select_kernel[DType.uint64, mask_at]
+    var pair: ElementwiseFn = select_pairs_kernel[mask_at]
+    for c in range(NUM_DTYPES):
+        var size = itemsize(c)
+        if size == 1:
+            t[].kernels[c] = address_of(one)
+        elif size == 2:
+            t[].kernels[c] = address_of(two)
+        elif size == 4:
+            t[].kernels[c] = address_of(four)
+        elif size == 8:
+            t[].kernels[c] = address_of(eight)
+        else:
+            t[].kernels[c] = address_of(pair)
     return Int(t)

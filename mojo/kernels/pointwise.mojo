@@ -12,7 +12,7 @@ from tensor.call import Call
 from tensor.dtype import itemsize, type_name
 from tensor.layout import Dims, extent, has_internal_overlap, is_dense, no_dims, same_dims
 from tensor.loop import Loop, sorted_dims
-from tensor.memory import Numbers, function_at, words
+from tensor.memory import Numbers, at, function_at, words
 from tensor.object import TPtr, replace_storage
 from tensor.py import Obj, decref
 from tensor.storage import device_table
@@ -31,6 +31,21 @@ def pointwise_with(mut call: Call, table: TablePtr, params: Numbers) raises -> O
     if r == 0:
         raise Error("P|")
     return r
+
+
+def pointwise_numbers(mut call: Call) raises -> Obj:
+    """As `pointwise`, for ops with numbers after their operands: they are the functor's numbers, in order."""
+    var table = TablePtr(unsafe_from_address=call.data())
+    var params = stack_allocation[MAX_NUMBERS, Float64]()
+    var inputs = table[].inputs
+    for i in range(inputs, min(call.op[].num_params, inputs + FAULT)):
+        params[unsafe_offset=i - inputs] = call.float(i)
+    return pointwise_with(call, table, params.as_unsafe_any_origin())
+
+
+def table_of(call: Call, i: Int) -> TablePtr:
+    """The i-th table of an op that has several (see `tables`)."""
+    return TablePtr(unsafe_from_address=at[Int](call.data())[unsafe_offset=i])
 
 
 def pointwise_checked(mut call: Call) raises -> Obj:

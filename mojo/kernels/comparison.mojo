@@ -1,0 +1,91 @@
+"""Pointwise comparisons and logic of two operands; the results are bools. Kernel slots: (self, other)."""
+
+from kernels.functor import ALL, Comparison, EVERY, comparison_table
+from kernels.pointwise import pointwise
+from tensor.call import register
+
+
+struct Eq(Comparison):
+    @staticmethod
+    @always_inline
+    def apply[dt: DType, w: SIMDLength](a: SIMD[dt, w], b: SIMD[dt, w]) -> SIMD[DType.bool, w]:
+        return a.eq(b)
+
+
+struct Ne(Comparison):
+    @staticmethod
+    @always_inline
+    def apply[dt: DType, w: SIMDLength](a: SIMD[dt, w], b: SIMD[dt, w]) -> SIMD[DType.bool, w]:
+        # not `ne`: that one is False for NaN
+        return ~a.eq(b)
+
+
+struct Lt(Comparison):
+    @staticmethod
+    @always_inline
+    def apply[dt: DType, w: SIMDLength](a: SIMD[dt, w], b: SIMD[dt, w]) -> SIMD[DType.bool, w]:
+        return a.lt(b)
+
+
+struct Le(Comparison):
+    @staticmethod
+    @always_inline
+    def apply[dt: DType, w: SIMDLength](a: SIMD[dt, w], b: SIMD[dt, w]) -> SIMD[DType.bool, w]:
+        return a.le(b)
+
+
+struct Gt(Comparison):
+    @staticmethod
+    @always_inline
+    def apply[dt: DType, w: SIMDLength](a: SIMD[dt, w], b: SIMD[dt, w]) -> SIMD[DType.bool, w]:
+        return a.gt(b)
+
+
+struct Ge(Comparison):
+    @staticmethod
+    @always_inline
+    def apply[dt: DType, w: SIMDLength](a: SIMD[dt, w], b: SIMD[dt, w]) -> SIMD[DType.bool, w]:
+        return a.ge(b)
+
+
+@always_inline
+def truth[dt: DType, w: SIMDLength](x: SIMD[dt, w]) -> SIMD[DType.bool, w]:
+    """Whether x is not zero; NaN is true."""
+    comptime if dt == DType.bool:
+        return x._refine[DType.bool, w]()
+    else:
+        return ~x.eq(0)
+
+
+struct LogicalAnd(Comparison):
+    @staticmethod
+    @always_inline
+    def apply[dt: DType, w: SIMDLength](a: SIMD[dt, w], b: SIMD[dt, w]) -> SIMD[DType.bool, w]:
+        return truth(a) & truth(b)
+
+
+struct LogicalOr(Comparison):
+    @staticmethod
+    @always_inline
+    def apply[dt: DType, w: SIMDLength](a: SIMD[dt, w], b: SIMD[dt, w]) -> SIMD[DType.bool, w]:
+        return truth(a) | truth(b)
+
+
+struct LogicalXor(Comparison):
+    @staticmethod
+    @always_inline
+    def apply[dt: DType, w: SIMDLength](a: SIMD[dt, w], b: SIMD[dt, w]) -> SIMD[DType.bool, w]:
+        return truth(a) ^ truth(b)
+
+
+@export("dumbtorch_register_comparison")
+def register_comparison() abi("C") -> None:
+    register[pointwise]("eq", comparison_table[Eq, EVERY]())
+    register[pointwise]("ne", comparison_table[Ne, EVERY]())
+    register[pointwise]("lt", comparison_table[Lt, ALL]())
+    register[pointwise]("le", comparison_table[Le, ALL]())
+    register[pointwise]("gt", comparison_table[Gt, ALL]())
+    register[pointwise]("ge", comparison_table[Ge, ALL]())
+    register[pointwise]("logical_and", comparison_table[LogicalAnd, ALL]())
+    register[pointwise]("logical_or", comparison_table[LogicalOr, ALL]())
+    register[pointwise]("logical_xor", comparison_table[LogicalXor, ALL]())
