@@ -9,7 +9,8 @@ tensor([2., 2., 2.])
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 from dumbtorch import _load  # noqa: F401  # loads the extension: everything else needs it
 from dumbtorch import autograd, nn, ops, optim
@@ -64,10 +65,13 @@ from dumbtorch.autograd import (
 )
 
 
+if TYPE_CHECKING:
+    # mypy meets uses of these names before it has read a function's types; a variable's it knows.
+    __getattr__: Callable[[str], Any]
+else:
 
-
-def __getattr__(name: str) -> Any:
-    try:
-        return ops.FUNCTIONS[name]
-    except KeyError:
-        raise AttributeError(f"module 'dumbtorch' has no attribute {name!r}") from None
+    def __getattr__(name: str) -> Any:
+        try:
+            return ops.FUNCTIONS[name]
+        except KeyError:
+            raise AttributeError(f"module 'dumbtorch' has no attribute {name!r}") from None

@@ -5,7 +5,8 @@ Every function of the package's namespace (``dumbtorch.add``, ...) is an attribu
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 from dumbtorch import _C
 from dumbtorch.ops import binary, conv, copy, creation, index, matmul, reduce, shape, softmax, unary  # noqa: F401
@@ -43,11 +44,16 @@ def missing() -> list[str]:
     return sorted(MISSING)
 
 
-def __getattr__(name: str) -> Any:
-    try:
-        return FUNCTIONS[name]
-    except KeyError:
-        raise AttributeError(f"module 'dumbtorch.ops' has no attribute {name!r}") from None
+if TYPE_CHECKING:
+    # mypy meets uses of these names before it has read a function's types; a variable's it knows.
+    __getattr__: Callable[[str], Any]
+else:
+
+    def __getattr__(name: str) -> Any:
+        try:
+            return FUNCTIONS[name]
+        except KeyError:
+            raise AttributeError(f"module 'dumbtorch.ops' has no attribute {name!r}") from None
 
 
 __all__ = ["FUNCTIONS", "METHODS", "TABLE", "Row", "missing"]
