@@ -77,6 +77,7 @@ struct Reduction:
     var rule: Int
     var second: Int  # a second int64 result (the indices)
     var empty_ok: Int  # an empty reduction has the identity as its result
+    var seeded: Int  # states start with the op's parameter in `g`
     var device: Int  # the accelerator's launch table
 
 
@@ -273,6 +274,13 @@ struct Plan(Body):
             rest //= self.kept_shape[d]
         return a
 
+    @always_inline
+    def _start(self) -> State:
+        var s = self.table[].identity[self.code]
+        if self.table[].seeded != 0:
+            s.g = self.param
+        return s
+
     def _inner_unit(self, unit: Int, space: Int, states: Int):
         var output = unit // self.segments
         var segment = unit % self.segments
@@ -280,7 +288,7 @@ struct Plan(Body):
         var state = states
         if self.segments > 1:
             state = self.states + (output * self.segments + segment) * STATE_BYTES
-        store_state(state, self.table[].identity[self.code])
+        store_state(state, self._start())
         self._fold(state, self._kept_address(output), bounds[0], bounds[1], space)
         if self.segments == 1:
             self._finish(state, output)
@@ -344,7 +352,7 @@ struct Plan(Body):
         var output = (tile // tiles) * inner + column
         var bounds = self._bounds(segment)
         for c in range(columns):
-            store_state(states + c * STATE_BYTES, self.table[].identity[self.code])
+            store_state(states + c * STATE_BYTES, self._start())
         self._fold_rows(states, self._kept_address(output), columns, bounds[0], bounds[1], space)
         for c in range(columns):
             if self.segments > 1:
