@@ -67,3 +67,26 @@ def reference(name: str) -> Callable[..., Any]:
         if hasattr(module, name):
             return getattr(module, name)
     raise LookupError(f"row {name}: no reference in PyTorch; name one in tests/ops/references.py")
+
+
+def _activation_backward(name: str) -> Callable[..., Any]:
+    def backward(grad: Any, input: Any, *numbers: Any) -> Any:
+        function = getattr(F, name)
+        if name == "gelu":
+            return _gradient(lambda x: function(x, approximate=numbers[0]), input, grad)
+        if name == "elu":  # the scales of elu are not public in PyTorch
+            return _gradient(lambda x: torch.ops.aten.elu(x, *numbers), input, grad)
+        return _gradient(lambda x: function(x, *numbers), input, grad)
+
+    return backward
+
+
+for _name in (
+    "gelu", "silu", "mish", "logsigmoid", "hardsigmoid", "hardswish", "softplus", "elu", "leaky_relu", "hardtanh",
+    "softshrink", "hardshrink",
+):  # fmt: skip
+    REFERENCES[f"{_name}_backward"] = _activation_backward(_name)
+REFERENCES["tanh_backward"] = torch.ops.aten.tanh_backward
+REFERENCES["sigmoid_backward"] = torch.ops.aten.sigmoid_backward
+REFERENCES["threshold_backward"] = torch.ops.aten.threshold_backward
+REFERENCES["hardsigmoid_backward"] = lambda grad, x: torch.where((x > -3) & (x < 3), grad / 6, grad * 0)

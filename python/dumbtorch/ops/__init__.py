@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from dumbtorch import _C
-from dumbtorch.ops import binary, conv, copy, creation, index, matmul, reduce, shape, softmax, unary  # noqa: F401
+from dumbtorch.ops import activation, binary, conv, copy, creation, index, matmul, reduce, shape, softmax, unary  # noqa: F401
 from dumbtorch.ops.table import FUNCTIONS, METHODS, MISSING, TABLE, Row
 
 _SLOTS = {

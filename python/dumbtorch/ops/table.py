@@ -206,11 +206,15 @@ def primitive(
     doc: str,
     outputs: tuple[str, ...] = ("out",),
     lists: str = "",
+    dtypes: str = "float",
+    samples: Samples | None = None,
+    errors: Samples | None = None,
+    ref: str | None = None,
 ) -> Callable[..., Any]:
     """A differentiable operation computed in Python by other operations, with a derivative of its own.
 
     For what is simpler to write than to compile, mostly derivatives of views and indexing. Takes its arguments by
-    position. ``outputs=("*",)`` is a tuple of any length.
+    position. ``outputs=("*",)`` is a tuple of any length. With ``samples`` it is a row of the table like any other.
     """
     made = Row()
     made.name = name
@@ -221,19 +225,27 @@ def primitive(
     made.differentiable = tuple(range(len(outputs)))
     made.broadcast = made.casts = False
     made.kernel = None
-    made.doc = doc
-    made.op = made.inplace_op = None
+    made.flags = DIFFERENTIABLE
+    made.aliases = ()
+    made.dtypes, made.samples, made.errors, made.ref, made.doc = dtypes, samples, errors, ref, doc
+    made.inplace_op = None
     carriers = tuple(n for n, kind in enumerate(made.kinds) if kind in "tT")
     is_list = "T" in made.kinds
+    first = carriers[0]
     get, change, tensor = _C.get_mode, _C.set_mode, _C.TensorBase
     recorder: list[Any] = []
     several = outputs == ("*",)
+    defaults = made.defaults
 
     def call(*args: Any) -> Any:
+        args += defaults[len(args) :]
+        if not is_list and not isinstance(args[first], tensor):
+            kind = type(args[first]).__name__
+            raise TypeError(f"{name}(): argument '{made.params[first]}' must be Tensor, not {kind}")
         mode = get()
         if mode & NO_GRAD:
             return forward(*args)
-        given = args[carriers[0]] if is_list else [args[n] for n in carriers]
+        given = args[first] if is_list else [args[n] for n in carriers]
         if not any(isinstance(a, tensor) and a.requires_grad for a in given):
             return forward(*args)
         change(mode | NO_GRAD)
@@ -252,4 +264,7 @@ def primitive(
 
     call.__name__ = call.__qualname__ = name
     call.__doc__ = doc
+    made.op = call
+    if samples is not None:
+        TABLE[name] = made
     return call

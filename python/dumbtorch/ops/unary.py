@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from math import log, pi, sqrt
+from math import ceil, factorial, log, pi, sqrt
 from typing import Any
 
+from dumbtorch._dtypes import float64, get_default_dtype
 from dumbtorch.ops.samples import S, T, unary, unary_errors
-from dumbtorch.ops.table import FUNCTIONS, row
+from dumbtorch.ops.table import FUNCTIONS, composite, primitive, row
 
 _LN2, _LN10 = log(2.0), log(10.0)
 _2_SQRTPI = 2 / sqrt(pi)
@@ -53,14 +54,14 @@ _unary("acos", lambda g, input: g * -(1 - input * input).rsqrt(), -0.9, 0.9, ali
 _unary("atan", lambda g, input: g / (input * input + 1), aliases=("arctan",), doc="The inverse tangent.")
 _unary("sinh", lambda g, input: g * input.cosh(), doc="The hyperbolic sine.")
 _unary("cosh", lambda g, input: g * input.sinh(), doc="The hyperbolic cosine.")
-_unary("tanh", lambda g, out: g * (1 - out * out), doc="The hyperbolic tangent.")
+_unary("tanh", lambda g, out: FUNCTIONS["tanh_backward"](g, out), doc="The hyperbolic tangent.")
 _unary("asinh", lambda g, input: g * (input * input + 1).rsqrt(), aliases=("arcsinh",),
        doc="The inverse hyperbolic sine.")  # fmt: skip
 _unary("acosh", lambda g, input: g * (input * input - 1).rsqrt(), 1.2, 4.0, aliases=("arccosh",),
        doc="The inverse hyperbolic cosine; NaN below 1.")  # fmt: skip
 _unary("atanh", lambda g, input: g / (1 - input * input), -0.9, 0.9, aliases=("arctanh",),
        doc="The inverse hyperbolic tangent; NaN outside -1 .. 1.")  # fmt: skip
-_unary("sigmoid", lambda g, out: g * (out * (1 - out)), doc="``1 / (1 + exp(-x))``.")
+_unary("sigmoid", lambda g, out: FUNCTIONS["sigmoid_backward"](g, out), doc="``1 / (1 + exp(-x))``.")
 _unary("erf", lambda g, input: g * (input * input).neg().exp() * _2_SQRTPI, doc="The error function.")
 _unary("erfc", lambda g, input: g * (input * input).neg().exp() * -_2_SQRTPI, doc="``1 - erf(x)``, exact for large x.")
 _unary("erfinv", lambda g, out: g * (out * out).exp() / _2_SQRTPI, -0.9, 0.9, doc="The inverse of ``erf``.")
@@ -78,85 +79,64 @@ _unary("isinf", dtypes="real", inplace=False, out=False, doc="Which elements are
 _unary("isfinite", dtypes="real", inplace=False, out=False, doc="Which elements are neither NaN nor infinite.")
 _unary("logical_not", dtypes="real", doc="Which elements are zero (False).")
 _unary("bitwise_not", dtypes="integral", doc="Each bit inverted; for bool the logical not. Integers and bool only.")
-_unary("relu", lambda g, out: FUNCTIONS["where"](out > 0, g, 0), dtypes="number", out=False,
+_unary("relu", lambda g, out: FUNCTIONS["threshold_backward"](g, out, 0), dtypes="number", out=False,
        doc="``max(x, 0)``; NaN stays.")  # fmt: skip
+_unary("positive", lambda g: g, dtypes="number", inplace=False, out=False, doc="The tensor itself. bool raises RuntimeError.")
+_unary("sgn", zero, dtypes="real", doc="-1, 0 or 1 (the direction, for complex numbers).")
+_unary("signbit", dtypes="real", inplace=False, doc="Which elements have their sign bit set (-0.0 too).")
+_unary("isposinf", dtypes="real", inplace=False, doc="Which elements are positive infinity.")
+_unary("isneginf", dtypes="real", inplace=False, doc="Which elements are negative infinity.")
 
-row("polygamma", "input, n", grad={"input": lambda g, input, n: g * input.polygamma(n + 1)}, dtypes="single",
-    function=False, inplace=True, out=False, ref="Tensor.polygamma",
-    samples=lambda: (S(T(3, 4, low=0.5, high=4.0), 1), S(T(low=0.5, high=4.0), 2)),
-    doc="The n-th derivative of ``digamma``.")  # fmt: skip
 
 
-def polygamma(n: int, input: Any, *, out: Any = None) -> Any:
-    """The n-th derivative of ``digamma``, for n >= 0. Reference: ``torch.polygamma``."""
+_BERNOULLI = (1 / 6, -1 / 30, 1 / 42, -1 / 30, 5 / 66, -691 / 2730, 7 / 6)
+
+
+def _polygamma(input: Any, n: int) -> Any:
+    """The series sum 1 / (x + k)^(n + 1): the first terms one by one, the rest by its asymptotic expansion."""
     if n < 0:
         raise RuntimeError(f"polygamma(n, x) does not support negative n, got {n}")
-    result = input.digamma() if n == 0 else input.polygamma(n)
+    x = input.to(float64) if input.dtype is not float64 else input
+    total = x.new_zeros(x.shape)
+    lowest = x.min().item() if x.numel() else 0.0
+    for _ in range(12 + (max(0, ceil(-lowest)) if lowest == lowest and abs(lowest) < 1e9 else 0)):
+        total = total + x.pow(-(n + 1))
+        x = x + 1
+    total = total * factorial(n) + factorial(n - 1) * x.pow(-n) + factorial(n) / 2 * x.pow(-(n + 1))
+    for k, number in enumerate(_BERNOULLI, 1):
+        total = total + number * factorial(2 * k + n - 1) / factorial(2 * k) * x.pow(-(2 * k + n))
+    result = total if n % 2 else -total
+    kind = input.dtype if input.dtype.is_floating_point else get_default_dtype()
+    return result.to(kind)
+
+
+def polygamma_of(input: Any, n: int) -> Any:
+    """The n-th derivative of ``digamma``."""
+    return input.digamma() if n == 0 else _POLYGAMMA(input, n)
+
+
+_POLYGAMMA = primitive(
+    "polygamma", "input, n", _polygamma, {"input": lambda g, input, n: g * _POLYGAMMA(input, n + 1)}, dtypes="single",
+    samples=lambda: (S(T(3, 4, low=0.5, high=4.0), 1), S(T(low=0.5, high=4.0), 2), S(T(5, low=-2.7, high=-2.3), 1),
+                     S(T(0, 2), 1)),
+    doc="The n-th derivative of ``digamma``, n >= 1.")  # fmt: skip
+
+
+@composite("polygamma", function=False)
+def _polygamma_method(self: Any, n: int) -> Any:
+    """The n-th derivative of ``digamma``, for n >= 0. Reference: ``torch.Tensor.polygamma``."""
+    return polygamma_of(self, n)
+
+
+@composite("polygamma", method=False)
+def polygamma(n: int, input: Any, *, out: Any = None) -> Any:
+    """The n-th derivative of ``digamma``, for n >= 0. Reference: ``torch.polygamma``."""
+    result = polygamma_of(input, n)
     return result if out is None else out.copy_(result)
 
-
-FUNCTIONS["polygamma"] = polygamma
 
 row("round", "input, *, decimals=0", grad={"input": zero}, inplace=True, dtypes="number",
     samples=lambda: (S(T(3, 5, low=-9, high=9)), S(T(4, low=-9, high=9), decimals=1, only="single"),
                      S(T(4, values=[0.5, 1.5, 2.5, -0.5]), only="single", smooth=False), S(T(0, 2))),
     errors=unary_errors,
     doc="The nearest integer, halves to even; with ``decimals`` the nearest multiple of its power of ten.")  # fmt: skip
-
-
-# ---------------------------------------------------------------- activations
-
-_GELU_A, _GELU_B = sqrt(2 / pi), 0.044715
-_SQRT1_2, _1_SQRT2PI = 1 / sqrt(2.0), 1 / sqrt(2 * pi)
-
-
-def _gelu(g: Any, input: Any, approximate: str) -> Any:
-    if approximate == "none":
-        return g * (0.5 * (1 + (input * _SQRT1_2).erf()) + input * _1_SQRT2PI * (-0.5 * input * input).exp())
-    t = (_GELU_A * (input + _GELU_B * input * input * input)).tanh()
-    return g * (0.5 * (1 + t) + 0.5 * input * (1 - t * t) * _GELU_A * (1 + 3 * _GELU_B * input * input))
-
-
-def _silu(g: Any, input: Any) -> Any:
-    s = input.sigmoid()
-    return g * (s * (1 + input * (1 - s)))
-
-
-def _mish(g: Any, input: Any) -> Any:
-    s = input.sigmoid()
-    t = FUNCTIONS["softplus"](input).tanh()
-    return g * (t + input * s * (1 - t * t))
-
-
-def _where(condition: Any, yes: Any, no: Any) -> Any:
-    return FUNCTIONS["where"](condition, yes, no)
-
-
-def _activation(name: str, signature: str, grad: Any, samples: Any, doc: str, **kwargs: Any) -> None:
-    row(name, signature, grad={"input": grad}, samples=samples, errors=unary_errors, method=False, out=False,
-        ref=f"nn.functional.{name}", doc=doc, **kwargs)  # fmt: skip
-
-
-_activation("gelu", "input, *, approximate='none'", _gelu,
-            lambda: (S(T(3, 5, low=-4, high=4)), S(T(3, 5, low=-4, high=4), approximate="tanh"), S(T()), S(T(0, 2))),
-            "``x * Phi(x)``, Phi the normal distribution; ``approximate='tanh'`` its usual approximation.")  # fmt: skip
-_activation("silu", "input", _silu, unary(-4, 4), "``x * sigmoid(x)``.", inplace=True)
-_activation("mish", "input", _mish, unary(-4, 4), "``x * tanh(softplus(x))``.", inplace=True)
-_activation("logsigmoid", "input", lambda g, input: g * (-input).sigmoid(), unary(-4, 4), "``log(sigmoid(x))``.")
-_activation("softplus", "input, beta=1.0, threshold=20.0",
-            lambda g, input, beta, threshold: _where(input * beta > threshold, g, g * (input * beta).sigmoid()),
-            lambda: (S(T(3, 5, low=-4, high=4)), S(T(4), beta=2.0, threshold=1.0), S(T()), S(T(0, 2))),
-            "``log(1 + exp(beta x)) / beta``, and x itself where ``beta x > threshold``.")  # fmt: skip
-_activation("elu", "input, alpha=1.0, scale=1.0, input_scale=1.0",
-            lambda g, input, alpha, scale, input_scale: _where(
-                input > 0, g * scale, g * (input * input_scale).exp() * (alpha * scale * input_scale)),
-            lambda: (S(T(3, 5)), S(T(4), alpha=0.5), S(T()), S(T(0, 2))),
-            "x above 0, else ``alpha * (exp(x) - 1)``.", inplace=True)  # fmt: skip
-_activation("leaky_relu", "input, negative_slope=0.01",
-            lambda g, input, negative_slope: _where(input > 0, g, g * negative_slope),
-            lambda: (S(T(3, 5)), S(T(4), negative_slope=0.3), S(T()), S(T(0, 2))),
-            "x above 0, else ``negative_slope * x``.", inplace=True)  # fmt: skip
-_activation("hardtanh", "input, min_val=-1.0, max_val=1.0",
-            lambda g, input, min_val, max_val: _where((input > min_val).logical_and(input < max_val), g, 0),
-            lambda: (S(T(3, 5)), S(T(4), min_val=-0.5, max_val=0.3), S(T()), S(T(0, 2))),
-            "x clamped to ``min_val`` .. ``max_val``.", inplace=True)  # fmt: skip
