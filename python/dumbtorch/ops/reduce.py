@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from dumbtorch._dtypes import float32, get_default_dtype
 from dumbtorch.ops.samples import S, T
-from dumbtorch.ops.table import FUNCTIONS, composite, primitive, row
+from dumbtorch.ops.table import FUNCTIONS, composite, row
 
 Dims = int | Sequence[int] | None
 
@@ -240,30 +239,11 @@ _spread_of("var", "variance", _VAR)
 _spread_of("std", "standard deviation", _STD)
 
 
-def _logsumexp(input: Any, dim: Dims, keepdim: bool) -> Any:
-    if not input.numel() and reduced_count(input.shape, dim) == 0:
-        return input.sum(dim, keepdim).fill_(float("-inf"))
-    if not input.dtype.is_floating_point:
-        input = input.to(get_default_dtype())
-    top = input.amax(dim, True)
-    top = top.masked_fill(top.isinf(), 0)
-    total = (input - top).exp().sum(dim, keepdim).log()
-    return total + (top if keepdim else top.reshape(total.shape))
-
-
-_LOGSUMEXP = primitive(
-    "logsumexp", "input, dim, keepdim=False", _logsumexp, {
+row("logsumexp", "input, dim, keepdim=False", dtypes="float", grad={
         "input": lambda g, input, out, dim, keepdim: spread(g, input.shape, dim, keepdim) * (
             input - spread(out, input.shape, dim, keepdim)).exp(),
     }, samples=lambda: (S(T(3, 4), 1), S(T(3, 4), (0, 1)), S(T(3, 4), 0, True), S(T(), 0), S(T(2, 0, 3), 2), S(T(2, 0), 1)),
     errors=_errors, doc="``log(sum(exp(input)))`` over the given dimensions, without overflow.")  # fmt: skip
-
-
-@composite("logsumexp")
-def logsumexp(input: Any, dim: Any, keepdim: bool = False, *, out: Any = None) -> Any:
-    """``log(sum(exp(input)))`` over the given dimensions, without overflow. Reference: ``torch.logsumexp``."""
-    result = _LOGSUMEXP(input, dim, keepdim)
-    return result if out is None else out.resize_(result.shape).copy_(result)
 
 
 def _norm(g: Any, input: Any, out: Any, p: float, dim: Dims, keepdim: bool) -> Any:
@@ -283,31 +263,8 @@ def _norm(g: Any, input: Any, out: Any, p: float, dim: Dims, keepdim: bool) -> A
     return input * power * (g / out.pow(p - 1)).masked_fill(out == 0, 0)
 
 
-def _norm_of(input: Any, p: float, dim: Dims, keepdim: bool, dtype: Any) -> Any:
-    if dtype is not None:
-        input = input.to(dtype)
-    if not input.dtype.is_floating_point:
-        raise RuntimeError(f"norm(): the input must be floating point, got {input.dtype}; give dtype= or convert it")
-    kind = input.dtype
-    if kind.itemsize < 4:
-        input = input.to(float32)  # the squares of half types overflow early
-    if p == 2:
-        result = (input * input).sum(dim, keepdim).sqrt()
-    elif p == 1:
-        result = input.abs().sum(dim, keepdim)
-    elif p == 0:
-        result = (input != 0).to(input.dtype).sum(dim, keepdim)
-    elif p == float("inf"):
-        result = input.abs().amax(() if dim is None else dim, keepdim)
-    elif p == float("-inf"):
-        result = input.abs().amin(() if dim is None else dim, keepdim)
-    else:
-        result = input.abs().pow(p).sum(dim, keepdim).pow(1 / p)
-    return result.to(kind)
-
-
-_NORM = primitive(
-    "norm", "input, p=2.0, dim=None, keepdim=False, dtype=None", _norm_of, {
+_NORM = row("norm", "input, p=2.0, dim=None, keepdim=False, dtype=None", function=False, method=False, dtypes="float",
+    casts=True, grad={
         "input": lambda g, input, out, p, dim, keepdim: _norm(g, input, out, p, dim, keepdim).to(input.dtype),
     }, samples=lambda: (S(T(3, 4)), S(T(3, 4), 2, 1), S(T(3, 4), 1, 0, True), S(T(3, 4), 3.0, (0, 1)), S(T(3, 4), 1.5),
                         S(T(3, 4, distinct=True), float("inf"), 1), S(T(3, 4), 0), S(T()), S(T(2, 0), 2, 1)),
@@ -328,8 +285,7 @@ def norm(
         raise ValueError(f"norm(): order {p!r} is a matrix norm; p must be a number or 'fro'")
     if out is None:
         return _NORM(input, float(p), dim, keepdim, dtype)
-    result = _NORM(input, float(p), dim, keepdim, dtype)
-    return out.resize_(result.shape).copy_(result)
+    return _NORM(input, float(p), dim, keepdim, dtype, out=out)
 
 
 def flip_one(t: Any, dim: int) -> Any:
