@@ -2,17 +2,17 @@
 
 from std.memory import Pointer, stack_allocation
 from tensor.call import Call, Scalar2, register
-from tensor.dtype import BOOL, FLOAT16, BFLOAT16, FLOAT32, FLOAT64, INT64, UINT8, UINT64, complex_part, is_complex, itemsize
+from tensor.dtype import itemsize
 from tensor.errors import python_error, set_python_error
 from tensor.layout import (
-    Dims, broadcast_into, contiguous_strides, expanded_strides, extent, is_dense, no_dims, same_dims, shape_text,
+    Dims, broadcast_into, contiguous_strides, dense_strides, expanded_strides, extent, is_dense, no_dims, same_dims, shape_text,
 )  # fmt: skip
-from tensor.memory import at, load, memcpy, memset
+from tensor.memory import Words, memcpy
 from tensor.object import TPtr, as_tensor, is_tensor, new_strided, new_tensor, wrap_storage
-from tensor.promote import put_number
 from tensor.py import Obj, decref, is_str, new_ref, string_of
-from tensor.runtime import runtime
+from tensor.runtime import MAX_RANK
 from tensor.storage import INLINE_LIMIT, device_copy, lazy_clone
+from kernels.constants import check_fits, number_bits
 from kernels.pointwise import broadcast_error, check_overlap, check_writable
 from kernels.transfer import Transfer, fill_layout, transfer
 
@@ -161,6 +161,19 @@ def write_export(dst: Int, src: Int) abi("C") -> Int:
         return -1
 
 
+@export("dumbtorch_transfer")
+def transfer_export(dst: Int, dst_code: Int, src: Int, src_code: Int, layout: Words, ndim: Int) abi("C") -> None:
+    """`transfer` for other families; `layout` holds the strides of both and the shape, MAX_RANK words each."""
+    var ds = no_dims()
+    var ss = no_dims()
+    var shape = no_dims()
+    for i in range(ndim):
+        ds[i] = layout[unsafe_offset=i]
+        ss[i] = layout[unsafe_offset = MAX_RANK + i]
+        shape[i] = layout[unsafe_offset = 2 * MAX_RANK + i]
+    transfer(dst, dst_code, ds, src, src_code, ss, shape, ndim)
+
+
 # ---------------------------------------------------------------- new tensors
 
 
@@ -190,48 +203,10 @@ def memory_format(call: Call, i: Int) raises -> Int:
     raise call.type_error(i, "torch.memory_format")
 
 
-def dense_strides(t: TPtr) -> Dims:
-    """The tensor's own strides where they are dense, else dense ones in the order of its dimensions' strides."""
-    var n = t[].rank()
-    if t[].contiguous() or is_dense(t[].shape, t[].strides, n):
-        return t[].strides.copy()
-    var order = no_dims()
-    for i in range(n):
-        order[i] = n - 1 - i
-    for i in range(1, n):
-        var dim1 = i
-        for k in range(i):
-            var dim0 = i - 1 - k
-            var c = _compare(t, order[dim0], order[dim1])
-            if c > 0:
-                var swap = order[dim0]
-                order[dim0] = order[dim1]
-                order[dim1] = swap
-                dim1 = dim0
-            elif c < 0:
-                break
-    var strides = no_dims()
-    var step = 1
-    for i in range(n):
-        strides[order[i]] = step
-        step *= max(t[].shape[order[i]], 1)
-    return strides^
-
-
-def _compare(t: TPtr, a: Int, b: Int) -> Int:
-    var sa = t[].strides[a]
-    var sb = t[].strides[b]
-    if sa == 0 or sb == 0:
-        return 0
-    if sa != sb:
-        return -1 if sa < sb else 1
-    return 1 if t[].shape[a] > t[].shape[b] else 0
-
-
 def format_strides(call: Call, t: TPtr, format: Int) raises -> Dims:
     var n = t[].rank()
     if format == PRESERVE:
-        return dense_strides(t)
+        return dense_strides(t[].shape, t[].strides, t[].rank())
     if format == CONTIGUOUS_FORMAT:
         return contiguous_strides(t[].shape, n)
     var wanted = 4 if format == CHANNELS_LAST else 5
@@ -305,8 +280,8 @@ def to_dtype(mut call: Call) raises -> Obj:
     if code == t[].code():
         if not call.bool(2):
             return new_ref(Int(t))
-        return cloned(t, dense_strides(t))
-    return converted(t, code, dense_strides(t), t[].device())
+        return cloned(t, dense_strides(t[].shape, t[].strides, t[].rank()))
+    return converted(t, code, dense_strides(t[].shape, t[].strides, t[].rank()), t[].device())
 
 
 def to_copy(mut call: Call) raises -> Obj:
@@ -315,70 +290,11 @@ def to_copy(mut call: Call) raises -> Obj:
     var code = call.dtype(1, t[].code())
     var device = call.device(2, t[].device())
     if code == t[].code() and device == t[].device():
-        return cloned(t, dense_strides(t))
-    return converted(t, code, dense_strides(t), device)
+        return cloned(t, dense_strides(t[].shape, t[].strides, t[].rank()))
+    return converted(t, code, dense_strides(t[].shape, t[].strides, t[].rank()), device)
 
 
 # ---------------------------------------------------------------- constants
-
-
-def number_bits(code: Int, s: Scalar2) -> Tuple[UInt64, UInt64]:
-    """The bits of a number as one element of the dtype."""
-    var space = stack_allocation[2, UInt64]()
-    space[unsafe_offset=0] = 0
-    space[unsafe_offset=1] = 0
-    put_number(space.unsafe_bitcast[UInt8]().as_unsafe_any_origin(), code, s)
-    return (space[unsafe_offset=0], space[unsafe_offset=1])
-
-
-def check_fits(code: Int, s: Scalar2) raises:
-    """Refuses a number that the dtype cannot hold (a negative one may wrap into an unsigned type), as PyTorch."""
-    if code == BOOL or code >= 16:
-        return
-    var fits = True
-    if s.category == 3 and s.im != 0 and not is_complex(code):
-        fits = False
-    elif code >= UINT8 and code <= UINT64:
-        var bits = 8 * itemsize(code)
-        var signed = code >= 2 and code <= INT64
-        if s.category <= 1:
-            if s.category == 1 and bits < 64:
-                var top = (1 << (bits - 1)) - 1 if signed else (1 << bits) - 1
-                var bottom = -top - 1 if signed else -top
-                fits = s.i >= bottom and s.i <= top
-            elif code == INT64 and s.i < 0 and s.d > 0:
-                fits = False
-        else:
-            var top = Float64(1 << (bits - 1)) if bits < 64 or signed else 9223372036854775808.0
-            if not signed:
-                top *= 2
-            if bits == 64 and signed:
-                top = 9223372036854775808.0
-            fits = s.d < top and (s.d > -top - 1 if bits < 64 else s.d >= -top)
-    elif s.category >= 1:
-        var part = complex_part(code)
-        var largest = 1.7976931348623157e308
-        if part == FLOAT32:
-            largest = 3.4028234663852886e38
-        elif part == FLOAT16:
-            largest = 65504.0
-        elif part == BFLOAT16:
-            largest = 3.3895313892515355e38
-        var size = abs(s.d)
-        if size > largest and size <= 1.7976931348623157e308:
-            fits = False
-    if not fits:
-        raise Error(t"RuntimeError|value cannot be converted to type {_c_name(code)} without overflow")
-
-
-def _c_name(code: Int) -> String:
-    comptime NAMES = [
-        "bool", "uint8_t", "int8_t", "int16_t", "int", "int64_t", "uint16_t", "uint32_t", "uint64_t",
-        "at::Half", "at::BFloat16", "float", "double", "c10::complex<at::Half>", "c10::complex<float>",
-        "c10::complex<double>",
-    ]
-    var names = materialize[NAMES]()
-    return String(names[min(code, 15)])
 
 
 def fill_number(t: TPtr, s: Scalar2) raises:

@@ -229,6 +229,8 @@ struct Transfer(Body):
                 from_ = scratch
             var value = _element(from_, self.dst_size)
             fill_run(d, self.ds[0], self.dst_size, n, value[0], value[1])
+        elif self.cast == 0 and self.ss[0] == -self.dst_size and self.ds[0] == self.dst_size:
+            reversed_copy(d, s, self.dst_size, n)
         elif self.cast == 0:
             strided_copy(s, self.ss[0], d, self.ds[0], self.dst_size, n)
         else:
@@ -318,6 +320,32 @@ def fill_run(d: Int, step: Int, size: Int, n: Int, low: UInt64, high: UInt64):
         for i in range(n):
             store[UInt64](d + i * step, low)
             store[UInt64](d + i * step + 8, high)
+
+
+def _reverse[T: DType](d: Int, s: Int, n: Int):
+    comptime W = simd_width_of[T]()
+    comptime size = size_of[Scalar[T]]()
+    var i = 0
+    while i + W <= n:
+        at[Scalar[T]](d + i * size).unsafe_store(0, at[Scalar[T]](s - (i + W - 1) * size).unsafe_load[width=W](0).reversed())
+        i += W
+    while i < n:
+        store[Scalar[T]](d + i * size, load[Scalar[T]](s - i * size))
+        i += 1
+
+
+def reversed_copy(d: Int, s: Int, size: Int, n: Int):
+    """`d[i] = s[-i]` for contiguous elements; `s` is the address of the first one read."""
+    if size == 4:
+        _reverse[DType.uint32](d, s, n)
+    elif size == 8:
+        _reverse[DType.uint64](d, s, n)
+    elif size == 2:
+        _reverse[DType.uint16](d, s, n)
+    elif size == 1:
+        _reverse[DType.uint8](d, s, n)
+    else:
+        strided_copy(s, -size, d, size, size, n)
 
 
 # ---------------------------------------------------------------- transposing

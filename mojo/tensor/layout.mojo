@@ -152,6 +152,41 @@ def is_dense(shape: Dims, strides: Dims, ndim: Int) -> Bool:
     return True
 
 
+def dense_strides(shape: Dims, strides: Dims, ndim: Int) -> Dims:
+    """The strides themselves where they are dense, else dense ones in the same order (what `clone` preserves)."""
+    if is_dense(shape, strides, ndim):
+        return strides.copy()
+    var order = no_dims()
+    for i in range(ndim):
+        order[i] = ndim - 1 - i
+    for i in range(1, ndim):
+        var dim1 = i
+        for k in range(i):
+            var dim0 = i - 1 - k
+            var c = _compare_strides(shape, strides, order[dim0], order[dim1])
+            if c > 0:
+                var swap = order[dim0]
+                order[dim0] = order[dim1]
+                order[dim1] = swap
+                dim1 = dim0
+            elif c < 0:
+                break
+    var result = no_dims()
+    var step = 1
+    for i in range(ndim):
+        result[order[i]] = step
+        step *= max(shape[order[i]], 1)
+    return result^
+
+
+def _compare_strides(shape: Dims, strides: Dims, a: Int, b: Int) -> Int:
+    if strides[a] == 0 or strides[b] == 0:
+        return 0
+    if strides[a] != strides[b]:
+        return -1 if strides[a] < strides[b] else 1
+    return 1 if shape[a] > shape[b] else 0
+
+
 def has_internal_overlap(shape: Dims, strides: Dims, ndim: Int) -> Bool:
     """Two elements surely share memory (an expanded dimension). Other overlaps are too hard to tell, as in PyTorch."""
     for i in range(ndim):
