@@ -5,11 +5,12 @@ from std.memory import Pointer
 from tensor.call import Call, int_of, register
 from tensor.errors import python_error
 from tensor.layout import Dims, no_dims, shape_text, wrap_dim
-from tensor.object import TPtr, view_of
+from tensor.object import TPtr
 from tensor.py import (
     Obj, class_of, decref, error_occurred, is_long, is_sequence, is_tuple, seq_item, seq_len, tuple_new, tuple_set, type_name_of,
 )  # fmt: skip
 from tensor.runtime import MAX_RANK, runtime
+from tensor.viewing import view_of
 from kernels.views import clip_range, sliced, selected
 
 

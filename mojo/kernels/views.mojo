@@ -6,10 +6,11 @@ from tensor.dtype import (
     itemsize, type_name,
 )  # fmt: skip
 from tensor.layout import Dims, contiguous_strides, no_dims, shape_text, view_strides, wrap_dim
-from tensor.object import INFERENCE_TENSOR, TPtr, alias_of, as_tensor, new_tensor, view_of, wrap_storage
+from tensor.object import INFERENCE_TENSOR, TPtr, alias_of, as_tensor, new_tensor, wrap_storage
 from tensor.py import Obj, decref, incref, is_sequence, new_ref, seq_item, seq_len
 from tensor.runtime import MAX_RANK
 from tensor.storage import retain
+from tensor.viewing import view_of
 from kernels.transfer_api import copy_into
 
 
