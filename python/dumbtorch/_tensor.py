@@ -5,7 +5,7 @@ from __future__ import annotations
 import weakref
 from typing import Any
 
-from dumbtorch import _C, _device, _dtypes, _size, autograd, ops
+from dumbtorch import _C, _device, _dtypes, _printing, _size, autograd, ops
 from dumbtorch._handles import RemovableHandle
 from dumbtorch.autograd import graph
 from dumbtorch.autograd.graph import Extra
@@ -332,6 +332,9 @@ class Tensor(_C.TensorBase):
         if dtype is not None:
             return array.astype(dtype, copy=bool(copy))
         return array.copy() if copy else array
+
+    def __repr__(self, *, tensor_contents: str | None = None) -> str:
+        return _printing.tensor_repr(self, tensor_contents=tensor_contents)
 
     def __copy__(self) -> Any:
         made = self._as_class(type(self))
