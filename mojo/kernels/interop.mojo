@@ -2,13 +2,14 @@
 
 from std.ffi import external_call
 from tensor.call import Call, register
-from tensor.dtype import BOOL, NUM_DTYPES, itemsize
+from tensor.dtype import BOOL, NUM_DTYPES, UINT8, itemsize
 from tensor.errors import python_error
+from tensor.layout import checked_numel, contiguous_strides, extent, no_dims, shape_text
 from tensor.memory import load, store
-from tensor.object import TPtr, as_tensor, new_tensor
+from tensor.object import TPtr, as_tensor, new_tensor, wrap_storage
 from tensor.py import Obj, decref, new_ref
 from tensor.runtime import runtime
-from tensor.storage import device_copy
+from tensor.storage import device_copy, retain
 from kernels.interop_buffer import tensor_over, tensor_over_bytes
 from kernels.interop_data import tensor_from
 from kernels.interop_dlpack import capsule_of, tensor_of
@@ -110,6 +111,38 @@ def from_dlpack(mut call: Call) raises -> Obj:
     return tensor_of(call.obj(0))
 
 
+def storage_bytes(mut call: Call) raises -> Obj:
+    """The whole storage behind a tensor, as a 1-d uint8 tensor: (self)."""
+    var t = call.tensor(0)
+    var shape = no_dims()
+    shape[0] = t[].storage()[].nbytes
+    retain(t[].storage())
+    return wrap_storage(t[].storage(), 0, UINT8, shape, contiguous_strides(shape, 1), 1)
+
+
+def over_storage(mut call: Call) raises -> Obj:
+    """A tensor on the storage of another, by its layout: (memory, dtype, offset, shape, strides)."""
+    var t = call.tensor(0)
+    var code = call.dtype(1, UINT8)
+    var offset = call.int(2)
+    var shape = no_dims()
+    var strides = no_dims()
+    var n = call.dims(3, shape)
+    if call.dims(4, strides) != n:
+        raise call.fail("RuntimeError", String("shape and strides must have the same length"))
+    _ = checked_numel(shape, n, itemsize(code))
+    var reach = extent(shape, strides, n)
+    var nbytes = t[].storage()[].nbytes
+    if offset < 0 or offset + reach[0] < 0 or (offset + reach[1]) * itemsize(code) > nbytes:
+        raise call.fail(
+            "RuntimeError",
+            String(t"shape {shape_text(shape, n)}, strides {shape_text(strides, n)} and offset {offset} reach outside of"
+            t" a storage of {nbytes} bytes"),
+        )
+    retain(t[].storage())
+    return wrap_storage(t[].storage(), offset, code, shape, strides, n)
+
+
 @export("dumbtorch_register_interop")
 def register_interop() abi("C") -> None:
     register[item]("item")
@@ -119,3 +152,5 @@ def register_interop() abi("C") -> None:
     register[from_bytes]("_from_bytes")
     register[to_dlpack]("_to_dlpack")
     register[from_dlpack]("_from_dlpack")
+    register[storage_bytes]("_storage_bytes")
+    register[over_storage]("_over_storage")

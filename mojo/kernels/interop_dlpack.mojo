@@ -88,7 +88,9 @@ def _free_record(record: Int, context: Int):
     # interpreter has gone there is no lock, and no pool to care for
     if external_call["Py_IsInitialized", c_int]() != 0:
         var state = external_call["PyGILState_Ensure", c_int]()
-        release(StoragePtr(unsafe_from_address=context))
+        var storage = StoragePtr(unsafe_from_address=context)
+        storage[].exported -= 1
+        release(storage)
         external_call["PyGILState_Release", NoneType](state)
     external_call["free", NoneType](record)
 
@@ -156,7 +158,6 @@ def capsule_of(t: TPtr, versioned: Bool, copied: Bool) raises -> Obj:
     if kind[0] < 0:
         raise Error(t"BufferError|DLPack has no type for {type_name(t[].code())}: convert the tensor first")
     var data = t[].writable()
-    t[].storage()[].exported = 1
     var n = t[].rank()
     var record = external_call["malloc", Int](RECORD + 16 * MAX_RANK)
     if record == 0:
@@ -194,6 +195,7 @@ def capsule_of(t: TPtr, versioned: Bool, copied: Bool) raises -> Obj:
     d[].strides = dims + 8 * n
     d[].byte_offset = 0
     retain(t[].storage())
+    t[].storage()[].exported += 1
     var destructor: Deleter = _destroy_export
     var name = VERSIONED if versioned else LEGACY
     var capsule = external_call["PyCapsule_New", Int](record, Int(name.unsafe_ptr()), address_of(destructor))

@@ -19,6 +19,7 @@ comptime CLASSES = SMALL_CLASSES + 36 * 8
 comptime SLAB = 1 << 16
 comptime HUGE = 2 << 20
 comptime SLACK = 32 << 20
+comptime MAX_BLOCK = 1 << 47  # the address space of a process: the classes end here
 
 
 struct FreeBlock:
@@ -72,6 +73,8 @@ struct Pool(Movable):
         self.requests += 1
         if nbytes <= SMALL:
             var c = max((nbytes + 63) >> 6, 1)
+            if self.allocated + (c << 6) > self.limit:
+                return 0
             var block = self.heads[c]
             if block != 0:
                 self.heads[c] = load[Int](block)
@@ -106,8 +109,6 @@ struct Pool(Movable):
     @no_inline
     def _carve(mut self, size: Int) -> Int:
         if self.slab_left < size:
-            if self.allocated + size > self.limit:
-                return 0
             self.slab = aligned_block(SLAB, 64)
             if self.slab == 0:
                 self.slab_left = 0
@@ -120,18 +121,18 @@ struct Pool(Movable):
 
     @no_inline
     def _take_big(mut self, nbytes: Int) -> Int:
-        if nbytes > self.limit:
+        if nbytes > MAX_BLOCK:
             return 0
         var c = class_index(nbytes)
         var size = class_size(nbytes)
+        if self.allocated + size > self.limit:
+            return 0
         var block = self.heads[c]
         if block != 0:
             self._unlink(block)
             self.hits += 1
             self._count(size)
             return block
-        if self.allocated + size > self.limit:
-            return 0
         var ceiling = min(max(self.allocated_peak, self.allocated + size) + SLACK, self.limit)
         self._shrink(max(ceiling - self.allocated - size, 0))
         block = aligned_block(size, HUGE if size >= 2 * HUGE else 64)

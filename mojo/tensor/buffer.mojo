@@ -61,7 +61,7 @@ def get_buffer(o: Int, view_address: Int, flags: c_int) abi("C") -> c_int:
         if record == 0:
             raise Error("OutOfMemoryError|could not allocate a buffer record")
         retain(t[].storage())
-        t[].storage()[].exported = 1
+        t[].storage()[].exported += 1
         store[Int](record, t[].storage_address)
         var dims = record + 8
         for i in range(n):
@@ -85,5 +85,7 @@ def get_buffer(o: Int, view_address: Int, flags: c_int) abi("C") -> c_int:
 
 def release_buffer(o: Int, view_address: Int) abi("C") -> None:
     var view = at[PyBuffer](view_address)
-    release(StoragePtr(unsafe_from_address=load[Int](view[].internal)))
+    var storage = StoragePtr(unsafe_from_address=load[Int](view[].internal))
+    storage[].exported -= 1
+    release(storage)
     external_call["free", NoneType](view[].internal)

@@ -298,6 +298,7 @@ def memory_control(module: Int, args: Int, nargs: Int) abi("C") -> Int:
         p[].trim()
     elif what == 1:
         p[].limit = value
+        p[]._shrink(max(value - p[].allocated, 0))
     elif what == 2:
         p[].keep_limit = value
         p[]._shrink(value)

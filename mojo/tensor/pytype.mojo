@@ -348,7 +348,7 @@ def _data_ptr(o: Int, args: Int, nargs: Int) abi("C") -> Int:
         if t[].numel == 0:
             return py_int(0)
         var address = t[].writable()
-        t[].storage()[].exported = 1
+        t[].storage()[].exported += 1  # for good: nobody tells when the address is forgotten
         return py_int(address)
     except e:
         set_python_error(e)

@@ -58,7 +58,7 @@ struct Storage:
     var kind: Int32
     var device: Int32  # type << 8 | index; 0 is the CPU
     var readonly: Int
-    var exported: Int  # others hold the address and may write there: the block is never shared lazily again
+    var exported: Int  # how many others hold the address and may write there: such a block is not shared lazily
 
 
 comptime StoragePtr = Pointer[Storage, MutUntrackedOrigin]

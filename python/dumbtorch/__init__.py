@@ -53,8 +53,9 @@ from dumbtorch._dtypes import (
     uint32,
     uint64,
 )
+from dumbtorch._printing import get_printoptions, printoptions, set_printoptions
 from dumbtorch._size import Size
-from dumbtorch._tensor import OutOfMemoryError, Tensor
+from dumbtorch._tensor import Tensor
 from dumbtorch.autograd import (
     enable_grad,
     inference_mode,
@@ -62,6 +63,14 @@ from dumbtorch.autograd import (
     is_inference_mode_enabled,
     no_grad,
     set_grad_enabled,
+)
+from dumbtorch.memory import (
+    OutOfMemoryError,
+    empty_cache,
+    memory_stats,
+    memory_summary,
+    reset_peak_memory_stats,
+    set_memory_limit,
 )
 
 

@@ -16,11 +16,9 @@ __all__ = [
     "from_dlpack",
     "from_numpy",
     "frombuffer",
-    "item",
     "numpy_of",
     "tensor",
     "to_dlpack",
-    "tolist",
 ]
 
 _R = _C.required
@@ -30,22 +28,6 @@ def _op(name: str, kernel: str, names: tuple[str, ...], defaults: tuple[Any, ...
     return _C.make_op(name, kernel, names, defaults, len(names), "." * len(names), 0, doc)
 
 
-item = _op("item", "item", ("self",), (_R,), """item() -> bool | int | float | complex
-
-The value of a one-element tensor as a Python number. Raises RuntimeError for any other number of elements.
-Reference: ``torch.Tensor.item``.
-
->>> tensor([2.5]).item()
-2.5
-""")  # fmt: skip
-tolist = _op("tolist", "tolist", ("self",), (_R,), """tolist() -> list | bool | int | float | complex
-
-The elements as nested Python lists; a 0-dim tensor's number. Any dtype, strides and device.
-Reference: ``torch.Tensor.tolist``.
-
->>> tensor([[1, 2], [3, 4]]).tolist()
-[[1, 2], [3, 4]]
-""")  # fmt: skip
 _FROM_DATA = _op("tensor", "_from_data", ("data", "dtype", "device"), (_R, None, None), "A tensor from Python data.")
 _FROM_BUFFER = _op("from_numpy", "_from_buffer", ("buffer",), (_R,), "A tensor over a strided buffer.")
 _FROM_BYTES = _op("frombuffer", "_from_bytes", ("buffer", "dtype"), (_R, _R), "A 1-d tensor over a buffer's bytes.")

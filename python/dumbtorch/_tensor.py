@@ -5,14 +5,11 @@ from __future__ import annotations
 import weakref
 from typing import Any
 
-from dumbtorch import _C, _device, _dtypes, _printing, _size, autograd, ops
+from dumbtorch import _C, _device, _dtypes, _interop, _printing, _size, _storage, autograd, ops
 from dumbtorch._handles import RemovableHandle
 from dumbtorch.autograd import graph
 from dumbtorch.autograd.graph import Extra
-
-
-class OutOfMemoryError(RuntimeError):
-    """An allocation that did not fit. Everything stays usable: free something and try again."""
+from dumbtorch.memory import OutOfMemoryError
 
 
 class Tensor(_C.TensorBase):
@@ -305,33 +302,10 @@ class Tensor(_C.TensorBase):
 
     # ------------------------------------------------------------ NumPy, copying, pickling
 
-    def numpy(self, *, force: bool = False) -> Any:
-        """A NumPy array on the same memory. ``force`` detaches and copies to the CPU first where that is needed.
-
-        Raises RuntimeError for a tensor that requires a gradient, TypeError for one that is not on the CPU or whose
-        dtype NumPy lacks.
-        """
-        import numpy as np  # NumPy is optional and heavy
-
-        t = self
-        if force:
-            t = t.detach().cpu()
-        if t.requires_grad:
-            raise RuntimeError("Can't call numpy() on Tensor that requires grad. Use tensor.detach().numpy() instead.")
-        if not t.is_cpu:
-            raise TypeError(
-                f"can't convert {t.device} device type tensor to numpy. Use Tensor.cpu() to copy the tensor to host memory "
-                "first."
-            )
-        if t.dtype in (_dtypes.bfloat16, _dtypes.bcomplex32, _dtypes.float8_e4m3fn, _dtypes.float8_e5m2, _dtypes.complex32):
-            raise TypeError(f"Got unsupported ScalarType {_dtypes.TYPE_NAMES[t.dtype]}: NumPy has no such type; convert it")
-        return np.asarray(memoryview(t))
-
-    def __array__(self, dtype: Any = None, copy: bool | None = None) -> Any:
-        array = self.numpy()
-        if dtype is not None:
-            return array.astype(dtype, copy=bool(copy))
-        return array.copy() if copy else array
+    numpy = _interop.numpy_of
+    __array__ = _interop.array_of
+    __dlpack__ = _interop.to_dlpack
+    __dlpack_device__ = _interop.dlpack_device
 
     def __repr__(self, *, tensor_contents: str | None = None) -> str:
         return _printing.tensor_repr(self, tensor_contents=tensor_contents)
@@ -343,42 +317,13 @@ class Tensor(_C.TensorBase):
         return made
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Any:
-        if not self.is_leaf:
-            raise RuntimeError(
-                "Only Tensors created explicitly by the user (graph leaves) support the deepcopy protocol at the moment.  "
-                "Detach the tensor first."
-            )
-        if id(self) in memo:
-            return memo[id(self)]
-        made = self._alias().clone()
-        if type(self) is not Tensor:
-            made = made._as_class(type(self))
-        made.requires_grad = self.requires_grad
-        if self._grad is not None:
-            made._grad = self._grad.__deepcopy__(memo)
-        memo[id(self)] = made
-        return made
+        return _storage.deepcopied(self, memo)
 
     def __reduce_ex__(self, protocol: Any) -> Any:
-        plain = self._alias().contiguous()
-        return (
-            _rebuild,
-            (type(self), bytes(_C.to_bytes(plain)), plain.dtype, tuple(plain.shape), str(self.device), self.requires_grad),
-        )
+        return _storage.reduced(self)
 
     def __dir__(self) -> list[str]:
         return sorted({*super().__dir__()})
-
-
-def _rebuild(cls: Any, data: bytes, dtype: Any, shape: Any, device: str, requires_grad: bool) -> Any:
-    """Makes a pickled tensor again."""
-    t = _C.from_bytes(data, dtype._code).view(shape)
-    if device != "cpu":
-        t = t.to(device)
-    if cls is not Tensor:
-        t = t._as_class(cls)
-    t.requires_grad = requires_grad
-    return t
 
 
 for _name, _method in ops.METHODS.items():

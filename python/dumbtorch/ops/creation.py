@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from dumbtorch import _C, _device, _dtypes
+from dumbtorch import _C, _device, _dtypes, _interop
 from dumbtorch.ops.shape import sizes
 from dumbtorch.ops.table import FUNCTIONS, TABLE, composite, row
 
@@ -13,15 +13,11 @@ row("empty", "size, dtype=None, device=None", method=False, function=False, out=
     doc="Uninitialised memory.")  # fmt: skip
 row("arange", "start, end, step, dtype, device=None", method=False, function=False, out=False, dtypes="number",
     kernel="arange", doc="``start, start + step, ...`` below ``end``.")  # fmt: skip
-row("from_data", "data, dtype=None, device=None", method=False, function=False, out=False, dtypes="real",
-    kernel="_from_data", doc="A tensor of Python numbers in nested sequences, or of anything with a buffer.")  # fmt: skip
-row("from_buffer", "data", method=False, function=False, out=False, dtypes="real", kernel="_from_buffer",
-    doc="A tensor on the memory of an object with the buffer protocol.")  # fmt: skip
 row("item", "input", function=False, out=False, dtypes="real", ref="Tensor.item",
     doc="The only element as a Python number. Raises RuntimeError for several elements.")  # fmt: skip
 row("tolist", "input", function=False, out=False, dtypes="real", ref="Tensor.tolist",
     doc="The elements as nested lists, a number for a 0-dim tensor.")  # fmt: skip
-_EMPTY, _ARANGE, _FROM_DATA, _FROM_BUFFER = (TABLE[name].op for name in ("empty", "arange", "from_data", "from_buffer"))
+_EMPTY, _ARANGE = (TABLE[name].op for name in ("empty", "arange"))
 
 
 def _place(device: Any) -> Any:
@@ -153,24 +149,7 @@ def new_full(
     return _made(t, requires_grad)
 
 
-@composite(method=False)
-def tensor(
-    data: Any, *, dtype: Any = None, device: Any = None, requires_grad: bool = False, pin_memory: bool = False
-) -> Any:
-    """A new tensor with a copy of ``data``: numbers, nested sequences, an array or a tensor.
-
-    The dtype follows the data: bool, int64, the default float, or complex. Raises ValueError for ragged sequences and
-    TypeError for what is no number. Reference: ``torch.tensor``.
-
-    >>> tensor([[1, 2], [3, 4]])
-    tensor([[1, 2],
-            [3, 4]])
-    """
-    if isinstance(data, _C.TensorBase):
-        t = data._alias().clone().to(device, dtype)
-    else:
-        t = _FROM_DATA(data, dtype, _place(device))
-    return _made(t, requires_grad)
+tensor = composite(method=False)(_interop.tensor)
 
 
 @composite("new_tensor", function=False)
@@ -279,20 +258,14 @@ _triangle("tril", "lower")
 _triangle("triu", "upper")
 
 
-@composite(method=False)
-def as_tensor(data: Any, dtype: Any = None, device: Any = None) -> Any:
-    """``data`` as a tensor: itself if it is one that fits, without a copy if it is an array. Reference: ``torch.as_tensor``."""
-    if isinstance(data, _C.TensorBase):
-        return data.to(device, dtype)
-    if hasattr(data, "__array_interface__"):
-        return from_numpy(data).to(device, dtype)
-    return tensor(data, dtype=dtype, device=device)
-
-
-@composite(method=False)
-def from_numpy(ndarray: Any) -> Any:
-    """A tensor on the memory of a NumPy array: writes to one show in the other. Reference: ``torch.from_numpy``."""
-    return _FROM_BUFFER(ndarray)
+for _function in (
+    _interop.as_tensor,
+    _interop.asarray,
+    _interop.from_dlpack,
+    _interop.from_numpy,
+    _interop.frombuffer,
+):
+    composite(method=False)(_function)
 
 
 @composite(method=False)
