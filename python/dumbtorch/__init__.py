@@ -74,13 +74,9 @@ from dumbtorch.memory import (
 )
 
 
+# The functions of the table become plain attributes: a module's __getattr__ would cost more than a small op.
+globals().update(ops.FUNCTIONS)
+
 if TYPE_CHECKING:
     # mypy meets uses of these names before it has read a function's types; a variable's it knows.
     __getattr__: Callable[[str], Any]
-else:
-
-    def __getattr__(name: str) -> Any:
-        try:
-            return ops.FUNCTIONS[name]
-        except KeyError:
-            raise AttributeError(f"module 'dumbtorch' has no attribute {name!r}") from None

@@ -44,16 +44,12 @@ def missing() -> list[str]:
     return sorted(MISSING)
 
 
+# The functions become plain attributes: a module's __getattr__ would cost more than a small op. They take the place of
+# the submodules `softmax` and `matmul`, which nobody needs by that name.
+globals().update(FUNCTIONS)
+
 if TYPE_CHECKING:
     # mypy meets uses of these names before it has read a function's types; a variable's it knows.
     __getattr__: Callable[[str], Any]
-else:
-
-    def __getattr__(name: str) -> Any:
-        try:
-            return FUNCTIONS[name]
-        except KeyError:
-            raise AttributeError(f"module 'dumbtorch.ops' has no attribute {name!r}") from None
-
 
 __all__ = ["FUNCTIONS", "METHODS", "TABLE", "Row", "missing"]
