@@ -27,6 +27,9 @@ def _register_families():
     external_call["dumbtorch_register_matmul", NoneType]()
     external_call["dumbtorch_register_softmax", NoneType]()
     external_call["dumbtorch_register_optim", NoneType]()
+    external_call["dumbtorch_register_index", NoneType]()
+    external_call["dumbtorch_register_masked", NoneType]()
+    external_call["dumbtorch_register_scan", NoneType]()
 
 
 def _init() -> Int:

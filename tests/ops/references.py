@@ -41,6 +41,9 @@ REFERENCES: dict[str, Callable[..., Any]] = {
     "embedding": lambda weight, index, padding=-1, scale=False: F.embedding(
         index, weight, padding if padding >= 0 else None, scale_grad_by_freq=scale
     ),
+    "embedding_backward": lambda grad, index, count, padding=-1, scale=False: torch.ops.aten.embedding_dense_backward(
+        grad, index, count, padding, scale
+    ),
     "max_dim": torch.max,
     "min_dim": torch.min,
     "norm": lambda input, p=2.0, dim=None, keepdim=False: torch.linalg.vector_norm(input, p, dim, keepdim),

@@ -127,14 +127,29 @@ def argwhere(input: Any) -> Any:
     return _NONZERO(input)
 
 
-@composite("masked_select")
-def masked_select(input: Any, mask: Any) -> Any:
-    """The elements where ``mask`` (bool, broadcast) holds, in one dimension. Reference: ``torch.masked_select``."""
-    if mask.dtype is not _dtypes.bool:
-        raise RuntimeError(f"masked_select: expected BoolTensor for mask, got {mask.dtype}")
-    shape = broadcast_shapes(input.shape, mask.shape)
-    flat = _NONZERO(mask.expand(shape).reshape(-1)).reshape(-1)
-    return input.expand(shape).reshape(-1).index_select(0, flat)
+row("masked_select", "input, mask:i", dtypes="real", grad={
+        "input": lambda g, input_shape, mask: g.new_zeros(broadcast_shapes(input_shape, mask.shape)).masked_scatter(
+            mask, g).sum_to_size(input_shape),
+    }, samples=lambda: (S(T(3, 4), T(3, 4, dtype="bool")), S(T(3, 1), T(4, dtype="bool")), S(T(), T(dtype="bool")),
+                        S(T(0, 3), T(3, dtype="bool"))),
+    errors=lambda: (S(T(3, 4), T(3, 4), error="RuntimeError"), S(T(3, 4), T(3, dtype="bool"), error="RuntimeError")),
+    doc="The elements where ``mask`` (bool) holds, in one dimension. The two broadcast.")  # fmt: skip
+row("masked_scatter", "input, mask:i, source", dtypes="real", inplace=True, function=True, grad={
+        "input": lambda g, mask: g.masked_fill(mask, 0),
+        "source": lambda g, source_shape, mask: _taken(g, mask, source_shape),
+    }, samples=lambda: (S(T(3, 4), T(3, 4, dtype="bool"), T(12)), S(T(3, 4), T(4, dtype="bool"), T(3, 5)),
+                        S(T(2, 0), T(2, 1, dtype="bool"), T(0))),
+    errors=lambda: (S(T(2, 2), T(2, 2, dtype="bool", values=[[1, 1], [1, 0]]), T(2), error="RuntimeError"),
+                    S(T(2), T(2), T(2), error="RuntimeError")),
+    doc="``input`` with the elements of ``source``, in order, where ``mask`` (bool, broadcast) holds.")  # fmt: skip
+
+
+def _taken(g: Any, mask: Any, shape: Any) -> Any:
+    """The gradient of the source of a masked_scatter: what was not used has none."""
+    used = g.masked_select(mask)
+    whole = g.new_zeros(shape).reshape(-1)
+    whole[: used.numel()] = used
+    return whole.reshape(shape)
 
 
 @composite("take")
@@ -160,26 +175,37 @@ def broadcast_shapes(*shapes: Any) -> Any:
     return tuple(result)
 
 
-def _embedding_back(g: Any, indices: Any, shape: Any, padding_idx: int, scale_grad_by_freq: bool) -> Any:
-    rows = indices.reshape(-1)
-    parts = g.reshape(-1, shape[1])
+def _embedding_second(g: Any, indices: Any, num_weights: int, padding_idx: int, scale_grad_by_freq: bool) -> Any:
+    """The derivative of the embedding's gradient by what came from above: the gradient's rows, weighted alike."""
+    rows = EMBEDDING(g, indices)
     if padding_idx >= 0:
-        parts = parts.masked_fill((rows == padding_idx).unsqueeze(1), 0)
+        rows = rows.masked_fill((indices == padding_idx).unsqueeze(-1), 0)
     if scale_grad_by_freq:
-        ones = parts.new_ones(rows.shape)
-        counts = ones.new_zeros((shape[0],)).index_add(0, rows, ones)
-        parts = parts / counts.index_select(0, rows).unsqueeze(1)
-    return g.new_zeros(shape).index_add(0, rows, parts)
+        flat = indices.reshape(-1).to(_dtypes.int64)
+        ones = g.new_ones(flat.shape)
+        counts = ones.new_zeros((num_weights,)).index_add(0, flat, ones)
+        rows = rows / counts.index_select(0, flat).reshape(indices.shape).unsqueeze(-1)
+    return rows
 
 
+row("embedding_backward", "grad, indices:i, num_weights, padding_idx=-1, scale_grad_by_freq=False", method=False,
+    function=False, out=False, grad={
+        "grad": lambda g, indices, num_weights, padding_idx, scale_grad_by_freq: _embedding_second(
+            g, indices, num_weights, padding_idx, scale_grad_by_freq),
+    }, samples=lambda: (S(T(4, 3), index(4, below=5), 5), S(T(2, 3, 2), index(2, 3, below=5), 5, 2),
+                        S(T(4, 3), T(4, dtype=_I, values=[1, 1, 0, 1]), 3, -1, True), S(T(0, 3), index(0, below=5), 5)),
+    errors=lambda: (S(T(4, 3), index(4, below=5), 2, error="IndexError"), S(T(3, 3), index(4, below=5), 5, error="RuntimeError")),
+    doc="The gradient of an embedding's weight: the rows of ``grad`` added up by their index.")  # fmt: skip
 row("embedding", "weight, indices:i, padding_idx=-1, scale_grad_by_freq=False", method=False, out=False,
     ref="embedding", grad={
-        "weight": lambda g, indices, weight_shape, padding_idx, scale_grad_by_freq: _embedding_back(
-            g, indices, weight_shape, padding_idx, scale_grad_by_freq),
+        "weight": lambda g, indices, weight_shape, padding_idx, scale_grad_by_freq: _EMBEDDING_BACKWARD(
+            g, indices, weight_shape[0], padding_idx, scale_grad_by_freq),
     }, samples=lambda: (S(T(5, 3), index(4, below=5)), S(T(5, 3), index(2, 3, below=5), 2, smooth=False),
                         S(T(5, 3), T(4, dtype=_I, values=[1, 1, 0, 1]), -1, True, smooth=False), S(T(5, 3), index(0, below=5))),
     errors=lambda: (S(T(5, 3), T(1, dtype=_I, values=[5]), error="IndexError"),),
     doc="The rows of ``weight`` at ``indices``; the row ``padding_idx`` gets no gradient.")  # fmt: skip
+EMBEDDING = TABLE["embedding"].op
+_EMBEDDING_BACKWARD = TABLE["embedding_backward"].op
 
 
 # ---------------------------------------------------------------- x[...] and x[...] = y

@@ -1,0 +1,397 @@
+"""What depends on where a mask holds: nonzero, masked_select, masked_scatter.
+
+The elements are cut into blocks of a fixed size; the first pass counts in each block, the second one writes from where
+the blocks before end. The results do not depend on the number of threads.
+"""
+
+from std.ffi import external_call
+from std.math import ceildiv
+from std.sys.info import simd_width_of, size_of
+from tensor.call import Call, register
+from tensor.dtype import BOOL, INT64, is_complex, is_floating, itemsize, type_name
+from tensor.errors import python_error
+from tensor.layout import Dims, broadcast_into, no_dims, same_dims
+from tensor.memory import at, load, memcpy, store
+from tensor.object import TPtr, as_tensor, new_strided, new_tensor
+from tensor.py import Obj, decref, new_ref, release_gil, take_gil
+from tensor.threads import Body, num_threads, parallel
+from kernels.index import done, finished, result_for, target_of, write_into
+from kernels.pointwise import broadcast_error, check_overlap, unsupported
+from kernels.softmax import contiguous_of
+
+comptime BLOCK = 1 << 16
+
+comptime COUNT = 0
+comptime PLACES = 1  # the numbers of the elements
+comptime SELECT = 2  # the elements of another tensor at these places
+comptime SCATTER = 3  # values, in order, to these places of another tensor
+
+
+struct Blocks[T: DType](Body):
+    """Where elements of an unsigned type have a bit of `bits`; `lanes` of them make one element."""
+
+    var mask: Int
+    var bits: Scalar[Self.T]
+    var lanes: Int
+    var n: Int
+    var counts: Int  # of each block, then where each block's results start
+    var kind: Int
+    var a: Int  # SELECT reads here, SCATTER writes here
+    var out: Int  # PLACES and SELECT write here, SCATTER reads here
+    var size: Int  # bytes of an element of `a`
+
+    def __init__(out self, mask: Int, bits: Scalar[Self.T], lanes: Int, n: Int):
+        self.mask = mask
+        self.bits = bits
+        self.lanes = lanes
+        self.n = n
+        self.counts = 0
+        self.kind = COUNT
+        self.a = 0
+        self.out = 0
+        self.size = 0
+
+    def blocks(self) -> Int:
+        return ceildiv(self.n, BLOCK)
+
+    def count(mut self) raises -> Int:
+        """How many there are; prepares `execute`, after which `release` must follow."""
+        self.counts = external_call["malloc", Int](8 * max(self.blocks(), 1))
+        if self.counts == 0:
+            raise Error("OutOfMemoryError|no memory for the counts of a mask")
+        self.kind = COUNT
+        self.execute()
+        var total = 0
+        for i in range(self.blocks()):
+            var here = load[Int](self.counts + 8 * i)
+            store[Int](self.counts + 8 * i, total)
+            total += here
+        return total
+
+    def execute(mut self):
+        var n = self.blocks()
+        if n <= 1 or num_threads() == 1:
+            for i in range(n):
+                self.run(i, 0)
+            return
+        var held = release_gil()
+        parallel(self, n)
+        take_gil(held)
+
+    def release(self):
+        external_call["free", NoneType](self.counts)
+
+    @always_inline
+    def _holds(self, i: Int) -> Bool:
+        var p = at[Scalar[Self.T]](self.mask)
+        if self.lanes == 1:
+            return (p[unsafe_offset=i] & self.bits) != 0
+        return ((p[unsafe_offset = 2 * i] | p[unsafe_offset = 2 * i + 1]) & self.bits) != 0
+
+    def run(self, task: Int, worker: Int):
+        var first = task * BLOCK
+        var last = min(first + BLOCK, self.n)
+        if self.kind == COUNT:
+            store[Int](self.counts + 8 * task, self._counted(first, last))
+            return
+        var k = load[Int](self.counts + 8 * task)
+        if self.kind == PLACES:
+            for i in range(first, last):
+                if self._holds(i):
+                    store[Int](self.out + 8 * k, i)
+                    k += 1
+        elif self.size == 1:
+            self._move[DType.uint8, 1](first, last, k)
+        elif self.size == 2:
+            self._move[DType.uint16, 1](first, last, k)
+        elif self.size == 4:
+            self._move[DType.uint32, 1](first, last, k)
+        elif self.size == 8:
+            self._move[DType.uint64, 1](first, last, k)
+        else:
+            self._move[DType.uint64, 2](first, last, k)
+
+    @always_inline
+    def _counted(self, first: Int, last: Int) -> Int:
+        comptime W = simd_width_of[Self.T]()
+        var total = 0
+        var i = first
+        if self.lanes == 1:
+            var p = at[Scalar[Self.T]](self.mask)
+            var bits = SIMD[Self.T, W](self.bits)
+            while i + W <= last:
+                var hit = (p.unsafe_load[width=W](i) & bits).ne(0)
+                total += Int(hit.cast[DType.uint8]().reduce_add())
+                i += W
+        while i < last:
+            total += Int(self._holds(i))
+            i += 1
+        return total
+
+    @always_inline
+    def _move[E: DType, lanes: Int](self, first: Int, last: Int, start: Int):
+        var a = at[Scalar[E]](self.a)
+        var out_ = at[Scalar[E]](self.out)
+        var k = start
+        for i in range(first, last):
+            if self._holds(i):
+                comptime for j in range(lanes):
+                    if self.kind == SELECT:
+                        out_[unsafe_offset = k * lanes + j] = a[unsafe_offset = i * lanes + j]
+                    else:
+                        a[unsafe_offset = i * lanes + j] = out_[unsafe_offset = k * lanes + j]
+                k += 1
+
+
+# ---------------------------------------------------------------- nonzero
+
+
+def _sign_mask(code: Int, size: Int) -> UInt64:
+    """The bits of an element, but for the sign of floats: -0 is zero."""
+    if is_complex(code):
+        if size == 4:
+            return 0x7FFF7FFF
+        return 0x7FFFFFFF7FFFFFFF if size == 8 else 0x7FFFFFFFFFFFFFFF
+    var all = UInt64.MAX if size == 8 else (UInt64(1) << UInt64(8 * size)) - 1
+    return all >> 1 if is_floating(code) else all
+
+
+def _places[T: DType](t: TPtr) raises -> Obj:
+    """The numbers of the nonzero elements of a contiguous tensor, an int64 vector."""
+    var size = itemsize(t[].code())
+    var mask = _sign_mask(t[].code(), size)
+    var work = Blocks[T](t[].data(), mask.cast[T](), 2 if size == 16 else 1, t[].numel)
+    var shape = no_dims()
+    shape[0] = work.count()
+    var made: Obj
+    try:
+        made = new_tensor(INT64, shape, 1)
+    except e:
+        work.release()
+        raise e^
+    work.kind = PLACES
+    work.out = as_tensor(made)[].data()
+    work.execute()
+    work.release()
+    return made
+
+
+def _to_host(t: TPtr) raises -> Obj:
+    """A contiguous tensor on the CPU: a new reference."""
+    if t[].device() == 0:
+        return contiguous_of(t, t[].code())
+    var copy = new_tensor(t[].code(), t[].shape, t[].rank())
+    try:
+        write_into(copy, Int(t))
+    except e:
+        decref(copy)
+        raise e^
+    return copy
+
+
+def nonzero(mut call: Call) raises -> Obj:
+    """Parameters (input): int64 of shape (count, ndim), the columns contiguous as in PyTorch."""
+    var t = call.tensor(0)
+    var ndim = t[].rank()
+    var device = t[].device()
+    var source = _to_host(t)
+    var s = as_tensor(source)
+    var flat: Obj
+    try:
+        var size = itemsize(t[].code())
+        if size == 1:
+            flat = _places[DType.uint8](s)
+        elif size == 2:
+            flat = _places[DType.uint16](s)
+        elif size == 4:
+            flat = _places[DType.uint32](s)
+        else:
+            flat = _places[DType.uint64](s)
+    finally:
+        decref(source)
+    var count = as_tensor(flat)[].numel
+    var shape = no_dims()
+    var strides = no_dims()
+    shape[0] = count
+    shape[1] = ndim
+    strides[0] = 1
+    strides[1] = max(count, 1)
+    var made: Obj
+    try:
+        made = new_strided(INT64, shape, strides, 2)
+    except e:
+        decref(flat)
+        raise e^
+    if ndim > 0:
+        _unravel(as_tensor(flat)[].data(), count, t[].shape, ndim, as_tensor(made)[].data())
+    decref(flat)
+    if device != 0:
+        var there: Obj
+        try:
+            there = new_tensor(INT64, shape, 2, device)
+            write_into(there, made)
+        finally:
+            decref(made)
+        made = there
+    if not call.has_out():
+        return made
+    try:
+        decref(result_for(call, INT64, shape, 2, 0))
+    except e:
+        decref(made)
+        raise e^
+    return finished(call, made)
+
+
+def _unravel(places: Int, count: Int, shape: Dims, ndim: Int, to: Int):
+    """Element numbers, ascending, to coordinates: one column for each dimension."""
+    var here = no_dims()
+    var before = 0
+    for k in range(count):
+        var i = load[Int](places + 8 * k)
+        var d = ndim - 1
+        here[d] += i - before
+        before = i
+        while here[d] >= shape[d] and d > 0:
+            here[d - 1] += here[d] // shape[d]
+            here[d] %= shape[d]
+            d -= 1
+        for j in range(ndim):
+            store[Int](to + 8 * (j * count + k), here[j])
+
+
+# ---------------------------------------------------------------- masks
+
+
+def _spread(t: TPtr, shape: Dims, ndim: Int) raises -> Obj:
+    """A contiguous tensor with t's values in the broadcast shape: a new reference."""
+    if t[].rank() == ndim and same_dims(t[].shape, shape, ndim):
+        return contiguous_of(t, t[].code())
+    var made = new_tensor(t[].code(), shape, ndim, t[].device())
+    try:
+        write_into(made, Int(t))
+    except e:
+        decref(made)
+        raise e^
+    return made
+
+
+def _on_cpu(call: Call, t: TPtr) raises:
+    if t[].device() != 0:
+        raise call.fail("RuntimeError", "masks are read on the CPU; move the tensors with .cpu()")
+
+
+def _common_shape(a: TPtr, b: TPtr, mut shape: Dims) raises -> Int:
+    shape = a[].shape.copy()
+    var n = a[].rank()
+    var bad = broadcast_into(shape, n, b[].shape, b[].rank())
+    if bad >= 0:
+        raise broadcast_error(a[].shape, a[].rank(), b, bad, n)
+    return n
+
+
+def masked_select(mut call: Call) raises -> Obj:
+    """Parameters (input, mask): the elements where the mask holds, in one dimension; the two broadcast."""
+    var t = call.tensor(0)
+    var m = call.tensor(1)
+    if m[].code() != BOOL:
+        raise Error(t"RuntimeError|masked_select: expected BoolTensor for mask, got {type_name(m[].code())}")
+    _on_cpu(call, t)
+    var shape = no_dims()
+    var ndim = _common_shape(m, t, shape)
+    var mask: Obj = 0
+    var source: Obj = 0
+    var result: Obj = 0
+    try:
+        mask = _spread(m, shape, ndim)
+        source = _spread(t, shape, ndim)
+        var work = Blocks[DType.uint8](as_tensor(mask)[].data(), 0xFF, 1, as_tensor(mask)[].numel)
+        var one = no_dims()
+        one[0] = work.count()
+        try:
+            result = result_for(call, t[].code(), one, 1, 0)
+            work.kind = SELECT
+            work.a = as_tensor(source)[].data()
+            work.out = as_tensor(result)[].data()
+            work.size = itemsize(t[].code())
+            work.execute()
+        finally:
+            work.release()
+    except e:
+        if mask != 0:
+            decref(mask)
+        if source != 0:
+            decref(source)
+        if result != 0:
+            decref(result)
+        raise e^
+    decref(mask)
+    decref(source)
+    return finished(call, result)
+
+
+def masked_scatter(mut call: Call) raises -> Obj:
+    """Parameters (input, mask, source): the elements of source, in order, where the mask holds; also in place."""
+    var t = call.tensor(0)
+    var m = call.tensor(1)
+    var source = call.tensor(2)
+    if m[].code() != BOOL:
+        raise Error(
+            t"RuntimeError|masked_scatter_ only supports boolean masks, but got mask with dtype {type_name(m[].code())}"
+        )
+    if source[].code() != t[].code():
+        raise Error(
+            t"RuntimeError|masked_scatter: expected self and source to have same dtypes but got {type_name(t[].code())}"
+            t" and {type_name(source[].code())}"
+        )
+    _on_cpu(call, t)
+    var shape = no_dims()
+    var ndim = _common_shape(t, m, shape)
+    if call.inplace() and (ndim != t[].rank() or not same_dims(shape, t[].shape, ndim)):
+        raise call.fail("RuntimeError", "the mask must broadcast to the shape of the tensor that is written")
+    var mask: Obj = 0
+    var values: Obj = 0
+    var room: Obj = 0
+    try:
+        if call.inplace():
+            check_overlap(t, m)
+            check_overlap(t, source)
+        mask = _spread(m, shape, ndim)
+        values = contiguous_of(source, source[].code())
+        var work = Blocks[DType.uint8](as_tensor(mask)[].data(), 0xFF, 1, as_tensor(mask)[].numel)
+        var count = work.count()
+        try:
+            if count > source[].numel:
+                raise Error("RuntimeError|Number of elements of source < number of ones in mask")
+            room = new_tensor(t[].code(), shape, ndim)
+            write_into(room, Int(t))
+            work.kind = SCATTER
+            work.a = as_tensor(room)[].writable()
+            work.out = as_tensor(values)[].data()
+            work.size = itemsize(t[].code())
+            work.execute()
+        finally:
+            work.release()
+        if call.inplace():
+            decref(target_of(call, t))
+            write_into(Int(t), room)
+        elif call.has_out():
+            decref(result_for(call, t[].code(), shape, ndim, 0))
+    except e:
+        for o in [mask, values, room]:
+            if o != 0:
+                decref(o)
+        raise e^
+    decref(mask)
+    decref(values)
+    if call.inplace():
+        decref(room)
+        return new_ref(Int(t))
+    return finished(call, room)
+
+
+@export("dumbtorch_register_masked")
+def register_masked() abi("C") -> None:
+    register[nonzero]("nonzero")
+    register[masked_select]("masked_select")
+    register[masked_scatter]("masked_scatter")

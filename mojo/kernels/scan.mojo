@@ -1,0 +1,191 @@
+"""Running sums and products along a dimension.
+
+Half and single precision accumulate in float64, as PyTorch's do, and round once for each element written.
+"""
+
+from std.math import ceildiv
+from std.sys.info import simd_width_of, size_of
+from tensor.call import Call, register
+from tensor.dtype import BOOL, COMPLEX64, COMPLEX128, FLOAT64, INT64, category, dtype_of, itemsize
+from tensor.layout import wrap_dim
+from tensor.memory import at
+from tensor.object import TPtr, as_tensor
+from tensor.py import Obj, decref, new_ref, release_gil, take_gil
+from tensor.threads import Body, num_threads, parallel
+from kernels.index import finished, result_for, write_into
+from kernels.pointwise import check_writable, unsupported
+from kernels.softmax import contiguous_of
+
+comptime SUM = 0
+comptime PRODUCT = 1
+
+
+struct Scan[dt: DType, kind: Int, lanes: Int](Body):
+    """A scan over (outer, n, inner); `lanes` is 2 for complex numbers."""
+
+    comptime C = DType.float64 if Self.dt.is_floating_point() else Self.dt
+    comptime W = simd_width_of[Self.C]()
+    comptime COLUMNS = Self.W * 2
+    var a: Int
+    var out: Int
+    var outer: Int
+    var n: Int
+    var inner: Int
+    var groups: Int  # of columns that go down together, in one outer row
+    var units: Int
+    var per_task: Int
+
+    def __init__(out self, a: Int, result: Int, outer: Int, n: Int, inner: Int):
+        self.a = a
+        self.out = result
+        self.outer = outer
+        self.n = n
+        self.inner = inner
+        self.groups = 1 if inner == 1 else ceildiv(inner, Self.COLUMNS)
+        self.units = outer * self.groups
+        self.per_task = max(self.units, 1)
+
+    def execute(mut self):
+        if self.units == 0 or self.n == 0 or self.inner == 0:
+            return
+        var threads = num_threads()
+        if threads == 1 or self.units * self.n * min(self.inner, Self.COLUMNS) < 16384:
+            self.run(0, 0)
+            return
+        self.per_task = ceildiv(self.units, min(self.units, 4 * threads))
+        var held = release_gil()
+        parallel(self, ceildiv(self.units, self.per_task))
+        take_gil(held)
+
+    def run(self, task: Int, worker: Int):
+        for u in range(task * self.per_task, min((task + 1) * self.per_task, self.units)):
+            var column = (u % self.groups) * Self.COLUMNS
+            var start = (u // self.groups) * self.n * self.inner + column
+            var left = self.inner - column
+            comptime if Self.lanes == 1:
+                if left >= Self.COLUMNS:
+                    self._columns[Self.COLUMNS](start)
+                else:
+                    for c in range(left):
+                        self._columns[1](start + c)
+            else:
+                for c in range(min(left, Self.COLUMNS)):
+                    self._pairs(start + c)
+
+    @always_inline
+    def _columns[w: Int](self, start: Int):
+        var acc = SIMD[Self.C, w](0 if Self.kind == SUM else 1)
+        var i = start
+        for _ in range(self.n):
+            var x = at[Scalar[Self.dt]](self.a).unsafe_load[width=w](i).cast[Self.C]()
+            comptime if Self.kind == SUM:
+                acc += x
+            else:
+                acc *= x
+            at[Scalar[Self.dt]](self.out).unsafe_store(i, acc.cast[Self.dt]())
+            i += self.inner
+
+    @always_inline
+    def _pairs(self, start: Int):
+        var re = Scalar[Self.C](0 if Self.kind == SUM else 1)
+        var im = Scalar[Self.C](0)
+        var a = at[Scalar[Self.dt]](self.a)
+        var o = at[Scalar[Self.dt]](self.out)
+        var i = start
+        for _ in range(self.n):
+            var x = a[unsafe_offset = 2 * i].cast[Self.C]()
+            var y = a[unsafe_offset = 2 * i + 1].cast[Self.C]()
+            comptime if Self.kind == SUM:
+                re += x
+                im += y
+            else:
+                var t = re * x - im * y
+                im = re * y + im * x
+                re = t
+            o[unsafe_offset = 2 * i] = re.cast[Self.dt]()
+            o[unsafe_offset = 2 * i + 1] = im.cast[Self.dt]()
+            i += self.inner
+
+
+def _run[kind: Int](code: Int, a: Int, result: Int, outer: Int, n: Int, inner: Int) -> Bool:
+    comptime for c in range(1, 13):
+        if code == c:
+            var work = Scan[dtype_of[c], kind, 1](a, result, outer, n, inner)
+            work.execute()
+            return True
+    if code == COMPLEX64:
+        var work = Scan[DType.float32, kind, 2](a, result, outer, n, inner)
+        work.execute()
+        return True
+    if code == COMPLEX128:
+        var work = Scan[DType.float64, kind, 2](a, result, outer, n, inner)
+        work.execute()
+        return True
+    return False
+
+
+def _scan[kind: Int](mut call: Call) raises -> Obj:
+    var t = call.tensor(0)
+    var dim = wrap_dim(call.int(1), t[].rank())
+    var natural = INT64 if category(t[].code()) < 2 else t[].code()
+    if call.inplace():
+        natural = t[].code()
+    elif call.has_out() and call.is_none(2):
+        natural = as_tensor(call.out)[].code()
+    var code = call.dtype(2, natural)
+    if t[].device() != 0:
+        raise call.fail("RuntimeError", "scans are computed on the CPU; move the tensor with .cpu()")
+    if code == BOOL and call.inplace():
+        raise unsupported(call.name(), code)
+    var source = contiguous_of(t, code)
+    var result: Obj = 0
+    try:
+        var a = as_tensor(source)
+        if call.inplace():
+            check_writable(t)
+        var outer = 1
+        var inner = 1
+        for i in range(t[].rank()):
+            if i < dim:
+                outer *= t[].shape[i]
+            elif i > dim:
+                inner *= t[].shape[i]
+        var n = t[].shape[dim] if t[].rank() > 0 else 1
+        if call.inplace():
+            if code != t[].code():
+                raise call.fail("RuntimeError", "in place the dtype must be the tensor's own")
+            # a contiguous tensor is its own source: each element is read before it is written
+            var to = t[].writable() if source == Int(t) else a[].writable()
+            if not _run[kind](code, to, to, outer, n, inner):
+                raise unsupported(call.name(), code)
+            if source != Int(t):
+                write_into(Int(t), source)
+        else:
+            result = result_for(call, code, t[].shape, t[].rank(), 0)
+            if not _run[kind](code, a[].data(), as_tensor(result)[].data(), outer, n, inner):
+                raise unsupported(call.name(), code)
+    except e:
+        decref(source)
+        if result != 0:
+            decref(result)
+        raise e^
+    decref(source)
+    if call.inplace():
+        return new_ref(Int(t))
+    return finished(call, result)
+
+
+def cumsum(mut call: Call) raises -> Obj:
+    """Parameters (input, dim, dtype): integers and bool give int64; also in place."""
+    return _scan[SUM](call)
+
+
+def cumprod(mut call: Call) raises -> Obj:
+    """Parameters (input, dim, dtype): integers and bool give int64; also in place."""
+    return _scan[PRODUCT](call)
+
+
+@export("dumbtorch_register_scan")
+def register_scan() abi("C") -> None:
+    register[cumsum]("cumsum")
+    register[cumprod]("cumprod")
