@@ -1,0 +1,162 @@
+"""What convolutions read: the geometry of taps along an axis, and images laid out so that every tap is a plain offset.
+
+A convolution is seen as out[t] = sum over taps of w[tap] * staged[t * step + position(tap)] along each axis. `stage`
+copies the part of an image that a task needs into scratch memory: padded with zeros, converted to the dtype of the
+sums, and split by `position % step`, so that for any stride the pixels of a row lie next to each other.
+"""
+from std.sys.intrinsics import masked_load
+
+from kernels.gemm_micro import at, first_lanes, ptr, width
+
+
+@fieldwise_init
+struct Image(ImplicitlyCopyable, Movable):
+    """A batch of images: address, sizes, strides in elements."""
+
+    var data: Int
+    var n: Int
+    var c: Int
+    var h: Int
+    var w: Int
+    var ns: Int
+    var cs: Int
+    var hs: Int
+    var ws: Int
+
+
+def ceil_div(a: Int, b: Int) -> Int:
+    """Rounds up, for negative `a` too."""
+    return -((-a) // b)
+
+
+struct Axis(Copyable, Movable):
+    """One spatial axis: `count` results at a distance of `step`, each with the same taps.
+
+    Result t and a tap at position p meet source element t * step + p - before; outside of the source it is zero.
+    """
+
+    var size: Int
+    var count: Int
+    var step: Int
+    var before: Int
+    var positions: List[Int]
+    var slots: List[Int]  # for each tap: which of the residues below its position has
+    var residues: List[Int]  # the values of position % step that occur
+    var reach: Int  # the largest position // step
+    var first: List[Int]  # for each residue: the staged elements [first, last) lie inside of the source
+    var last: List[Int]
+
+    def __init__(out self, size: Int, count: Int, step: Int, before: Int, var positions: List[Int]):
+        self.size = size
+        self.count = count
+        self.step = step
+        self.before = before
+        self.slots = List[Int]()
+        self.residues = List[Int]()
+        self.first = List[Int]()
+        self.last = List[Int]()
+        self.reach = 0
+        for i in range(len(positions)):
+            var residue = positions[i] % step
+            var slot = len(self.residues)
+            for j in range(len(self.residues)):
+                if self.residues[j] == residue:
+                    slot = j
+            if slot == len(self.residues):
+                self.residues.append(residue)
+            self.slots.append(slot)
+            self.reach = max(self.reach, positions[i] // step)
+        self.positions = positions^
+        var length = self.length(count)
+        for j in range(len(self.residues)):
+            var shift = before - self.residues[j]
+            var first = max(0, min(length, ceil_div(shift, step)))
+            self.first.append(first)
+            self.last.append(max(first, min(length, ceil_div(size + shift, step))))
+
+    @staticmethod
+    def window(size: Int, count: Int, step: Int, before: Int, kernel: Int, dilation: Int) -> Self:
+        """The axis of a plain convolution or pooling."""
+        var positions = List[Int]()
+        for i in range(kernel):
+            positions.append(i * dilation)
+        return Self(size, count, step, before, positions^)
+
+    @always_inline
+    def length(self, count: Int) -> Int:
+        """Staged elements of one residue for `count` neighbouring results."""
+        return count + self.reach
+
+    def place(self, tap: Int, length: Int) -> Int:
+        """Where the tap of result 0 lies in staged memory with `length` elements a residue."""
+        return self.slots[tap] * length + self.positions[tap] // self.step
+
+    def inside(self) -> Bool:
+        """No tap ever leaves the source, and the source is used element by element: it needs no staging."""
+        return self.step == 1 and self.before <= 0 and self.count + self.reach - self.before <= self.size
+
+
+@always_inline
+def _zeros[dt: DType](d: Int, n: Int):
+    comptime W = width[dt]()
+    for j in range(0, n, W):
+        ptr[dt](d).unsafe_store(j, SIMD[dt, W](0))
+
+
+@always_inline
+def copy_run[src: DType, dt: DType](s: Int, step: Int, d: Int, n: Int):
+    """Elements at a distance of `step` next to each other; writes whole vectors, so up to one past the end."""
+    comptime W = width[dt]()
+    var sp = ptr[src](s)
+    var dp = ptr[dt](d)
+    var j = 0
+    if step == 1:
+        while j + W <= n:
+            dp.unsafe_store(j, sp.unsafe_load[width=W](j).cast[dt]())
+            j += W
+        if j < n:
+            var part = masked_load[W](sp.unsafe_offset(j), first_lanes[W](n - j), SIMD[src, W](0))
+            dp.unsafe_store(j, part.cast[dt]())
+        return
+    if step == 2:
+        # The last element of the second vector is not needed and may not exist.
+        while j + W < n:
+            var pair = sp.unsafe_load[width = 2 * W](2 * j).deinterleave()
+            dp.unsafe_store(j, pair[0].cast[dt]())
+            j += W
+    while j < n:
+        dp[unsafe_offset=j] = sp[unsafe_offset=j * step].cast[dt]()
+        j += 1
+
+
+@no_inline
+def stage[src: DType, dt: DType](
+    image: Image, n: Int, channel: Int, channels: Int, rows: Axis, first_row: Int, height: Int, cols: Axis, to: Int
+):
+    """Lays out some channels of image n for the results from row `first_row` on.
+
+    The order in memory is (channel, residue of the row, row, residue of the column, column), with `height` rows and
+    `cols.length(cols.count)` columns of each residue. Up to one vector past the end is written.
+    """
+    var length = cols.length(cols.count)
+    var d = to
+    for c in range(channel, channel + channels):
+        var plane = at[src](image.data, n * image.ns + c * image.cs)
+        for slot in range(len(rows.residues)):
+            for i in range(height):
+                var y = (first_row + i) * rows.step + rows.residues[slot] - rows.before
+                if y < 0 or y >= rows.size:
+                    _zeros[dt](d, len(cols.residues) * length)
+                    d = at[dt](d, len(cols.residues) * length)
+                    continue
+                var line = at[src](plane, y * image.hs)
+                for s in range(len(cols.residues)):
+                    var first = cols.first[s]
+                    var last = cols.last[s]
+                    _zeros[dt](d, first)
+                    var x = first * cols.step + cols.residues[s] - cols.before
+                    copy_run[src, dt](
+                        at[src](line, x * image.ws), cols.step * image.ws, at[dt](d, first), last - first
+                    )
+                    _zeros[dt](at[dt](d, last), length - last)
+                    d = at[dt](d, length)

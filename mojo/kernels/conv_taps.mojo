@@ -1,0 +1,493 @@
+"""Convolution as a matrix product that never builds its matrix: weights times the pixels under each tap.
+
+Rows of the product are output channels, columns are output pixels, the depth runs over (input channel, tap). A task
+stages its part of the input, gathers the pixels of 2 vectors of columns for a block of the depth into a panel that
+stays in the L1 cache, and multiplies it with panels of packed weights. No more than a few panels exist at a time.
+"""
+from std.sys import size_of
+from std.sys.intrinsics import masked_load, masked_store
+
+from kernels.conv_stage import Axis, Image, stage
+from kernels.gemm_micro import MR, acc_dtype, at, first_lanes, mul_add, ptr, width
+from kernels.gemm_pack import pack
+from kernels.gemm_tiles import ceildiv
+from kernels.workspace import Workspace
+from tensor.threads import Body, num_threads, parallel
+
+comptime DEPTH = 288
+"""Depth of a block: a panel of pixels (DEPTH x NR) stays in the L1 cache."""
+
+comptime STAGED_BYTES = 512 << 10
+"""About how much staged input a task may have; it is to stay in the L2 cache."""
+
+comptime WEIGHT_BYTES = 256 << 10
+"""Packed weights above this are read once for several panels of pixels."""
+
+comptime GROUP_PANELS = 6
+comptime TASK_PIXELS = 512
+
+comptime SERIAL_WORK = 1 << 17
+"""Multiply-adds below which a second thread costs more than it gives."""
+
+comptime MAX_NR = 32
+
+
+@fieldwise_init
+struct Filter(Copyable, Movable):
+    """Weights: element (group, row, channel, tap) is at g * gs + row * rs + channel * cs + taps[tap]."""
+
+    var data: Int
+    var gs: Int
+    var rs: Int
+    var cs: Int
+    var taps: List[Int]
+
+    def dense(self) -> Bool:
+        """Whether (channel, tap) runs through memory in order."""
+        for i in range(len(self.taps)):
+            if self.taps[i] != i:
+                return False
+        return self.cs == len(self.taps)
+
+
+struct Segments:
+    """The pixels of one panel as runs that are contiguous in the staged input."""
+
+    var count: Int
+    var lanes: Int
+    var joined: Bool  # the pixels are one run in the output
+    var source: Array[Int, MAX_NR]
+    var lane: Array[Int, MAX_NR]
+    var length: Array[Int, MAX_NR]
+    var target: Array[Int, MAX_NR]
+
+    def __init__(out self):
+        self.count = 0
+        self.lanes = 0
+        self.joined = True
+        self.source = Array[Int, MAX_NR](fill=0)
+        self.lane = Array[Int, MAX_NR](fill=0)
+        self.length = Array[Int, MAX_NR](fill=0)
+        self.target = Array[Int, MAX_NR](fill=0)
+
+
+@always_inline
+def _gather[dt: DType, count: Int, exact: Bool](base: Int, offsets: Int, kc: Int, segments: Segments, d: Int):
+    comptime W = width[dt]()
+    comptime NR = 2 * W
+    var op = ptr[DType.int](offsets)
+    var dp = ptr[dt](d)
+    var source = Array[Int, count](fill=0)
+    var lane = Array[Int, count](fill=0)
+    var mask = Array[SIMD[DType.bool, W], count](fill=first_lanes[W](W))
+    comptime for i in range(count):
+        source[i] = segments.source[i]
+        lane[i] = segments.lane[i]
+        comptime if exact:
+            mask[i] = first_lanes[W](segments.length[i])
+    for _ in range(kc):
+        var s = ptr[dt](at[dt](base, Int(op[])))
+        comptime for i in range(count):
+            var from_ = s.unsafe_offset(source[i])
+            # A short run is written as a whole vector: the next run, or the next row, covers what is too much.
+            comptime if exact:
+                dp.unsafe_store(lane[i], masked_load[W](from_, mask[i], SIMD[dt, W](0)))
+            else:
+                dp.unsafe_store(lane[i], from_.unsafe_load[width=W](0))
+        op = op.unsafe_offset(1)
+        dp = dp.unsafe_offset(NR)
+
+
+@no_inline
+def gather_panel[dt: DType, exact: Bool](base: Int, offsets: Int, kc: Int, segments: Segments, d: Int):
+    """d[k, lane] = base[offsets[k] + pixel], for kc rows of NR lanes; `exact` reads nothing but the pixels."""
+    comptime W = width[dt]()
+    comptime for n in range(1, 7):
+        if segments.count == n:
+            _gather[dt, n, exact](base, offsets, kc, segments, d)
+            return
+    var op = ptr[DType.int](offsets)
+    for k in range(kc):
+        var s = ptr[dt](at[dt](base, Int(op[unsafe_offset=k])))
+        var row = ptr[dt](at[dt](d, k * 2 * W))
+        for i in range(segments.count):
+            var from_ = s.unsafe_offset(segments.source[i])
+            comptime if exact:
+                var mask = first_lanes[W](segments.length[i])
+                row.unsafe_store(segments.lane[i], masked_load[W](from_, mask, SIMD[dt, W](0)))
+            else:
+                row.unsafe_store(segments.lane[i], from_.unsafe_load[width=W](0))
+
+
+@no_inline
+def tile[dt: DType, mr: Int, nv: Int](
+    a0: Int, b0: Int, bs: Int, kc: Int, c0: Int, crs: Int, lanes: Int, bias: Int, first: Bool
+):
+    """C[mr, lanes] (+)= A[kc][MR] (packed) times B[kc, nv vectors]; the first block starts from the bias of each row."""
+    comptime W = width[dt]()
+    var acc = Array[SIMD[dt, W], mr * nv](fill=0)
+    if first:
+        if bias != 0:
+            comptime for i in range(mr):
+                var start = SIMD[dt, W](ptr[dt](bias)[unsafe_offset=i])
+                comptime for v in range(nv):
+                    acc[i * nv + v] = start
+    else:
+        comptime for v in range(nv):
+            var mask = first_lanes[W](lanes - v * W)
+            comptime for i in range(mr):
+                var p = ptr[dt](at[dt](c0, i * crs + v * W))
+                acc[i * nv + v] = masked_load[W](p, mask, SIMD[dt, W](0))
+    var a = ptr[dt](a0)
+    var b = ptr[dt](b0)
+    for _ in range(kc):
+        var bv = Array[SIMD[dt, W], nv](fill=0)
+        comptime for v in range(nv):
+            bv[v] = b.unsafe_load[width=W](v * W)
+        comptime for i in range(mr):
+            var av = SIMD[dt, W](a[unsafe_offset=i])
+            comptime for v in range(nv):
+                acc[i * nv + v] = mul_add(av, bv[v], acc[i * nv + v])
+        a = a.unsafe_offset(MR)
+        b = b.unsafe_offset(bs)
+    comptime for v in range(nv):
+        if lanes - v * W >= W:
+            comptime for i in range(mr):
+                ptr[dt](at[dt](c0, i * crs + v * W)).unsafe_store(0, acc[i * nv + v])
+        else:
+            var mask = first_lanes[W](lanes - v * W)
+            comptime for i in range(mr):
+                masked_store[W](acc[i * nv + v], ptr[dt](at[dt](c0, i * crs + v * W)), mask)
+
+
+@always_inline
+def tile_rows[dt: DType](
+    mr: Int, a: Int, b: Int, bs: Int, kc: Int, c: Int, crs: Int, lanes: Int, bias: Int, first: Bool
+):
+    comptime for q in reversed(range(1, MR + 1)):
+        if mr == q:
+            if lanes > width[dt]():
+                tile[dt, q, 2](a, b, bs, kc, c, crs, lanes, bias, first)
+            else:
+                tile[dt, q, 1](a, b, bs, kc, c, crs, lanes, bias, first)
+            return
+
+
+@always_inline
+def store_run[src: DType, dt: DType](s: Int, d: Int, step: Int, n: Int):
+    """n sums to memory of dtype `src`, `step` elements apart."""
+    comptime W = width[dt]()
+    var sp = ptr[dt](s)
+    var dp = ptr[src](d)
+    var j = 0
+    if step == 1:
+        while j + W <= n:
+            dp.unsafe_store(j, sp.unsafe_load[width=W](j).cast[src]())
+            j += W
+    while j < n:
+        dp[unsafe_offset=j * step] = sp[unsafe_offset=j].cast[src]()
+        j += 1
+
+
+struct TapConv[src: DType](Body):
+    """A convolution that is ready to run. A task is (part of the pixels, group, part of the output channels)."""
+
+    comptime dt = acc_dtype[Self.src]()
+    comptime NR = 2 * width[Self.dt]()
+    comptime SIZE = size_of[Scalar[Self.dt]]()
+
+    var x: Image
+    var rows: Axis
+    var cols: Axis
+    var groups: Int
+    var cin: Int  # channels of a group
+    var cout: Int
+    var filter: Filter
+    var out: Image
+    var bias: Int  # address of the biases in the dtype of the sums, or 0
+    var depth: Int
+    var kc: Int
+    var offsets: List[Int]  # of each (channel, tap), in elements of the staged input
+    # layout of the input: staged, or the tensor itself
+    var in_place: Bool
+    var height: Int
+    var pitch: Int
+    var plane: Int
+    var image: Int
+    # tasks
+    var images: Int
+    var band: Int
+    var bands: Int
+    var blocks: Int
+    var group_panels: Int  # panels of pixels that are gathered at a time
+    # scratch memory
+    var weights: Int
+    var scratch: Int
+    var worker_bytes: Int
+    var packing: Bool
+
+    def __init__(
+        out self, x: Image, var rows: Axis, var cols: Axis, groups: Int, cin: Int, cout: Int, var filter: Filter,
+        out_image: Image,
+    ):
+        self.x = x
+        self.groups = groups
+        self.cin = cin
+        self.cout = cout
+        self.out = out_image
+        self.bias = 0
+        self.depth = cin * len(filter.taps)
+        self.kc = max(1, ceildiv(self.depth, max(1, ceildiv(self.depth, DEPTH))))
+        self.filter = filter^
+        self.in_place = (
+            Self.src == Self.dt and x.ws == 1 and rows.inside() and cols.inside() and x.hs >= 0 and x.cs >= 0
+        )
+        var nt = num_threads()
+        self.band = rows.count
+        self.height = 0
+        self.pitch = 0
+        self.plane = 0
+        self.image = 0
+        self.images = 1
+        self.blocks = 1
+        self.bands = 1
+        self.group_panels = 1
+        self.weights = 0
+        self.scratch = 0
+        self.worker_bytes = 0
+        self.packing = False
+        self.offsets = List[Int](capacity=self.depth)
+        self.rows = rows^
+        self.cols = cols^
+        self._split(nt)
+        self._layout()
+
+    def _split(mut self, nt: Int):
+        """Chooses the tasks: enough of them for the threads, not more staged input than fits the cache."""
+        var line = self.cols.length(self.cols.count) * len(self.cols.residues)
+        var row_bytes = 0 if self.in_place else self.cin * line * len(self.rows.residues) * Self.SIZE
+        var few = self.x.n * self.groups
+        while self.band * self.cols.count > 4 * Self.NR and self.band > 1:
+            var bands = ceildiv(self.rows.count, self.band)
+            if few * bands >= 4 * nt and self.rows.length(self.band) * row_bytes <= STAGED_BYTES:
+                break
+            self.band = ceildiv(self.band, 2)
+        self.bands = ceildiv(self.rows.count, self.band)
+        self.band = ceildiv(self.rows.count, self.bands)
+        if self.bands == 1:
+            var pixels = self.rows.count * self.cols.count
+            var most = max(1, TASK_PIXELS // max(1, pixels))
+            if row_bytes > 0:
+                most = min(most, STAGED_BYTES // (self.rows.length(self.band) * row_bytes))
+            self.images = max(1, min(most, self.x.n * self.groups // (4 * nt)))
+        var tasks = ceildiv(self.x.n, self.images) * self.bands * self.groups
+        var panels = ceildiv(self.cout, MR)
+        if tasks < 4 * nt:
+            self.blocks = max(1, min(panels, 4 * nt // max(1, tasks)))
+        if self.cout * self.depth * Self.SIZE > WEIGHT_BYTES:
+            self.group_panels = GROUP_PANELS
+
+    def _layout(mut self):
+        if self.in_place:
+            self.pitch = self.x.hs
+            self.plane = self.x.cs
+            self.image = self.x.ns
+        else:
+            self.height = self.rows.length(self.band)
+            self.pitch = self.cols.length(self.cols.count) * len(self.cols.residues)
+            self.plane = len(self.rows.residues) * self.height * self.pitch
+            self.image = self.cin * self.plane
+        for c in range(self.cin):
+            for i in range(len(self.rows.positions)):
+                for j in range(len(self.cols.positions)):
+                    var row = self.rows.place(i, self.height)
+                    var col = self.cols.place(j, self.cols.length(self.cols.count))
+                    self.offsets.append(c * self.plane + row * self.pitch + col)
+
+    @always_inline
+    def panel_rows(self, t: Int) -> Int:
+        """The first row of panel t; panels differ by one row at most."""
+        var panels = ceildiv(self.cout, MR)
+        return t * (self.cout // panels) + min(t, self.cout % panels)
+
+    def go(mut self, bias: Int, bias_step: Int) -> Bool:
+        """Runs it; False when there is no memory for the scratch."""
+        var panels = ceildiv(self.cout, MR)
+        var weight_bytes = self.groups * self.depth * panels * MR * Self.SIZE
+        var bias_bytes = ceildiv(self.groups * self.cout * Self.SIZE, 64) * 64
+        var nt = num_threads()
+        var staged = 0 if self.in_place else (self.images * self.image + Self.NR) * Self.SIZE
+        var panel = (self.kc + 1) * Self.NR * Self.SIZE
+        var block_rows = ceildiv(panels, self.blocks) * MR
+        self.worker_bytes = ceildiv(staged, 64) * 64 + self.group_panels * (panel + block_rows * Self.NR * Self.SIZE)
+        self.worker_bytes = ceildiv(self.worker_bytes, 4096) * 4096 + 64
+        var ws = Workspace.take(weight_bytes + bias_bytes + nt * self.worker_bytes)
+        if ws.address == 0:
+            return False
+        self.weights = ws.address
+        self.scratch = ws.address + weight_bytes + bias_bytes
+        if bias != 0:
+            self.bias = ws.address + weight_bytes
+            for i in range(self.groups * self.cout):
+                ptr[Self.dt](self.bias)[unsafe_offset=i] = ptr[Self.src](bias)[unsafe_offset=i * bias_step].cast[Self.dt]()
+        var work = self.x.n * self.rows.count * self.cols.count * self.groups * self.cout * self.depth
+        var workers = 1 if work < SERIAL_WORK else nt
+        self.packing = True
+        parallel(self, self.groups * panels, workers if self.cout * self.groups * self.depth > 16384 else 1)
+        self.packing = False
+        var tasks = ceildiv(self.x.n, self.images) * self.bands * self.groups * self.blocks
+        parallel(self, tasks, workers)
+        ws.give()
+        return True
+
+    def run(self, task: Int, worker: Int):
+        if self.packing:
+            self._pack_weights(task)
+        else:
+            self._multiply(task, self.scratch + worker * self.worker_bytes)
+
+    def _pack_weights(self, task: Int):
+        """Packs one panel of rows of one group, every block of the depth."""
+        var panels = ceildiv(self.cout, MR)
+        var g = task // panels
+        var t = task % panels
+        var row = self.panel_rows(t)
+        var count = self.panel_rows(t + 1) - row
+        var from_ = at[Self.src](self.filter.data, g * self.filter.gs + row * self.filter.rs)
+        var dense = self.filter.dense()
+        var taps = len(self.filter.taps)
+        for k0 in range(0, self.depth, self.kc):
+            var kc = min(self.kc, self.depth - k0)
+            var to = at[Self.dt](self.weights, ((g * self.depth + k0) * panels + t * kc) * MR)
+            if dense:
+                pack[Self.src, Self.dt, MR](at[Self.src](from_, k0), self.filter.rs, 1, count, kc, to)
+                continue
+            var s = ptr[Self.src](from_)
+            var d = ptr[Self.dt](to)
+            var c = k0 // taps
+            var tap = k0 % taps
+            for k in range(kc):
+                var p = s.unsafe_offset(c * self.filter.cs + self.filter.taps[tap])
+                for i in range(count):
+                    d[unsafe_offset=k * MR + i] = p[unsafe_offset=i * self.filter.rs].cast[Self.dt]()
+                tap += 1
+                if tap == taps:
+                    tap = 0
+                    c += 1
+
+    def _segments(self, first: Int, lanes: Int, image_rows: Int, mut segments: Segments):
+        """Cuts the pixels [first, first + lanes) of a task into runs of at most a vector."""
+        comptime W = width[Self.dt]()
+        var line = self.cols.count
+        var n = first // (image_rows * line)
+        var rest = first % (image_rows * line)
+        var row = rest // line
+        var col = rest % line
+        var lane = 0
+        var i = 0
+        segments.joined = self.out.ws == 1
+        while lane < lanes:
+            var length = min(line - col, min(lanes - lane, W))
+            segments.source[i] = n * self.image + row * self.pitch + col
+            segments.target[i] = n * self.out.ns + row * self.out.hs + col * self.out.ws
+            segments.lane[i] = lane
+            segments.length[i] = length
+            segments.joined = segments.joined and segments.target[i] == segments.target[0] + lane
+            lane += length
+            col += length
+            i += 1
+            if col == line:
+                col = 0
+                row += 1
+                if row == image_rows:
+                    row = 0
+                    n += 1
+        segments.count = i
+        segments.lanes = lanes
+
+    def _multiply(self, task: Int, space: Int):
+        var block = task % self.blocks
+        var g = task // self.blocks % self.groups
+        var part = task // self.blocks // self.groups
+        var n = part // self.bands * self.images
+        var images = min(self.images, self.x.n - n)
+        var row = part % self.bands * self.band
+        var rows = min(self.band, self.rows.count - row)
+        var staged = 0 if self.in_place else (self.images * self.image + Self.NR) * Self.SIZE
+        var panels = space + ceildiv(staged, 64) * 64
+        var sums = panels + self.group_panels * (self.kc + 1) * Self.NR * Self.SIZE
+        var base = space
+        if self.in_place:
+            base = at[Self.dt](
+                self.x.data,
+                n * self.x.ns + g * self.cin * self.x.cs + (row - self.rows.before) * self.x.hs - self.cols.before,
+            )
+        else:
+            for i in range(images):
+                stage[Self.src, Self.dt](
+                    self.x, n + i, g * self.cin, self.cin, self.rows, row, self.height, self.cols,
+                    at[Self.dt](space, i * self.image),
+                )
+        var out = at[Self.src](self.out.data, n * self.out.ns + g * self.cout * self.out.cs + row * self.out.hs)
+        var pixels = images * rows * self.cols.count
+        for first in range(0, pixels, self.group_panels * Self.NR):
+            self._panels(g, block, first, pixels, rows, base, panels, sums, out)
+
+    def _panels(
+        self, g: Int, block: Int, first: Int, pixels: Int, image_rows: Int, base: Int, panels: Int, sums: Int, target: Int
+    ):
+        """All of the depth for a few panels of pixels and one block of rows."""
+        comptime NR = Self.NR
+        var row_panels = ceildiv(self.cout, MR)
+        var t0 = row_panels * block // self.blocks
+        var t1 = row_panels * (block + 1) // self.blocks
+        var row0 = self.panel_rows(t0)
+        var sum_size = ceildiv(row_panels, self.blocks) * MR * NR
+        var count = min(self.group_panels, ceildiv(pixels - first, NR))
+        var segments = Segments()
+        var targets = Array[Int, GROUP_PANELS](fill=-1)  # of panels that are written to the output as they are
+        for k0 in range(0, self.depth, self.kc):
+            var kc = min(self.kc, self.depth - k0)
+            var last = k0 + kc == self.depth
+            for q in range(count):
+                var pixel = first + q * NR
+                self._segments(pixel, min(NR, pixels - pixel), image_rows, segments)
+                var panel = at[Self.dt](panels, q * (self.kc + 1) * NR)
+                var offsets = Int(self.offsets.unsafe_ptr()) + k0 * 8
+                if self.in_place:
+                    gather_panel[Self.dt, True](base, offsets, kc, segments, panel)
+                else:
+                    gather_panel[Self.dt, False](base, offsets, kc, segments, panel)
+                comptime if Self.src == Self.dt:
+                    if segments.joined:
+                        targets[q] = segments.target[0]
+            for t in range(t0, t1):
+                var row = self.panel_rows(t)
+                var mr = self.panel_rows(t + 1) - row
+                var a = at[Self.dt](self.weights, ((g * self.depth + k0) * row_panels + t * kc) * MR)
+                var bias = at[Self.dt](self.bias, g * self.cout + row) if self.bias != 0 else 0
+                for q in range(count):
+                    var c = at[Self.dt](sums, q * sum_size + (row - row0) * NR)
+                    var crs = NR
+                    if targets[q] >= 0:
+                        c = at[Self.dt](target, row * self.out.cs + targets[q])
+                        crs = self.out.cs
+                    var panel = at[Self.dt](panels, q * (self.kc + 1) * NR)
+                    var lanes = min(NR, pixels - first - q * NR)
+                    tile_rows[Self.dt](mr, a, panel, NR, kc, c, crs, lanes, bias, k0 == 0)
+            if last:
+                for q in range(count):
+                    if targets[q] < 0:
+                        var pixel = first + q * NR
+                        self._segments(pixel, min(NR, pixels - pixel), image_rows, segments)
+                        self._write(at[Self.dt](sums, q * sum_size), row0, self.panel_rows(t1), segments, target)
+
+    def _write(self, sums: Int, row0: Int, row1: Int, segments: Segments, target: Int):
+        """Writes rows of sums to where their pixels are in the output."""
+        for row in range(row0, row1):
+            var s = at[Self.dt](sums, (row - row0) * Self.NR)
+            for i in range(segments.count):
+                store_run[Self.src, Self.dt](
+                    at[Self.dt](s, segments.lane[i]), at[Self.src](target, row * self.out.cs + segments.target[i]),
+                    self.out.ws, segments.length[i],
+                )

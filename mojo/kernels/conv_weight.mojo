@@ -1,0 +1,288 @@
+"""The derivative of a convolution with respect to its weights.
+
+One product for each pair of channel blocks: rows are the taps (input channel, kernel row, kernel column), whose factors
+are read where they lie in the staged input; columns are output channels, for which the output's gradient is transposed;
+the depth runs over the pixels. The pixels are cut into `parts` by the shapes alone, and the parts' sums are added in
+order: the result does not depend on the number of threads.
+"""
+from std.sys import CompilationTarget, size_of
+from std.sys.intrinsics import masked_load, masked_store
+
+from kernels.conv_stage import Axis, Image, stage
+from kernels.conv_taps import Filter, SERIAL_WORK
+from kernels.gemm_micro import acc_dtype, at, first_lanes, mul_add, ptr, width
+from kernels.gemm_pack import pack, transpose
+from kernels.gemm_tiles import ceildiv
+from kernels.workspace import Workspace
+from tensor.threads import Body, num_threads, parallel
+
+comptime TAP_ROWS = 12 if CompilationTarget.has_avx512f() or not CompilationTarget.is_x86() else 6
+"""Taps of a register tile of two vectors of output channels."""
+
+comptime MAX_PARTS = 16
+
+comptime PART_BYTES = 8 << 20
+"""How much memory the sums of all parts may take, beyond those of one."""
+
+comptime BLOCK_BYTES = 256 << 10
+"""Sums of one task: they stay in the L2 cache."""
+
+comptime BLOCK_COLUMNS = 128
+
+comptime BAND_PIXELS = 384
+
+
+@no_inline
+def taps_tile[dt: DType, mr: Int, nv: Int](
+    base: Int, taps: Int, pixels: Int, b0: Int, bs: Int, count: Int, c0: Int, crs: Int, first: Bool
+):
+    """C[mr, nv vectors] (+)= sum over pixels p of base[taps[i] + pixels[p]] * B[p]."""
+    comptime W = width[dt]()
+    var acc = Array[SIMD[dt, W], mr * nv](fill=0)
+    if not first:
+        comptime for i in range(mr):
+            comptime for v in range(nv):
+                acc[i * nv + v] = ptr[dt](at[dt](c0, i * crs + v * W)).unsafe_load[width=W](0)
+    var tap = Array[Int, mr](fill=0)
+    comptime for i in range(mr):
+        tap[i] = Int(ptr[DType.int](taps)[unsafe_offset=i])
+    var pixel = ptr[DType.int32](pixels)
+    var b = ptr[dt](b0)
+    for p in range(count):
+        var x = ptr[dt](at[dt](base, Int(pixel[unsafe_offset=p])))
+        var bv = Array[SIMD[dt, W], nv](fill=0)
+        comptime for v in range(nv):
+            bv[v] = b.unsafe_load[width=W](v * W)
+        comptime for i in range(mr):
+            var av = SIMD[dt, W](x[unsafe_offset=tap[i]])
+            comptime for v in range(nv):
+                acc[i * nv + v] = mul_add(av, bv[v], acc[i * nv + v])
+        b = b.unsafe_offset(bs)
+    comptime for i in range(mr):
+        comptime for v in range(nv):
+            ptr[dt](at[dt](c0, i * crs + v * W)).unsafe_store(0, acc[i * nv + v])
+
+
+struct WeightGrad[src: DType](Body):
+    """Ready to run; first the sums of each part, then (`adding`) their total in the layout of the weights."""
+
+    comptime dt = acc_dtype[Self.src]()
+    comptime W = width[Self.dt]()
+    comptime NR = 2 * Self.W
+    comptime SIZE = size_of[Scalar[Self.dt]]()
+
+    var x: Image
+    var g: Image  # gradient of the output
+    var rows: Axis
+    var cols: Axis
+    var groups: Int
+    var cin: Int
+    var cout: Int
+    var taps: Int
+    var out: Int  # contiguous (groups * cout, cin, taps)
+    var depth: Int
+    var columns: Int  # cout rounded up to whole vectors
+    var in_place: Bool
+    var band: Int
+    var bands: Int
+    var parts: Int
+    var channel_block: Int
+    var column_block: Int
+    var height: Int
+    var pitch: Int
+    var plane: Int
+    var offsets: List[Int]
+    var pixels: List[Int32]
+    var sums: Int
+    var scratch: Int
+    var worker_bytes: Int
+    var adding: Bool
+
+    def __init__(
+        out self, x: Image, g: Image, var rows: Axis, var cols: Axis, groups: Int, cin: Int, cout: Int, out_data: Int
+    ):
+        self.x = x
+        self.g = g
+        self.groups = groups
+        self.cin = cin
+        self.cout = cout
+        self.taps = len(rows.positions) * len(cols.positions)
+        self.out = out_data
+        self.depth = cin * self.taps
+        self.columns = ceildiv(cout, Self.W) * Self.W
+        self.in_place = Self.src == Self.dt and x.ws == 1 and rows.inside() and cols.inside()
+        # By the shapes alone.
+        self.band = max(1, min(rows.count, BAND_PIXELS // max(1, cols.count)))
+        self.bands = ceildiv(rows.count, self.band)
+        self.band = ceildiv(rows.count, self.bands)
+        var bytes = groups * self.depth * self.columns * Self.SIZE
+        self.parts = max(1, min(min(MAX_PARTS, x.n * self.bands), PART_BYTES // max(1, bytes)))
+        # How the sums are cut into tasks changes none of them.
+        var nt = num_threads()
+        self.column_block = min(self.columns, BLOCK_COLUMNS)
+        self.channel_block = max(1, min(cin, BLOCK_BYTES // (self.column_block * self.taps * Self.SIZE)))
+        var fixed = self.parts * groups
+        while fixed * ceildiv(cin, self.channel_block) * ceildiv(self.columns, self.column_block) < 4 * nt:
+            if self.channel_block * self.taps > 2 * TAP_ROWS and self.channel_block > 1:
+                self.channel_block = ceildiv(self.channel_block, 2)
+            elif self.column_block > Self.NR:
+                self.column_block = ceildiv(ceildiv(self.column_block, 2), Self.NR) * Self.NR
+            else:
+                break
+        self.height = rows.length(self.band)
+        self.pitch = cols.length(cols.count) * len(cols.residues)
+        self.plane = len(rows.residues) * self.height * self.pitch
+        if self.in_place:
+            self.pitch = x.hs
+            self.plane = x.cs
+        self.offsets = List[Int](capacity=self.depth)
+        for c in range(cin):
+            for i in range(len(rows.positions)):
+                for j in range(len(cols.positions)):
+                    var row = rows.place(i, self.height)
+                    var col = cols.place(j, cols.length(cols.count))
+                    self.offsets.append(c * self.plane + row * self.pitch + col)
+        self.pixels = List[Int32](capacity=self.band * cols.count)
+        for i in range(self.band):
+            for j in range(cols.count):
+                self.pixels.append(Int32(i * self.pitch + j))
+        self.rows = rows^
+        self.cols = cols^
+        self.sums = 0
+        self.scratch = 0
+        self.worker_bytes = 0
+        self.adding = False
+
+    def go(mut self) -> Bool:
+        """Runs it; False when there is no memory for the scratch."""
+        var nt = num_threads()
+        var sum_bytes = self.parts * self.groups * self.depth * self.columns * Self.SIZE
+        var staged = 0 if self.in_place else (self.channel_block * self.plane + Self.NR) * Self.SIZE
+        var turned = self.band * self.cols.count * ceildiv(self.column_block, Self.NR) * Self.NR * Self.SIZE
+        self.worker_bytes = ceildiv(ceildiv(staged, 64) * 64 + turned, 4096) * 4096 + 64
+        var ws = Workspace.take(ceildiv(sum_bytes, 64) * 64 + nt * self.worker_bytes)
+        if ws.address == 0:
+            return False
+        self.sums = ws.address
+        self.scratch = ws.address + ceildiv(sum_bytes, 64) * 64
+        var work = self.x.n * self.rows.count * self.cols.count * self.groups * self.cout * self.depth
+        var workers = 1 if work < SERIAL_WORK else nt
+        var blocks = ceildiv(self.cin, self.channel_block) * ceildiv(self.columns, self.column_block)
+        self.adding = False
+        parallel(self, self.parts * self.groups * blocks, workers)
+        self.adding = True
+        parallel(self, self.groups * ceildiv(self.columns, Self.W), workers)
+        ws.give()
+        return True
+
+    def run(self, task: Int, worker: Int):
+        if self.adding:
+            self._add(task)
+        else:
+            self._sum(task, self.scratch + worker * self.worker_bytes)
+
+    def _sum(self, task: Int, space: Int):
+        """One part, one group, one block of input channels, one block of output channels."""
+        var channel_blocks = ceildiv(self.cin, self.channel_block)
+        var column_blocks = ceildiv(self.columns, self.column_block)
+        var rest = task
+        var column = rest % column_blocks * self.column_block
+        rest //= column_blocks
+        var channel = rest % channel_blocks * self.channel_block
+        rest //= channel_blocks
+        var group = rest % self.groups
+        var part = rest // self.groups
+        var channels = min(self.channel_block, self.cin - channel)
+        var columns = min(self.column_block, self.columns - column)
+        var units = self.x.n * self.bands
+        var turned = space
+        if not self.in_place:
+            turned = space + ceildiv((self.channel_block * self.plane + Self.NR) * Self.SIZE, 64) * 64
+        var c = at[Self.dt](
+            self.sums, ((part * self.groups + group) * self.depth + channel * self.taps) * self.columns + column
+        )
+        var first = True
+        for unit in range(units * part // self.parts, units * (part + 1) // self.parts):
+            var n = unit // self.bands
+            var row = unit % self.bands * self.band
+            var rows = min(self.band, self.rows.count - row)
+            var base = space
+            if self.in_place:
+                var channel0 = group * self.cin + channel
+                base = at[Self.dt](
+                    self.x.data,
+                    n * self.x.ns + channel0 * self.x.cs + (row - self.rows.before) * self.x.hs - self.cols.before,
+                )
+            else:
+                stage[Self.src, Self.dt](
+                    self.x, n, group * self.cin + channel, channels, self.rows, row, self.height, self.cols, space
+                )
+            self._turn(n, group * self.cout + column, min(columns, self.cout - column), row, rows, turned)
+            self._multiply(base, turned, channels * self.taps, columns, rows * self.cols.count, c, first)
+            first = False
+
+    def _turn(self, n: Int, channel: Int, channels: Int, row: Int, rows: Int, to: Int):
+        """The output's gradient with channels innermost, in panels of two vectors of them, zeros past the last."""
+        var line = self.cols.count
+        var pixels = rows * line
+        var joined = self.g.hs == line * self.g.ws or rows == 1
+        for j in range(0, channels, Self.NR):
+            var d = at[Self.dt](to, j * pixels)
+            var s = at[Self.src](self.g.data, n * self.g.ns + (channel + j) * self.g.cs + row * self.g.hs)
+            var count = min(Self.NR, channels - j)
+            if joined:
+                pack[Self.src, Self.dt, Self.NR](s, self.g.cs, self.g.ws, count, pixels, d)
+                continue
+            for i in range(rows):
+                var from_ = at[Self.src](s, i * self.g.hs)
+                pack[Self.src, Self.dt, Self.NR](
+                    from_, self.g.cs, self.g.ws, count, line, at[Self.dt](d, i * line * Self.NR)
+                )
+
+    def _multiply(self, base: Int, turned: Int, taps: Int, columns: Int, pixels: Int, c: Int, first: Bool):
+        var panels = ceildiv(taps, TAP_ROWS)
+        var offsets = Int(self.offsets.unsafe_ptr())
+        var pixel = Int(self.pixels.unsafe_ptr())
+        for j in range(0, columns, Self.NR):
+            var b = at[Self.dt](turned, j * pixels)
+            for t in range(panels):
+                var row = taps * t // panels
+                var mr = taps * (t + 1) // panels - row
+                var to = at[Self.dt](c, row * self.columns + j)
+                comptime for q in reversed(range(1, TAP_ROWS + 1)):
+                    if mr == q:
+                        if columns - j > Self.W:
+                            taps_tile[Self.dt, q, 2](
+                                base, offsets + 8 * row, pixel, b, Self.NR, pixels, to, self.columns, first
+                            )
+                        else:
+                            taps_tile[Self.dt, q, 1](
+                                base, offsets + 8 * row, pixel, b, Self.NR, pixels, to, self.columns, first
+                            )
+
+    def _add(self, task: Int):
+        """Adds the parts in order, for one vector of output channels, and turns it into rows of weights."""
+        comptime W = Self.W
+        var vectors = ceildiv(self.columns, W)
+        var group = task // vectors
+        var column = task % vectors * W
+        var channels = min(W, self.cout - column)
+        var step = self.groups * self.depth * self.columns
+        var from_ = at[Self.dt](self.sums, group * self.depth * self.columns + column)
+        for k in range(0, self.depth, W):
+            var r = Array[SIMD[Self.dt, W], W](fill=0)
+            comptime for i in range(W):
+                if k + i < self.depth:
+                    var p = ptr[Self.dt](at[Self.dt](from_, (k + i) * self.columns))
+                    var s = p.unsafe_load[width=W](0)
+                    for part in range(1, self.parts):
+                        s += p.unsafe_load[width=W](part * step)
+                    r[i] = s
+            transpose[Self.dt, W](r)
+            var mask = first_lanes[W](self.depth - k)
+            comptime for i in range(W):
+                if i < channels:
+                    var d = ptr[Self.src](
+                        at[Self.src](self.out, (group * self.cout + column + i) * self.depth + k)
+                    )
+                    masked_store[W](r[i].cast[Self.src](), d, mask)
