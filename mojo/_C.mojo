@@ -24,6 +24,7 @@ def _register_families():
     external_call["dumbtorch_register_activation_backward", NoneType]()
     external_call["dumbtorch_register_reducers", NoneType]()
     external_call["dumbtorch_register_norms", NoneType]()
+    external_call["dumbtorch_register_conv", NoneType]()
     external_call["dumbtorch_register_interop", NoneType]()
     external_call["dumbtorch_register_matmul", NoneType]()
     external_call["dumbtorch_register_softmax", NoneType]()

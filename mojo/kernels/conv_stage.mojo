@@ -97,10 +97,10 @@ struct Axis(Copyable, Movable):
 
 
 @always_inline
-def _zeros[dt: DType](d: Int, n: Int):
+def _fill[dt: DType](d: Int, n: Int, value: Scalar[dt]):
     comptime W = width[dt]()
     for j in range(0, n, W):
-        ptr[dt](d).unsafe_store(j, SIMD[dt, W](0))
+        ptr[dt](d).unsafe_store(j, SIMD[dt, W](value))
 
 
 @always_inline
@@ -131,12 +131,14 @@ def copy_run[src: DType, dt: DType](s: Int, step: Int, d: Int, n: Int):
 
 @no_inline
 def stage[src: DType, dt: DType](
-    image: Image, n: Int, channel: Int, channels: Int, rows: Axis, first_row: Int, height: Int, cols: Axis, to: Int
+    image: Image, n: Int, channel: Int, channels: Int, rows: Axis, first_row: Int, height: Int, cols: Axis, to: Int,
+    outside: Scalar[dt] = 0,
 ):
     """Lays out some channels of image n for the results from row `first_row` on.
 
     The order in memory is (channel, residue of the row, row, residue of the column, column), with `height` rows and
-    `cols.length(cols.count)` columns of each residue. Up to one vector past the end is written.
+    `cols.length(cols.count)` columns of each residue. Up to one vector past the end is written. Elements outside of
+    the image are `outside`.
     """
     var length = cols.length(cols.count)
     var d = to
@@ -146,17 +148,17 @@ def stage[src: DType, dt: DType](
             for i in range(height):
                 var y = (first_row + i) * rows.step + rows.residues[slot] - rows.before
                 if y < 0 or y >= rows.size:
-                    _zeros[dt](d, len(cols.residues) * length)
+                    _fill[dt](d, len(cols.residues) * length, outside)
                     d = at[dt](d, len(cols.residues) * length)
                     continue
                 var line = at[src](plane, y * image.hs)
                 for s in range(len(cols.residues)):
                     var first = cols.first[s]
                     var last = cols.last[s]
-                    _zeros[dt](d, first)
+                    _fill[dt](d, first, outside)
                     var x = first * cols.step + cols.residues[s] - cols.before
                     copy_run[src, dt](
                         at[src](line, x * image.ws), cols.step * image.ws, at[dt](d, first), last - first
                     )
-                    _zeros[dt](at[dt](d, last), length - last)
+                    _fill[dt](at[dt](d, last), length - last, outside)
                     d = at[dt](d, length)

@@ -8,7 +8,7 @@ from std.sys import size_of
 from std.sys.intrinsics import masked_load, masked_store
 
 from kernels.conv_stage import Axis, Image, stage
-from kernels.gemm_micro import MR, acc_dtype, at, first_lanes, mul_add, ptr, width
+from kernels.gemm_micro import MR, Mat, acc_dtype, at, first_lanes, mul_add, ptr, width
 from kernels.gemm_pack import pack
 from kernels.gemm_tiles import ceildiv
 from kernels.workspace import Workspace
@@ -360,7 +360,7 @@ struct TapConv[src: DType](Body):
             var kc = min(self.kc, self.depth - k0)
             var to = at[Self.dt](self.weights, ((g * self.depth + k0) * panels + t * kc) * MR)
             if dense:
-                pack[Self.src, Self.dt, MR](at[Self.src](from_, k0), self.filter.rs, 1, count, kc, to)
+                pack[Self.src, Self.dt, MR](Mat(at[Self.src](from_, k0), self.filter.rs, 1), count, kc, to)
                 continue
             var s = ptr[Self.src](from_)
             var d = ptr[Self.dt](to)

@@ -10,7 +10,7 @@ from std.sys.intrinsics import masked_load, masked_store
 
 from kernels.conv_stage import Axis, Image, stage
 from kernels.conv_taps import Filter, SERIAL_WORK
-from kernels.gemm_micro import acc_dtype, at, first_lanes, mul_add, ptr, width
+from kernels.gemm_micro import Mat, acc_dtype, at, first_lanes, mul_add, ptr, width
 from kernels.gemm_pack import pack, transpose
 from kernels.gemm_tiles import ceildiv
 from kernels.workspace import Workspace
@@ -231,12 +231,12 @@ struct WeightGrad[src: DType](Body):
             var s = at[Self.src](self.g.data, n * self.g.ns + (channel + j) * self.g.cs + row * self.g.hs)
             var count = min(Self.NR, channels - j)
             if joined:
-                pack[Self.src, Self.dt, Self.NR](s, self.g.cs, self.g.ws, count, pixels, d)
+                pack[Self.src, Self.dt, Self.NR](Mat(s, self.g.cs, self.g.ws), count, pixels, d)
                 continue
             for i in range(rows):
                 var from_ = at[Self.src](s, i * self.g.hs)
                 pack[Self.src, Self.dt, Self.NR](
-                    from_, self.g.cs, self.g.ws, count, line, at[Self.dt](d, i * line * Self.NR)
+                    Mat(from_, self.g.cs, self.g.ws), count, line, at[Self.dt](d, i * line * Self.NR)
                 )
 
     def _multiply(self, base: Int, turned: Int, taps: Int, columns: Int, pixels: Int, c: Int, first: Bool):
