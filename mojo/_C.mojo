@@ -25,6 +25,7 @@ def _register_families():
     external_call["dumbtorch_register_reducers", NoneType]()
     external_call["dumbtorch_register_norms", NoneType]()
     external_call["dumbtorch_register_conv", NoneType]()
+    external_call["dumbtorch_register_pool", NoneType]()
     external_call["dumbtorch_register_interop", NoneType]()
     external_call["dumbtorch_register_matmul", NoneType]()
     external_call["dumbtorch_register_softmax", NoneType]()

@@ -4,12 +4,13 @@ Wide products go to conv_taps, channels that do not mix to conv_depthwise, deriv
 derivative with respect to the input is a convolution of the output's gradient: one for each residue of the stride, each
 with the taps that meet that residue, so that no multiplication with an inserted zero is ever done.
 """
+from std.sys import size_of
+
 from kernels.conv_depthwise import Depthwise
 from kernels.conv_stage import Axis, Image
 from kernels.conv_taps import Filter, TapConv
 from kernels.conv_weight import WeightGrad
 from kernels.gemm_micro import acc_dtype, ptr
-from std.sys import size_of
 from kernels.workspace import Workspace
 from tensor.call import Call, register
 from tensor.dtype import BFLOAT16, FLOAT16, FLOAT32, FLOAT64, itemsize, type_name
@@ -130,9 +131,9 @@ def _check_pair(call: Call, a: TPtr, b: TPtr) raises:
         raise Error(t"NotImplementedError|\"{call.name()}\" not implemented for '{type_name(a[].code())}'")
 
 
-def _check_shapes(input: Dims, rank: Int, weight: Dims, weight_rank: Int, w: Window) raises:
-    """PyTorch's checks of the sizes of an input (padded to rank 4 as `input`, shown with `rank`) and of weights."""
-    var shape = shape_text(weight, weight_rank)
+def _check_shapes(input: Dims, weight: Dims, w: Window) raises:
+    """PyTorch's checks of the four sizes of an input and of weights."""
+    var shape = shape_text(weight, 4)
     if weight[0] < w.groups or weight[0] == 0:
         raise Error(
             t"RuntimeError|Given groups={w.groups}, expected weight to be at least {w.groups} at dimension 0, but got"
@@ -145,7 +146,7 @@ def _check_shapes(input: Dims, rank: Int, weight: Dims, weight_rank: Int, w: Win
         )
     if input[1] != weight[1] * w.groups:
         raise Error(
-            t"RuntimeError|Given groups={w.groups}, weight of size {shape}, expected input{_shown(input, rank)} to have"
+            t"RuntimeError|Given groups={w.groups}, weight of size {shape}, expected input{shape_text(input, 4)} to have"
             t" {weight[1] * w.groups} channels, but got {input[1]} channels instead"
         )
     var h = input[2] + 2 * w.ph
@@ -160,17 +161,8 @@ def _check_shapes(input: Dims, rank: Int, weight: Dims, weight_rank: Int, w: Win
     if input[2] == 0 or input[3] == 0:
         raise Error(
             t"RuntimeError|Only zero batch or zero channel inputs are supported, but got input shape:"
-            t" {_shown(input, rank)}"
+            t" {shape_text(input, 4)}"
         )
-
-
-def _shown(shape: Dims, rank: Int) -> String:
-    if rank == 4:
-        return shape_text(shape, 4)
-    var s = no_dims()
-    for i in range(3):
-        s[i] = shape[i + 1]
-    return shape_text(s, 3)
 
 
 def _four(t: TPtr) -> Dims:
@@ -229,7 +221,7 @@ def conv2d(mut call: Call) raises -> Obj:
     _weight_rank(weight)
     var w = _window(call, weight[].shape, 3)
     var x_shape = _four(input)
-    _check_shapes(x_shape, input[].rank(), weight[].shape, 4, w)
+    _check_shapes(x_shape, weight[].shape, w)
     var bias = 0
     var bias_step = 0
     if not call.is_none(2):
@@ -282,7 +274,9 @@ def conv2d(mut call: Call) raises -> Obj:
 comptime _DTYPES = [DType.float16, DType.bfloat16, DType.float32, DType.float64]
 
 
-def _residue_axis(size: Int, out_size: Int, residue: Int, stride: Int, padding: Int, kernel: Int, dilation: Int, mut taps: List[Int]) -> Axis:
+def _residue_axis(
+    size: Int, out_size: Int, residue: Int, stride: Int, padding: Int, kernel: Int, dilation: Int, mut taps: List[Int]
+) -> Axis:
     """The axis of the input's elements residue, residue + stride, ...: which taps meet them, and where."""
     var lowest = Int.MAX
     for k in range(kernel):
@@ -344,9 +338,10 @@ def _covered(stride: Int, kernel: Int, dilation: Int) -> Bool:
     return met == stride
 
 
-def _sizes(call: Call, i: Int, mut shape: Dims) raises -> Int:
+def _sizes(call: Call, i: Int, exact: Bool, mut shape: Dims) raises -> Int:
+    """A size argument: four numbers, or three (a batch of one goes in front) unless `exact`."""
     var n = call.dims(i, shape)
-    if n != 4 and not (n == 3 and call.param(i) != "weight_size" and call.param(i) != "weight_shape"):
+    if n != 4 and (n != 3 or exact):
         raise call.fail("RuntimeError", String(t"expected '{call.param(i)}' to have 4 sizes, got {shape_text(shape, n)}"))
     if n == 3:
         for j in range(3):
@@ -383,9 +378,9 @@ def conv2d_input_grad(mut call: Call) raises -> Obj:
     _check_rank(call, grad)
     _weight_rank(weight)
     var shape = no_dims()
-    var rank = _sizes(call, 2, shape)
+    var rank = _sizes(call, 2, False, shape)
     var w = _window(call, weight[].shape, 3)
-    _check_shapes(shape, rank, weight[].shape, 4, w)
+    _check_shapes(shape, weight[].shape, w)
     _check_gradient(call, grad, shape, weight[].shape, w)
     _check_pair(call, grad, weight)
     var code = grad[].code()
@@ -444,10 +439,10 @@ def conv2d_weight_grad(mut call: Call) raises -> Obj:
     _check_rank(call, grad)
     _check_rank(call, input)
     var shape = no_dims()
-    _ = _sizes(call, 2, shape)
+    _ = _sizes(call, 2, True, shape)
     var w = _window(call, shape, 3)
     var x_shape = _four(input)
-    _check_shapes(x_shape, input[].rank(), shape, 4, w)
+    _check_shapes(x_shape, shape, w)
     _check_gradient(call, grad, x_shape, shape, w)
     _check_pair(call, grad, input)
     var code = grad[].code()
