@@ -35,6 +35,9 @@ REFERENCES: dict[str, Callable[..., Any]] = {
     "conv2d_weight": lambda grad, input, shape, *rest: _gradient(
         lambda w: F.conv2d(input, w, None, *rest), torch.zeros(shape, dtype=grad.dtype), grad
     ),
+    "max_pool2d_backward": lambda grad, indices, shape: (
+        grad.new_zeros(shape).flatten(2).scatter_add(2, indices.flatten(2), grad.flatten(2)).reshape(shape)
+    ),
     "avg_pool2d_backward": lambda grad, shape, *rest: _gradient(
         lambda x: F.avg_pool2d(x, *rest), torch.zeros(shape, dtype=grad.dtype), grad
     ),

@@ -33,11 +33,11 @@ _CONV = row("conv2d", "input, weight, bias, stride, padding, dilation, groups", 
             g, weight, input_shape, stride, padding, dilation, groups),
         "weight": lambda g, input, weight_shape, stride, padding, dilation, groups: FUNCTIONS["conv2d_weight"](
             g, input, weight_shape, stride, padding, dilation, groups),
-        "bias": lambda g: g.sum((0, 2, 3)),
+        "bias": lambda g: g.sum((0, 2, 3) if g.ndim == 4 else (1, 2)),
     }, samples=_convolutions, errors=_errors,
     doc="2-D convolution of (N, C, H, W) with weights (out, C / groups, kH, kW) and an optional bias.")  # fmt: skip
 row("conv2d_input", "grad_output, weight, input_shape, stride, padding, dilation, groups", method=False, out=False,
-    dtypes="full", ref=None, grad={
+    kernel="conv2d_input_grad", dtypes="full", ref=None, grad={
         "grad_output": lambda g, weight, stride, padding, dilation, groups: _CONV(
             g, weight, None, stride, padding, dilation, groups),
         "weight": lambda g, grad_output, weight_shape, stride, padding, dilation, groups: FUNCTIONS["conv2d_weight"](
@@ -46,7 +46,7 @@ row("conv2d_input", "grad_output, weight, input_shape, stride, padding, dilation
                         S(T(2, 4, 3, 7), T(4, 3, 3, 3), (2, 3, 6, 5), (2, 1), (1, 2), (1, 1), 1)),
     doc="The derivative of conv2d with respect to its input; also a transposed convolution.")  # fmt: skip
 row("conv2d_weight", "grad_output, input, weight_shape, stride, padding, dilation, groups", method=False, out=False,
-    dtypes="full", ref=None, grad={
+    kernel="conv2d_weight_grad", dtypes="full", ref=None, grad={
         "grad_output": lambda g, input, stride, padding, dilation, groups: _CONV(
             input, g, None, stride, padding, dilation, groups),
         "input": lambda g, grad_output, input_shape, stride, padding, dilation, groups: FUNCTIONS["conv2d_input"](
@@ -81,19 +81,28 @@ def conv2d(
     return _CONV(input, weight, bias, _pair(stride), _pair(padding), dilation, groups)
 
 
-def _pool_back(g: Any, indices: Any, shape: Any) -> Any:
-    planes = g.new_zeros((shape[0], shape[1], shape[2] * shape[3]))
-    return planes.scatter_add(2, indices.flatten(2), g.flatten(2)).reshape(shape)
+_POSITIONS = T(1, 2, 2, 2, dtype="int64", values=[[[[0, 3], [9, 9]], [[5, 2], [12, 15]]]])
+
+
+def _at_maxima(g: Any, indices: Any) -> Any:
+    return g.flatten(-2).gather(-1, indices.flatten(-2)).reshape(indices.shape)
 
 
 row("max_pool2d_with_indices", "input, kernel_size, stride, padding, dilation, ceil_mode", method=False, out=False,
     function=False, outputs=("values", "indices"), differentiable=(0,), ref="nn.functional.max_pool2d_with_indices", grad={
-        "input": lambda g, indices, input_shape: _pool_back(g[0], indices, input_shape),
+        "input": lambda g, indices, input_shape: FUNCTIONS["max_pool2d_backward"](g[0], indices, input_shape),
     }, samples=lambda: (S(T(2, 3, 6, 5, distinct=True), (2, 2), (2, 2), (0, 0), (1, 1), False),
                         S(T(1, 2, 7, 7, distinct=True), (3, 2), (2, 1), (1, 0), (1, 2), False),
                         S(T(1, 2, 7, 7, distinct=True), (2, 2), (2, 2), (0, 0), (1, 1), True)),
     errors=lambda: (S(T(1, 2, 2, 2), (3, 3), (1, 1), (0, 0), (1, 1), False, error="RuntimeError"),),
     doc="The largest value of each window, and where it stands in its plane (int64).")  # fmt: skip
+
+
+row("max_pool2d_backward", "grad_output, indices, input_shape", method=False, out=False, ref=None, grad={
+        "grad_output": lambda g, indices: _at_maxima(g, indices),
+    }, samples=lambda: (S(T(1, 2, 2, 2), _POSITIONS, (1, 2, 4, 4)),),
+    errors=lambda: (S(T(1, 2, 2, 2), _POSITIONS, (1, 2, 3, 3), error="RuntimeError"),),
+    doc="The derivative of max_pool2d: each gradient goes to where the maximum was.")  # fmt: skip
 
 
 @composite("max_pool2d_with_indices", method=False)
