@@ -220,9 +220,11 @@ def asarray(
     >>> asarray(x) is x, asarray(x, copy=True) is x
     (True, False)
     """
-    obj = _array_like(obj)
+    t: Any = obj
+    if not isinstance(obj, _C.TensorBase):
+        obj = _array_like(obj)
     if isinstance(obj, _C.TensorBase):
-        t: Any = obj
+        pass
     elif _is_array(obj):
         t = from_numpy(obj)
     elif type(obj) in _PLAIN or _is_number(obj):
@@ -292,9 +294,8 @@ def numpy_of(self: Any, *, force: bool = False) -> Any:
         raise RuntimeError("Can't call numpy() on Tensor that requires grad. Use tensor.detach().numpy() instead.")
     if self._dtype_code not in _NUMPY_CODES:
         raise TypeError(f"Got unsupported ScalarType {_dtypes.TYPE_NAMES[self.dtype]}")
-    numpy = sys.modules.get("numpy")
-    if numpy is None:
-        import numpy  # the one function that needs it, and only when called
+    import numpy  # the one function that needs it, and only when called
+
     return numpy.asarray(memoryview(self))
 
 
