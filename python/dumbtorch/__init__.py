@@ -9,11 +9,17 @@ tensor([2., 2., 2.])
 
 from __future__ import annotations
 
+from builtins import float as _float
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from dumbtorch import _load  # noqa: F401  # loads the extension: everything else needs it
-from dumbtorch import autograd, nn, ops, optim
+from dumbtorch import (
+    _load,  # noqa: F401  # loads the extension: everything else needs it
+    autograd,
+    nn,
+    ops,
+    optim,
+)
 from dumbtorch._device import device, get_default_device, set_default_device
 from dumbtorch._dtypes import (
     bcomplex32,
@@ -73,6 +79,79 @@ from dumbtorch.memory import (
     set_memory_limit,
 )
 
+inf = _float("inf")
+nan = _float("nan")
+pi = 3.141592653589793
+e = 2.718281828459045
+newaxis = None
+
+__all__ = [
+    "get_printoptions",
+    "printoptions",
+    "set_printoptions",
+    "empty_cache",
+    "memory_stats",
+    "memory_summary",
+    "reset_peak_memory_stats",
+    "set_memory_limit",
+    "autograd",
+    "nn",
+    "ops",
+    "optim",
+    "OutOfMemoryError",
+    "Size",
+    "Tensor",
+    "bcomplex32",
+    "bfloat16",
+    "bool",
+    "can_cast",
+    "cdouble",
+    "cfloat",
+    "chalf",
+    "complex128",
+    "complex32",
+    "complex64",
+    "device",
+    "double",
+    "dtype",
+    "e",
+    "enable_grad",
+    "finfo",
+    "float",
+    "float16",
+    "float32",
+    "float64",
+    "float8_e4m3fn",
+    "float8_e5m2",
+    "get_default_device",
+    "get_default_dtype",
+    "half",
+    "iinfo",
+    "inf",
+    "inference_mode",
+    "int",
+    "int16",
+    "int32",
+    "int64",
+    "int8",
+    "is_grad_enabled",
+    "is_inference_mode_enabled",
+    "long",
+    "nan",
+    "newaxis",
+    "no_grad",
+    "pi",
+    "promote_types",
+    "result_type",
+    "set_default_device",
+    "set_default_dtype",
+    "set_grad_enabled",
+    "short",
+    "uint16",
+    "uint32",
+    "uint64",
+    "uint8",
+]
 
 # The functions of the table become plain attributes: a module's __getattr__ would cost more than a small op.
 globals().update(ops.FUNCTIONS)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import builtins
 from typing import Any
 
 from dumbtorch import _C
@@ -19,7 +20,7 @@ class dtype:
 
     __slots__ = ("_code", "_name", "abbr", "is_complex", "is_floating_point", "is_signed", "itemsize")
 
-    def __init__(self, code: int, name: str, itemsize: int, kind: str, abbr: str) -> None:
+    def __init__(self, code: builtins.int, name: str, itemsize: builtins.int, kind: str, abbr: str) -> None:
         self._code = code
         self._name = name
         self.itemsize = itemsize
@@ -197,9 +198,9 @@ def result_type(tensor1: Any, tensor2: Any) -> dtype:
             place, kind = 2, bool
         elif isinstance(operand, complex):
             place, kind = 2, get_default_dtype().to_complex()
-        elif isinstance(operand, type(1.0)):
+        elif isinstance(operand, builtins.float):
             place, kind = 2, get_default_dtype()
-        elif isinstance(operand, type(1)):
+        elif isinstance(operand, builtins.int):
             place, kind = 2, int64
         else:
             raise TypeError(f"result_type() needs tensors or numbers, got {type(operand).__name__}")

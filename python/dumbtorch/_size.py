@@ -28,7 +28,7 @@ class Size(tuple[int, ...]):
                     raise TypeError(
                         f"Size() takes an iterable of 'int' (item {place} is '{type(item).__name__}')"
                     ) from None
-        return tuple.__new__(cls, items)  # type: ignore[type-var]
+        return tuple.__new__(cls, items)
 
     def numel(self) -> int:
         """The number of elements of a tensor of this shape."""

@@ -6,7 +6,7 @@ import weakref
 from typing import Any
 
 from dumbtorch import _C, _device, _dtypes, _interop, _printing, _size, _storage, autograd, ops
-from dumbtorch._handles import RemovableHandle
+from dumbtorch._handles import RemovableHandle, add_hook
 from dumbtorch.autograd import graph
 from dumbtorch.autograd.graph import Extra
 from dumbtorch.memory import OutOfMemoryError
@@ -15,8 +15,8 @@ from dumbtorch.memory import OutOfMemoryError
 class Tensor(_C.TensorBase):
     """A multi-dimensional array with automatic differentiation.
 
-    Made by the factory functions (``tensor``, ``zeros``, ``rand``, ...). Operations are functions of the package, methods
-    and operators alike; docs/ops.md lists them. Reference: ``torch.Tensor``.
+    Made by the factory functions (``tensor``, ``zeros``, ``rand``, ...). Operations are functions of the package,
+    methods and operators alike; docs/ops.md lists them. Reference: ``torch.Tensor``.
 
     >>> Tensor([1, 2])
     tensor([1., 2.])
@@ -56,7 +56,9 @@ class Tensor(_C.TensorBase):
             self._grad = None
             return
         if not isinstance(value, _C.TensorBase):
-            raise TypeError(f"assigned grad expected to be a Tensor or None but got grad of type {type(value).__name__}")
+            raise TypeError(
+                f"assigned grad expected to be a Tensor or None but got grad of type {type(value).__name__}"
+            )
         if value is self:
             raise RuntimeError("can't assign Variable as its own grad")
         if value.shape != self.shape:
@@ -158,7 +160,7 @@ class Tensor(_C.TensorBase):
             raise RuntimeError("cannot register a hook on a tensor that doesn't require gradient")
         if not self.is_leaf:
             raise RuntimeError("post accumulate grad hooks cannot be registered on non-leaf tensors")
-        return graph.add_hook(self._extra().after, hook)
+        return add_hook(self._extra().after, hook)
 
     # ------------------------------------------------------------ shape and kind
 
@@ -201,15 +203,15 @@ class Tensor(_C.TensorBase):
 
     def is_floating_point(self) -> bool:
         """Whether the dtype is a floating-point one."""
-        return self.dtype.is_floating_point
+        return bool(self.dtype.is_floating_point)
 
     def is_complex(self) -> bool:
         """Whether the dtype is a complex one."""
-        return self.dtype.is_complex
+        return bool(self.dtype.is_complex)
 
     def is_signed(self) -> bool:
         """Whether the dtype has negative numbers."""
-        return self.dtype.is_signed
+        return bool(self.dtype.is_signed)
 
     def is_inference(self) -> bool:
         """Whether the tensor was made in inference mode."""
@@ -218,12 +220,12 @@ class Tensor(_C.TensorBase):
     @property
     def is_cpu(self) -> bool:
         """Whether the tensor lies in the CPU's memory."""
-        return self.device.type == "cpu"
+        return bool(self.device.type == "cpu")
 
     @property
     def is_cuda(self) -> bool:
         """Whether the tensor lies on a cuda device."""
-        return self.device.type == "cuda"
+        return bool(self.device.type == "cuda")
 
     def get_device(self) -> int:
         """The index of the tensor's device, -1 for the CPU."""
@@ -280,13 +282,11 @@ class Tensor(_C.TensorBase):
     def __contains__(self, element: Any) -> bool:
         if isinstance(element, (_C.TensorBase, int, float, complex)):
             return bool((self == element).any())
-        raise RuntimeError(
-            f"Tensor.__contains__ only supports Tensor or scalar, but you passed in a {type(element)}."
-        )
+        raise RuntimeError(f"Tensor.__contains__ only supports Tensor or scalar, but you passed in a {type(element)}.")
 
     def __format__(self, spec: str) -> str:
         if self.ndim == 0 and not self.requires_grad and spec:
-            return self.item().__format__(spec)
+            return str(self.item().__format__(spec))
         return object.__format__(self, spec)
 
     def __pos__(self) -> Any:
@@ -295,7 +295,7 @@ class Tensor(_C.TensorBase):
         return self
 
     def __reversed__(self) -> Any:
-        return ops.reduce.flip_one(self, 0)
+        return self.flip(0) if self.ndim else self
 
     def __imatmul__(self, other: Any) -> Any:
         return self.copy_(self @ other)

@@ -196,10 +196,16 @@ def test_result_saved_by_its_own_node_differentiates_twice() -> None:
     ("call", "words"),
     [
         (lambda: leaf(1, 2).mul(2).backward(), "grad can be implicitly created only for scalar outputs"),
-        (lambda: torch.ones(3).sum().backward(), "element 0 of tensors does not require grad and does not have a grad_fn"),
+        (
+            lambda: torch.ones(3).sum().backward(),
+            "element 0 of tensors does not require grad and does not have a grad_fn",
+        ),
         (lambda: leaf(1, 2).mul(1).backward(torch.ones(3)), r"Mismatch in shape: grad_output\[0\] has a shape of"),
         (lambda: torch.autograd.backward([leaf(1) * 1], []), "got 1 tensors and 0 gradients"),
-        (lambda: torch.autograd.backward(leaf(1) * 1, inputs=[]), "`inputs` argument to `backward\\(\\)` cannot be empty"),
+        (
+            lambda: torch.autograd.backward(leaf(1) * 1, inputs=[]),
+            "`inputs` argument to `backward\\(\\)` cannot be empty",
+        ),
         (lambda: grad(leaf(1).sum(), [torch.ones(1)]), "One of the differentiated Tensors does not require grad"),
     ],
 )

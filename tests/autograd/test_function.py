@@ -244,8 +244,14 @@ def _returning(value: Any) -> Any:
 @pytest.mark.parametrize(
     ("value", "words"),
     [
-        ((torch.ones(3), torch.ones(3)), r"function ReturnsBackward returned an incorrect number of gradients \(expected 1, got 2\)"),
-        (torch.ones(5), r"Function ReturnsBackward returned an invalid gradient at index 0 - got \[5\] but expected shape"),
+        (
+            (torch.ones(3), torch.ones(3)),
+            r"function ReturnsBackward returned an incorrect number of gradients \(expected 1, got 2\)",
+        ),
+        (
+            torch.ones(5),
+            r"Function ReturnsBackward returned an invalid gradient at index 0 - got \[5\] but expected shape",
+        ),
         (3, r"expected Variable or None \(got int\)"),
     ],
 )

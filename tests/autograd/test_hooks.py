@@ -105,7 +105,9 @@ def test_node_hooks() -> None:
     y = x * 2
     seen = []
     y.grad_fn.register_prehook(lambda outs: seen.append(("pre", outs[0].tolist())) or (outs[0] * 2,))
-    y.grad_fn.register_hook(lambda ins, outs: seen.append(("post", ins[0].tolist(), outs[0].tolist())) or (ins[0] + 1, None))
+    y.grad_fn.register_hook(
+        lambda ins, outs: seen.append(("post", ins[0].tolist(), outs[0].tolist())) or (ins[0] + 1, None)
+    )
     y.sum().backward()
     assert seen == [("pre", [1]), ("post", [4], [2])]
     assert x.grad.tolist() == [5]

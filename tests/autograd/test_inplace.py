@@ -209,7 +209,9 @@ def raises(call: Any, words: str) -> None:
 def test_writes_to_leaves_are_forbidden() -> None:
     x = torch.ones(3, requires_grad=True)
     raises(lambda: x.add_(1), "a leaf Variable that requires grad is being used in an in-place operation")
-    raises(lambda: x[0:1].add_(1), "a view of a leaf Variable that requires grad is being used in an in-place operation")
+    raises(
+        lambda: x[0:1].add_(1), "a view of a leaf Variable that requires grad is being used in an in-place operation"
+    )
     raises(lambda: x.zero_(), "a leaf Variable")
     with torch.no_grad():
         x.add_(1)
@@ -218,7 +220,9 @@ def test_writes_to_leaves_are_forbidden() -> None:
 
 def test_writes_to_one_of_several_views_are_forbidden() -> None:
     x = torch.ones(3, requires_grad=True) * 1
-    raises(lambda: x.unbind()[0].add_(1), "is a view and is being modified inplace. This view is the output of a function")
+    raises(
+        lambda: x.unbind()[0].add_(1), "is a view and is being modified inplace. This view is the output of a function"
+    )
     raises(lambda: x.split(2)[1].mul_(2), "multiple views")
 
 

@@ -40,7 +40,15 @@ def test_every_row_has_a_kernel() -> None:
 
 
 def test_every_row_has_samples_and_a_description() -> None:
-    made_by_hand = {"empty", "arange", "from_data", "from_buffer", "item", "tolist", "to_copy"}  # tested in test_creation.py and test_copy.py
+    made_by_hand = {
+        "empty",
+        "arange",
+        "from_data",
+        "from_buffer",
+        "item",
+        "tolist",
+        "to_copy",
+    }  # tested in test_creation.py and test_copy.py
     for name, row in ops.TABLE.items():
         assert row.doc, name
         if name not in made_by_hand:
@@ -93,7 +101,8 @@ def test_gradient(name: str, number: int, dtype: str) -> None:
         seeds = [torch.rand(t.shape, generator=torch.Generator().manual_seed(7), dtype=torch.float64) for t in theirs]
         their_seeds = [s.to(t.dtype) for s, t in zip(seeds, theirs, strict=True)]
         our_seeds = [
-            dumbtorch.tensor(s.tolist(), dtype=t.dtype).reshape(tuple(s.shape)) for s, t in zip(seeds, ours, strict=True)
+            dumbtorch.tensor(s.tolist(), dtype=t.dtype).reshape(tuple(s.shape))
+            for s, t in zip(seeds, ours, strict=True)
         ]
         mine = dumbtorch.autograd.grad(ours, pair.ours_leaves, our_seeds, allow_unused=True)
         its = torch.autograd.grad(theirs, pair.theirs_leaves, their_seeds, allow_unused=True)
@@ -242,5 +251,3 @@ def test_error(name: str, number: int) -> None:
     if name not in ("mv",) and pair.theirs and isinstance(pair.theirs[0], torch.Tensor):
         with pytest.raises(kinds[sample.error or "TypeError"]):
             reference(name)(*pair.theirs, **pair.their_kwargs)
-
-

@@ -111,8 +111,9 @@ def grad(
     """The gradients of ``outputs`` with respect to ``inputs``, returned as a tuple; no ``.grad`` is touched.
 
     ``grad_outputs`` are the gradients of the (non-scalar) outputs. An input that the outputs do not depend on raises
-    RuntimeError unless ``allow_unused`` (then None) or ``materialize_grads`` (then zeros). With ``is_grads_batched`` the
-    first dimension of each of ``grad_outputs`` is a batch of gradients, and so is that of each result.
+    RuntimeError unless ``allow_unused`` (then None) or ``materialize_grads`` (then zeros). With
+    ``is_grads_batched`` the first dimension of each of ``grad_outputs`` is a batch of gradients, and so is that of each
+    result.
     Reference: ``torch.autograd.grad``.
 
     >>> x = ones(2, requires_grad=True)
@@ -165,10 +166,7 @@ def _batched(
              False, materialize)
         for n in range(count)
     ]  # fmt: skip
-    return tuple(
-        None if column[0] is None else _stack(column)
-        for column in zip(*rows, strict=True)
-    )
+    return tuple(None if column[0] is None else _stack(column) for column in zip(*rows, strict=True))
 
 
 def _stack(parts: Sequence[Any]) -> Any:

@@ -118,9 +118,7 @@ def _after(node: Node, extra: Extra, grads: Any, grad: Any) -> Any:
             if not isinstance(changed, tuple):
                 changed = (changed,)
             if len(changed) != len(grads):
-                raise RuntimeError(
-                    f"a hook of {node.name()} returned {len(changed)} gradients instead of {len(grads)}"
-                )
+                raise RuntimeError(f"a hook of {node.name()} returned {len(changed)} gradients instead of {len(grads)}")
             grads = changed
     return grads
 
@@ -212,7 +210,11 @@ def _put(entry: list[Any], number: int, grad: Any) -> None:
 
 
 def run(
-    roots: Sequence[tuple[Any, Any]], retain: bool, create: bool, inputs: Sequence[Any] | None = None, capture: bool = False
+    roots: Sequence[tuple[Any, Any]],
+    retain: bool,
+    create: bool,
+    inputs: Sequence[Any] | None = None,
+    capture: bool = False,
 ) -> list[Any]:
     """Walks the graph back from ``(edge, gradient)`` pairs.
 

@@ -24,6 +24,8 @@ class FunctionCtx(Node):
     materialize = True
     _function: type[Function]
     needs_input_grad: tuple[bool, ...]
+    _metas: tuple[Any, ...]  # for each output an alias and its shape, to make zeros like it
+    _numbers: tuple[int | None, ...]  # for each argument the number of its edge, None for what is no tensor
 
     def __init__(self) -> None:
         self._kept: tuple[Any, ...] = ()
@@ -72,6 +74,7 @@ class FunctionCtx(Node):
     saved_variables = saved_tensors
 
     def apply(self, grad: Any, edges: tuple[Any, ...], create: bool) -> Any:
+        """Runs the user's ``backward`` and checks what it returns."""
         metas = self._metas
         grads = [*(grad or ()), *[None] * (len(metas) - len(grad or ()))]
         if self._zeros:
@@ -111,9 +114,7 @@ class FunctionCtx(Node):
         shape, dtype = self.meta[number]
         if value.shape != shape:
             extra = value.dim() - len(shape)
-            if extra < 0 or any(
-                want not in (1, got) for want, got in zip(shape, value.shape[extra:], strict=True)
-            ):
+            if extra < 0 or any(want not in (1, got) for want, got in zip(shape, value.shape[extra:], strict=True)):
                 raise RuntimeError(
                     f"Function {self.name()} returned an invalid gradient at index {number} - got {list(value.shape)} "
                     f"but expected shape compatible with {list(shape)}"
@@ -234,10 +235,8 @@ def _wrap(ctx: FunctionCtx, inputs: list[Any], output: Any) -> Any:
         if carries:
             own[id(out)] = number
         results.append(result)
-    ctx._metas = tuple(
-        (r._alias(), r.shape) if isinstance(r, TensorBase) else (None, None) for r in results
-    )
-    saved = []
+    ctx._metas = tuple((r._alias(), r.shape) if isinstance(r, TensorBase) else (None, None) for r in results)
+    saved: list[tuple[Any, ...]] = []
     for tensor in ctx._kept:
         if tensor is None:
             saved.append((None, 0, None, False))
@@ -271,6 +270,7 @@ class _Once(Node):
     __slots__ = ()
 
     def apply(self, grad: Any, edges: tuple[Any, ...], create: bool) -> Any:
+        """Raises."""
         raise RuntimeError("trying to differentiate twice a function that was marked with @once_differentiable")
 
 

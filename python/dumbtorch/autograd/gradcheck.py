@@ -19,9 +19,7 @@ def _tensors(value: Any) -> tuple[Any, ...]:
 
 
 def _outputs(func: Callable[..., Any], inputs: Sequence[Any]) -> list[Any]:
-    return [
-        out for out in _tensors(func(*inputs)) if isinstance(out, TensorBase) and out.dtype.is_floating_point
-    ]
+    return [out for out in _tensors(func(*inputs)) if isinstance(out, TensorBase) and out.dtype.is_floating_point]
 
 
 def _numeric(func: Callable[..., Any], inputs: tuple[Any, ...], which: int, eps: float) -> list[list[list[float]]]:
@@ -68,8 +66,8 @@ def _analytic(output: Any, source: Any, nondet_tol: float) -> list[list[float]]:
             got.append(value.detach().reshape(-1).tolist())
         if any(abs(a - b) > nondet_tol for a, b in zip(*got, strict=True)):
             raise GradcheckError(
-                "Backward is not reentrant, i.e., running backward with same input and grad_output multiple times gives "
-                "different values, although analytical gradient matches numerical gradient. The tolerance for "
+                "Backward is not reentrant, i.e., running backward with same input and grad_output multiple times "
+                "gives different values, although analytical gradient matches numerical gradient. The tolerance for "
                 f"nondeterminism was {nondet_tol}."
             )
         rows.append(got[0])
@@ -135,7 +133,8 @@ def _check(
     checked = [n for n, value in enumerate(inputs) if isinstance(value, TensorBase) and value.requires_grad]
     if not checked:
         raise ValueError(
-            "gradcheck expects at least one input tensor to require gradient, but none of the them have requires_grad=True."
+            "gradcheck expects at least one input tensor to require gradient, but none of the them have "
+            "requires_grad=True."
         )
     for n in checked:
         if inputs[n].dtype.is_complex:

@@ -30,7 +30,9 @@ class Extra:
     def __init__(self, node: Any = None) -> None:
         self.node = node  # a leaf's AccumulateGrad: hooks on it must live as long as the leaf
         self.after: OrderedDict[int, Any] = OrderedDict()  # Tensor.register_post_accumulate_grad_hook
-        self.tensor: OrderedDict[int, tuple[int, Any]] = OrderedDict()  # handle id -> (output_nr, hook): Tensor.register_hook
+        self.tensor: OrderedDict[int, tuple[int, Any]] = (
+            OrderedDict()
+        )  # handle id -> (output_nr, hook): Tensor.register_hook
         self.pre: OrderedDict[int, Any] = OrderedDict()
         self.post: OrderedDict[int, Any] = OrderedDict()
         self.retain: dict[int, Any] = {}  # output_nr -> weak reference to the tensor
@@ -55,7 +57,7 @@ class Node(_C.NodeBase):
     several = False  # whether there are several outputs: gradients then arrive as a tuple
     materialize = False  # whether `apply` wants to run although no gradient arrived
 
-    def apply(self, grad: Any, edges: tuple[Any, ...]) -> Any:
+    def apply(self, grad: Any, edges: tuple[Any, ...], create: bool) -> Any:
         """The gradients of the inputs, None where the edge is None."""
         raise AssertionError("every kind of node defines this")
 
@@ -80,6 +82,7 @@ class Node(_C.NodeBase):
 
     @property
     def requires_grad(self) -> bool:
+        """True: only what requires a gradient has a node."""
         return True
 
     def _sequence_nr(self) -> int:

@@ -36,7 +36,9 @@ class _Mode:
 
     def __call__(self, function: _F) -> _F:
         if isinstance(function, type):
-            raise TypeError(f"{type(self).__name__} cannot decorate the class {function.__name__}; decorate its methods")
+            raise TypeError(
+                f"{type(self).__name__} cannot decorate the class {function.__name__}; decorate its methods"
+            )
 
         @functools.wraps(function)
         def wrapped(*args: Any, **kwargs: Any) -> Any:
@@ -81,6 +83,7 @@ class no_grad(_Mode):
     __slots__ = ()
 
     def __new__(cls, function: Any = None) -> Any:
+        """A mode, or ``function`` decorated with it."""
         mode = object.__new__(cls)
         return mode if function is None else mode(function)
 
@@ -99,6 +102,7 @@ class enable_grad(_Mode):
     __slots__ = ()
 
     def __new__(cls, function: Any = None) -> Any:
+        """A mode, or ``function`` decorated with it."""
         mode = object.__new__(cls)
         return mode if function is None else mode(function)
 
@@ -134,6 +138,7 @@ class set_grad_enabled(_Mode):
         self._enter()  # the mode to return to was noted when this was made
 
     def __call__(self, function: _F) -> _F:
+        """``function`` decorated with the mode."""
         _set(self._outer)  # used as a decorator: the mode is wanted inside the function only
         return super().__call__(function)
 
@@ -154,6 +159,7 @@ class inference_mode(_Mode):
     __slots__ = ("mode",)
 
     def __new__(cls, mode: Any = True) -> Any:
+        """A mode, or a function decorated with it."""
         if callable(mode):
             return cls(True)(mode)
         return object.__new__(cls)

@@ -1,8 +1,8 @@
 """Recording: turns a row of the op table into the functions that the extension calls when an operation is recorded.
 
 What a derivative needs is read from its parameter names. For each row the exact code that checks what was kept and
-computes the gradients is written out and compiled once, when the row is first recorded; so is the code that keeps it, for
-in-place operations and for rows with several results or a list of inputs. The common case, one result of several
+computes the gradients is written out and compiled once, when the row is first recorded; so is the code that keeps it,
+for in-place operations and for rows with several results or a list of inputs. The common case, one result of several
 arguments, is recorded by the extension itself (`make_recorder`), from a plan made of the same names.
 """
 
@@ -258,7 +258,9 @@ class _Writer:
                 number = row.outputs.index(n)
                 code += [f"if {n} is not None and {n}._version != v_{n}: raise stale(self, {n}, v_{n}, True)"]
                 if number in row.differentiable:
-                    history += [f"if {n} is not None: {n} = with_history({n}, {f'(self, {number})' if number else 'self'})"]
+                    history += [
+                        f"if {n} is not None: {n} = with_history({n}, {f'(self, {number})' if number else 'self'})"
+                    ]
                 continue
             check = f"{n}._version != v_{n}"
             if not (self.sole and n == self.inputs[0]):
@@ -293,7 +295,7 @@ def node_name(name: str) -> str:
 
 
 def compile_row(row: Row) -> dict[str, Any]:
-    """Writes and compiles the row's functions: ``record``, ``inplace`` (where it has one) and the node class ``cls``."""
+    """Writes and compiles the row's functions: ``record``, ``inplace`` (where it has one), the node class ``cls``."""
     writer = _Writer(row)
     several = len(row.outputs) > 1 or row.outputs == ("*",)
     cls = type(

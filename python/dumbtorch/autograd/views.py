@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from dumbtorch import _C
 from dumbtorch.autograd.graph import Node, edge_of, extra_of, start
 
 NO_GRAD_VIEW_FLAG = 8  # the bit of Tensor._flags that says so
@@ -92,9 +91,6 @@ def regenerate(view: Any) -> Any:
     return node
 
 
-
-
-
 class AsStridedBackward0(Node):
     """A view of its base, by geometry: the gradient is laid into zeros of the base's shape."""
 
@@ -103,6 +99,7 @@ class AsStridedBackward0(Node):
     part: tuple[Any, Any, int]
 
     def apply(self, grad: Any, edges: tuple[Any, ...], create: bool) -> Any:
+        """The gradient of the base."""
         return (strided_scatter(grad, self.whole, self.part),)
 
 
@@ -116,9 +113,11 @@ class CopySlices(Node):
     keeps = True
 
     def release(self) -> None:
+        """Frees what the write kept."""
         self.inner.release()
 
     def apply(self, grad: Any, edges: tuple[Any, ...], create: bool) -> Any:
+        """The gradients of the base before the write, and of the write's other inputs."""
         inner = self.inner
         wanted = (None if edges[0] is None else inner.edges[0], *edges[1:])
         written = strided_gather(grad, self.whole, self.part)
@@ -126,7 +125,9 @@ class CopySlices(Node):
         rest = None
         if edges[0] is not None:
             first = grads[0]
-            rest = strided_put(grad, written.new_zeros(written.shape) if first is None else first, self.whole, self.part)
+            rest = strided_put(
+                grad, written.new_zeros(written.shape) if first is None else first, self.whole, self.part
+            )
         return (rest, *grads[1:])
 
 

@@ -9,7 +9,19 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from dumbtorch import _C
-from dumbtorch.ops import activation, binary, conv, copy, creation, index, matmul, reduce, shape, softmax, unary  # noqa: F401
+from dumbtorch.ops import (  # noqa: F401
+    activation,
+    binary,
+    conv,
+    copy,
+    creation,
+    index,
+    matmul,
+    reduce,
+    shape,
+    softmax,
+    unary,
+)
 from dumbtorch.ops.table import FUNCTIONS, METHODS, MISSING, TABLE, Row
 
 _SLOTS = {
@@ -27,9 +39,8 @@ def _bind_slots() -> None:
         op = TABLE[name].op if name in TABLE else None
         if op is not None:
             _C.set_slot(slot, op)
-        if slot not in ("matrix_multiply", "getitem") and name in TABLE and TABLE[name].inplace_op is not None:
-            if "inplace_" + slot in _INPLACE:
-                _C.set_slot("inplace_" + slot, TABLE[name].inplace_op)
+        if "inplace_" + slot in _INPLACE and TABLE[name].inplace_op is not None:
+            _C.set_slot("inplace_" + slot, TABLE[name].inplace_op)
 
 
 _INPLACE = frozenset(

@@ -110,7 +110,8 @@ def _hardswish_second(x: Any) -> Any:
 
 _pair("gelu", "*, approximate='none'", _gelu_second,
       "``x * Phi(x)``, Phi the normal distribution; ``approximate='tanh'`` its usual approximation.",
-      lambda: (S(T(3, 5, low=-4, high=4)), S(T(3, 5, low=-4, high=4), approximate="tanh"), S(T()), S(T(0, 2))))  # fmt: skip
+      lambda: (S(T(3, 5, low=-4, high=4)), S(T(3, 5, low=-4, high=4), approximate="tanh"), S(T()), S(T(0, 2))),
+  )  # fmt: skip
 _pair("silu", "", _silu_second, "``x * sigmoid(x)``.", unary(-4, 4), inplace=True)
 _pair("mish", "", _mish_second, "``x * tanh(softplus(x))``.", unary(-4, 4), inplace=True)
 _pair("logsigmoid", "", _log_sigmoid_second, "``log(sigmoid(x))``.", unary(-4, 4), kernel="log_sigmoid")
@@ -145,9 +146,12 @@ def _from_output(name: str, slope: str, doc: str) -> None:
 
 
 _from_output("tanh_backward", "output * -2", "The derivative of tanh: ``grad_output * (1 - output**2)``.")
-_from_output("sigmoid_backward", "1 - output * 2", "The derivative of sigmoid: ``grad_output * output * (1 - output)``.")
+_from_output(
+    "sigmoid_backward", "1 - output * 2", "The derivative of sigmoid: ``grad_output * output * (1 - output)``."
+)
 row("threshold_backward", "grad_output, input, threshold", method=False, out=False, dtypes="float", grad={
         "grad_output": lambda g, input, threshold: FUNCTIONS["threshold_backward"](g, input, threshold),
         "input": zero,
     }, samples=lambda: (S(T(3, 5), T(3, 5), 0), S(T(3, 5), T(3, 5), 0.5), S(T(0, 2), T(0, 2), 0)),
-    doc="``grad_output`` where ``input > threshold``, else 0: the derivative of relu from its input or result.")  # fmt: skip
+    doc="``grad_output`` where ``input > threshold``, else 0: the derivative of relu from its input or result.",
+)  # fmt: skip

@@ -56,7 +56,8 @@ def _div() -> Any:
 
 _binary("div", "input, other, *, rounding_mode=None", {"input": _div_input, "other": _div_other},
         dtypes="real", samples=_div, aliases=("divide", "true_divide"),
-        doc="``input / other``: a float; with ``rounding_mode`` 'floor' or 'trunc' rounded, in the common dtype.")  # fmt: skip
+        doc="``input / other``: a float; with ``rounding_mode`` 'floor' or 'trunc' rounded, in the common dtype.",
+    )  # fmt: skip
 _binary("floor_divide", "input, other", dtypes="number", samples=binary(-9, 9, 1, 4),
         doc="``floor(input / other)`` in the common dtype.")  # fmt: skip
 _binary("remainder", "input, other",
@@ -65,7 +66,8 @@ _binary("remainder", "input, other",
         doc="The remainder with the sign of ``other``, as Python's ``%``.")  # fmt: skip
 _binary("fmod", "input, other",
         {"input": lambda g: g, "other": lambda g, input, other: -g * input.div(other, rounding_mode="trunc")},
-        dtypes="number", samples=binary(-9, 9, 1, 4), doc="The remainder with the sign of ``input``, as C's.")  # fmt: skip
+        dtypes="number", samples=binary(-9, 9, 1, 4), doc="The remainder with the sign of ``input``, as C's.",
+    )  # fmt: skip
 
 
 def _pow_input(g: Any, input: Any, other: Any) -> Any:
@@ -73,7 +75,9 @@ def _pow_input(g: Any, input: Any, other: Any) -> Any:
         if other == 0:
             return zero(g)
         return g * (input if other == 2 else input.pow(other - 1)) * other
-    return where_(other == 0, 0, g * (other * (input if hasattr(input, "pow") else other.new_full((), input)).pow(other - 1)))
+    return where_(
+        other == 0, 0, g * (other * (input if hasattr(input, "pow") else other.new_full((), input)).pow(other - 1))
+    )
 
 
 def _pow_other(g: Any, input: Any, other: Any, out: Any) -> Any:
@@ -127,11 +131,13 @@ _binary("minimum", "input, other", {
 _binary("fmax", "input, other", {
             "input": lambda g, input, other: where_((input >= other).logical_or(other.isnan()), g, 0),
             "other": lambda g, input, other: where_((input >= other).logical_or(other.isnan()), 0, g),
-        }, dtypes="real", samples=_distinct, inplace=False, doc="The larger of two, a number rather than NaN.")  # fmt: skip
+        }, dtypes="real", samples=_distinct, inplace=False, doc="The larger of two, a number rather than NaN.",
+    )  # fmt: skip
 _binary("fmin", "input, other", {
             "input": lambda g, input, other: where_((input <= other).logical_or(other.isnan()), g, 0),
             "other": lambda g, input, other: where_((input <= other).logical_or(other.isnan()), 0, g),
-        }, dtypes="real", samples=_distinct, inplace=False, doc="The smaller of two, a number rather than NaN.")  # fmt: skip
+        }, dtypes="real", samples=_distinct, inplace=False, doc="The smaller of two, a number rather than NaN.",
+    )  # fmt: skip
 _binary("hypot", "input, other", {
             "input": lambda g, input, out: g * (input / out),
             "other": lambda g, other, out: g * (other / out),
@@ -174,7 +180,7 @@ row("where", "condition:i, input, other", broadcast=True, method=False, dtypes="
                      S(T(3, 4, dtype="bool"), T(3, 4), 1), S(T(0, 4, dtype="bool"), T(4), T(1, 4))),
     errors=lambda: (S(T(3, dtype="bool"), T(4), T(5), error="RuntimeError"),),
     doc="``input`` where ``condition`` (bool) holds, else ``other``.")  # fmt: skip
-_where_op = FUNCTIONS.get("where")
+_where_op: Any = FUNCTIONS["where"]
 
 
 @composite("where", function=False)

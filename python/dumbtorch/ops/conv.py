@@ -89,7 +89,8 @@ def _at_maxima(g: Any, indices: Any) -> Any:
 
 
 row("max_pool2d_with_indices", "input, kernel_size, stride, padding, dilation, ceil_mode", method=False, out=False,
-    function=False, outputs=("values", "indices"), differentiable=(0,), ref="nn.functional.max_pool2d_with_indices", grad={
+    function=False, outputs=("values", "indices"), differentiable=(0,),
+    ref="nn.functional.max_pool2d_with_indices", grad={
         "input": lambda g, indices, input_shape: FUNCTIONS["max_pool2d_backward"](g[0], indices, input_shape),
     }, samples=lambda: (S(T(2, 3, 6, 5, distinct=True), (2, 2), (2, 2), (0, 0), (1, 1), False),
                         S(T(1, 2, 7, 7, distinct=True), (3, 2), (2, 1), (1, 0), (1, 2), False),
@@ -119,7 +120,10 @@ def max_pool2d_with_indices(
 def max_pool2d(
     input: Any, kernel_size: Any, stride: Any = None, padding: Any = 0, dilation: Any = 1, ceil_mode: bool = False
 ) -> Any:
-    """The largest value of each window of (N, C, H, W); ``stride`` defaults to the kernel. Reference: ``torch.max_pool2d``."""
+    """The largest value of each window of (N, C, H, W); ``stride`` defaults to the kernel.
+
+    Reference: ``torch.max_pool2d``.
+    """
     return max_pool2d_with_indices(input, kernel_size, stride, padding, dilation, ceil_mode)[0]
 
 
@@ -194,8 +198,8 @@ def _pad_by_index(input: Any, dims: list[tuple[int, int, int]], mode: str) -> An
         size = input.shape[dim]
         if mode == "reflect" and max(left, right) >= size:
             raise RuntimeError(
-                f"Padding size should be less than the corresponding input dimension, but got: padding ({left}, {right}) "
-                f"at dimension {dim} of input {list(input.shape)}"
+                f"Padding size should be less than the corresponding input dimension, but got: padding "
+                f"({left}, {right}) at dimension {dim} of input {list(input.shape)}"
             )
         if mode == "circular" and max(left, right) > size:
             raise RuntimeError("Padding value causes wrapping around more than once.")

@@ -12,10 +12,11 @@ from dumbtorch.ops.unary import zero
 
 row("clone", "input, *, memory_format=None", grad={"input": lambda g: g}, dtypes="real", samples=unary(), out=False,
     doc="A copy, made when either is first written to.")  # fmt: skip
-row("to_copy", "input, dtype=None, device=None", casts=True, method=False, function=False, out=False, dtypes="real", grad={
+row("to_copy", "input, dtype=None, device=None", casts=True, method=False, function=False, out=False, dtypes="real",
+    grad={
         "input": lambda g, input_dtype, input_device: _CAST(g, input_dtype, input_device),
     }, samples=lambda: (), doc="A copy of another dtype or on another device.")  # fmt: skip
-_CAST = TABLE["to_copy"].op
+_CAST: Any = TABLE["to_copy"].op
 row("copy", "input, src, non_blocking=False", only_inplace=True, dtypes="real", broadcast=True,
     grad={"input": zero, "src": lambda g: g}, samples=lambda: (
         S(T(3, 4), T(3, 4)), S(T(3, 4), T(4)), S(T(), T()), S(T(3, 4), T(3, 4, dtype="float64"))),

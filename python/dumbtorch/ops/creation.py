@@ -6,18 +6,34 @@ from collections.abc import Sequence
 from typing import Any
 
 from dumbtorch import _C, _device, _dtypes, _interop
+from dumbtorch.ops.samples import S, T
 from dumbtorch.ops.shape import sizes
-from dumbtorch.ops.table import FUNCTIONS, TABLE, composite, row
+from dumbtorch.ops.table import FUNCTIONS, composite, row
 
-row("empty", "size, dtype=None, device=None", method=False, function=False, out=False, dtypes="real",
-    doc="Uninitialised memory.")  # fmt: skip
-row("arange", "start, end, step, dtype, device=None", method=False, function=False, out=False, dtypes="number",
-    kernel="arange", doc="``start, start + step, ...`` below ``end``.")  # fmt: skip
+
+def _maker(name: str, signature: str, doc: str) -> Any:
+    """A row that makes a tensor from numbers; tests/ops/test_creation.py tries them."""
+    return row(name, signature, method=False, function=False, out=False, dtypes="real", doc=doc)
+
+
+_EMPTY = _maker("empty", "size, dtype=None, device=None", "Uninitialised memory.")
+_EMPTY_STRIDED = _maker(
+    "empty_strided",
+    "size, stride, dtype=None, device=None",
+    "Uninitialised memory with strides of the caller's choice.",
+)
+_ZEROS = _maker("zeros", "size, dtype=None, device=None", "Zeros.")
+_ONES = _maker("ones", "size, dtype=None, device=None", "Ones.")
+_FULL = _maker("full", "size, fill_value, dtype=None, device=None", "One value everywhere.")
+_ARANGE = _maker("arange", "start, end, step, dtype=None, device=None", "``start, start + step, ...`` below ``end``.")
+_LINSPACE = _maker(
+    "linspace", "start, end, steps, dtype=None, device=None", "Evenly spaced numbers from ``start`` to ``end``."
+)
+_EYE = _maker("eye", "n, m=None, dtype=None, device=None", "Ones on the diagonal of a matrix of zeros.")
 row("item", "input", function=False, out=False, dtypes="real", ref="Tensor.item",
     doc="The only element as a Python number. Raises RuntimeError for several elements.")  # fmt: skip
 row("tolist", "input", function=False, out=False, dtypes="real", ref="Tensor.tolist",
     doc="The elements as nested lists, a number for a 0-dim tensor.")  # fmt: skip
-_EMPTY, _ARANGE = (TABLE[name].op for name in ("empty", "arange"))
 
 
 def _place(device: Any) -> Any:
@@ -36,10 +52,6 @@ def _made(t: Any, requires_grad: bool) -> Any:
     return t
 
 
-def _new(size: Any, dtype: Any, device: Any) -> Any:
-    return _EMPTY(size, dtype, _place(device))
-
-
 @composite(method=False)
 def empty(
     *size: Any, out: Any = None, dtype: Any = None, layout: Any = None, device: Any = None, requires_grad: bool = False,
@@ -50,7 +62,7 @@ def empty(
     >>> empty(2, 3).shape
     torch.Size([2, 3])
     """
-    return _made(_new(sizes(size), dtype, device), requires_grad)
+    return _made(_EMPTY(sizes(size), dtype, _place(device)), requires_grad)
 
 
 @composite(method=False)
@@ -58,7 +70,9 @@ def zeros(
     *size: Any, out: Any = None, dtype: Any = None, layout: Any = None, device: Any = None, requires_grad: bool = False
 ) -> Any:
     """A tensor of zeros. Reference: ``torch.zeros``."""
-    return _filled(sizes(size), 0, out, dtype, device, requires_grad)
+    if out is not None:
+        return _resized(out, sizes(size)).fill_(0)
+    return _made(_ZEROS(sizes(size), dtype, _place(device)), requires_grad)
 
 
 @composite(method=False)
@@ -66,7 +80,9 @@ def ones(
     *size: Any, out: Any = None, dtype: Any = None, layout: Any = None, device: Any = None, requires_grad: bool = False
 ) -> Any:
     """A tensor of ones. Reference: ``torch.ones``."""
-    return _filled(sizes(size), 1, out, dtype, device, requires_grad)
+    if out is not None:
+        return _resized(out, sizes(size)).fill_(1)
+    return _made(_ONES(sizes(size), dtype, _place(device)), requires_grad)
 
 
 @composite(method=False)
@@ -75,24 +91,18 @@ def full(
     requires_grad: bool = False,
 ) -> Any:  # fmt: skip
     """A tensor of one value; its dtype follows the value's Python type unless given. Reference: ``torch.full``."""
-    return _filled(size, fill_value, out, _dtype_of(fill_value) if dtype is None else dtype, device, requires_grad)
+    if out is not None:
+        return _resized(out, size).fill_(fill_value)
+    if isinstance(fill_value, _C.TensorBase):
+        return _made(_EMPTY(size, dtype or fill_value.dtype, _place(device)).fill_(fill_value), requires_grad)
+    return _made(_FULL(size, fill_value, dtype, _place(device)), requires_grad)
 
 
-def _filled(size: Any, value: Any, out: Any, dtype: Any, device: Any, requires_grad: bool) -> Any:
-    t = _new(size, dtype, device) if out is None else out.resize_(size)
-    t.fill_(value)
-    return _made(t, requires_grad)
-
-
-def _dtype_of(value: Any) -> Any:
-    if isinstance(value, _C.TensorBase):
-        return value.dtype
-    if isinstance(value, bool):
-        return _dtypes.bool
-    if isinstance(value, int):
-        return _dtypes.int64
-    default = _dtypes.get_default_dtype()
-    return default.to_complex() if isinstance(value, complex) else default
+def _resized(out: Any, size: Any) -> Any:
+    """An ``out=`` tensor in the shape of the result: empty ones and others take new memory."""
+    if tuple(out.shape) != tuple(size):
+        out._set_data(_EMPTY(size, out.dtype, out.device))
+    return out
 
 
 def _like(name: str, value: Any) -> None:
@@ -190,7 +200,7 @@ def arange(
         dtype = (_dtypes.int64 if whole else _dtypes.get_default_dtype()) if out is None else out.dtype
     t = _ARANGE(start, end, step, dtype, _place(device))
     if out is not None:
-        return out.resize_(t.shape).copy_(t)
+        return _resized(out, t.shape).copy_(t)
     return _made(t, requires_grad)
 
 
@@ -202,15 +212,9 @@ def linspace(
     """``steps`` numbers evenly spaced from ``start`` to ``end``, both included. Reference: ``torch.linspace``."""
     if steps < 0:
         raise RuntimeError("linspace: number of steps must be non-negative")
-    kind = _dtypes.get_default_dtype() if dtype is None else dtype
-    places = _ARANGE(0, steps, 1, _dtypes.float64, _place(device))
-    start, end = float(start), float(end)
-    step = (end - start) / (steps - 1) if steps > 1 else 0.0
-    # from both ends, so that the last value is exactly `end`
-    t = FUNCTIONS["where"](places < steps / 2, start + places * step, end - (steps - 1 - places) * step).to(kind)
-    if steps == 1:
-        t.fill_(start)
-    return _made(t if out is None else out.resize_(t.shape).copy_(t), requires_grad)
+    start, end = (v.item() if isinstance(v, _C.TensorBase) else v for v in (start, end))
+    t = _LINSPACE(start, end, steps, dtype, _place(device))
+    return _made(t if out is None else _resized(out, t.shape).copy_(t), requires_grad)
 
 
 @composite(method=False)
@@ -221,7 +225,7 @@ def logspace(
     """``base`` to the powers ``linspace(start, end, steps)``. Reference: ``torch.logspace``."""
     powers = linspace(start, end, steps, dtype=_dtypes.float64, device=device)
     t = FUNCTIONS["pow"](base, powers).to(_dtypes.get_default_dtype() if dtype is None else dtype)
-    return _made(t if out is None else out.resize_(t.shape).copy_(t), requires_grad)
+    return _made(t if out is None else _resized(out, t.shape).copy_(t), requires_grad)
 
 
 @composite(method=False)
@@ -233,29 +237,16 @@ def eye(
     m = n if m is None else m
     if n < 0 or m < 0:
         raise RuntimeError(f"eye: n and m must be greater or equal to 0, got {n} and {m}")
-    t = zeros(n, m, out=out, dtype=dtype, device=device)
-    t.diagonal().fill_(1)
-    return _made(t, requires_grad)
+    t = _EYE(n, m, dtype, _place(device))
+    return _made(t if out is None else _resized(out, t.shape).copy_(t), requires_grad)
 
 
-def _triangle(name: str, words: str) -> None:
-    lower = name == "tril"
-
-    def triangle(input: Any, diagonal: int = 0, *, out: Any = None) -> Any:
-        if input.ndim < 2:
-            raise RuntimeError(f"{name}: input tensor must have at least 2 dimensions, got {input.ndim}")
-        rows = _ARANGE(0, input.shape[-2], 1, _dtypes.int64, input.device).unsqueeze(1)
-        columns = _ARANGE(0, input.shape[-1], 1, _dtypes.int64, input.device) - diagonal
-        result = input.masked_fill(columns > rows if lower else columns < rows, 0)
-        return result if out is None else out.resize_(result.shape).copy_(result)
-
-    triangle.__name__ = triangle.__qualname__ = name
-    triangle.__doc__ = f"The {words} triangle of matrices, zeros elsewhere. Reference: ``torch.{name}``."
-    composite(name)(triangle)
-
-
-_triangle("tril", "lower")
-_triangle("triu", "upper")
+for _name, _words in (("tril", "lower"), ("triu", "upper")):
+    row(_name, "input, diagonal=0", dtypes="real", inplace=True, function=True,
+        grad={"input": (lambda g, diagonal: g.tril(diagonal)) if _name == "tril" else (lambda g, diagonal: g.triu(diagonal))},
+        samples=lambda: (S(T(3, 4)), S(T(3, 4), 1), S(T(2, 4, 3), -1), S(T(0, 3))),
+        errors=lambda: (S(T(3), error="RuntimeError"),),
+        doc=f"The {_words} triangle of matrices (from the given diagonal on), zeros elsewhere.")  # fmt: skip
 
 
 for _function in (
@@ -278,9 +269,7 @@ def meshgrid(*tensors: Any, indexing: str = "ij") -> tuple[Any, ...]:
         raise RuntimeError("meshgrid: Expected 0D or 1D tensors")
     count = len(vectors)
     shape = [v.numel() for v in vectors]
-    grids = [
-        v.reshape([-1 if d == n else 1 for d in range(count)]).expand(shape) for n, v in enumerate(vectors)
-    ]
+    grids = [v.reshape([-1 if d == n else 1 for d in range(count)]).expand(shape) for n, v in enumerate(vectors)]
     if indexing == "xy" and count > 1:
         grids = [_swapped(vectors, n) for n in range(count)]
     return tuple(grids)
@@ -290,5 +279,3 @@ def _swapped(vectors: Sequence[Any], n: int) -> Any:
     order = [1, 0, *range(2, len(vectors))]
     shape = [vectors[d].numel() for d in order]
     return vectors[n].reshape([-1 if d == n else 1 for d in order]).expand(shape)
-
-

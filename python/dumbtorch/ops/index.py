@@ -41,7 +41,8 @@ row("index_add", "input, dim, index:i, source, *, alpha=1", dtypes="real", inpla
                         S(T(5, 3), 0, index(4, below=5), T(4, 3), alpha=2), S(T(5), 0, index(0, below=5), T(0))),
     errors=lambda: (S(T(5, 3), 0, index(4, below=5), T(3, 3), error="RuntimeError"),
                     S(T(5, 3), 0, index(4, below=5), T(4, 2), error="RuntimeError")),
-    doc="``input`` with ``alpha * source`` added at the given indices of a dimension; repeated ones add up.")  # fmt: skip
+    doc="``input`` with ``alpha * source`` added at the given indices of a dimension; repeated ones add up.",
+)  # fmt: skip
 row("index_copy", "input, dim, index:i, source", dtypes="real", inplace=True, grad={
         "input": lambda g, dim, index: g.index_fill(dim, index, 0),
         "source": lambda g, source_shape, dim, index: g.index_select(dim, index).reshape(source_shape),
@@ -51,9 +52,11 @@ row("index_copy", "input, dim, index:i, source", dtypes="real", inplace=True, gr
     doc="``input`` with ``source`` written at the given indices of a dimension.")  # fmt: skip
 row("gather", "input, dim, index:i, *, sparse_grad=False", dtypes="real",
     grad={"input": lambda g, input_shape, dim, index: g.new_zeros(input_shape).scatter_add(dim, index, g)},
-    samples=lambda: (S(T(4, 3), 0, index(2, 3, below=4)), S(T(4, 3), 1, index(4, 5, below=3)), S(T(), 0, index(below=1)),
+    samples=lambda: (S(T(4, 3), 0, index(2, 3, below=4)), S(T(4, 3), 1, index(4, 5, below=3)),
+                     S(T(), 0, index(below=1)),
                      S(T(4, 3), -1, index(0, 3, below=3))),
-    errors=lambda: (S(T(4, 3), 2, index(2, 3, below=3), error="IndexError"), S(T(4, 3), 0, index(2, below=3), error="RuntimeError"),
+    errors=lambda: (S(T(4, 3), 2, index(2, 3, below=3), error="IndexError"),
+                    S(T(4, 3), 0, index(2, below=3), error="RuntimeError"),
                     S(T(2, 2), 0, T(1, 2, dtype=_I, values=[[2, 0]]), error="RuntimeError")),
     doc="``out[i][j] = input[index[i][j]][j]`` for dim 0, and so on.")  # fmt: skip
 row("scatter", "input, dim, index:i, src", dtypes="real", inplace=True, grad={
@@ -62,13 +65,15 @@ row("scatter", "input, dim, index:i, src", dtypes="real", inplace=True, grad={
     }, samples=lambda: (S(T(4, 3), 0, T(2, 3, dtype=_I, values=[[3, 0, 1], [0, 2, 2]]), T(2, 3)),
                         S(T(4, 3), 1, T(2, 2, dtype=_I, values=[[2, 0], [0, 1]]), T(2, 2)),
                         S(T(4, 3), 1, T(2, 1, dtype=_I, values=[[2], [0]]), 1)),
-    errors=_scatter_errors, doc="``input`` with ``src`` (a tensor or number) written at ``index`` along a dimension.")  # fmt: skip
+    errors=_scatter_errors, doc="``input`` with ``src`` (a tensor or number) written at ``index`` along a dimension.",
+)  # fmt: skip
 row("scatter_add", "input, dim, index:i, src", dtypes="real", inplace=True, grad={
         "input": lambda g: g,
         "src": lambda g, src_shape, dim, index: _scatter_src(g, src_shape, dim, index),
     }, samples=lambda: (S(T(4, 3), 0, index(5, 3, below=4), T(5, 3)), S(T(4, 3), 1, index(2, 2, below=3), T(2, 2)),
                         S(T(4), 0, index(0, below=4), T(0))),
-    errors=_scatter_errors, doc="``input`` with ``src`` added at ``index`` along a dimension; repeated ones add up.")  # fmt: skip
+    errors=_scatter_errors, doc="``input`` with ``src`` added at ``index`` along a dimension; repeated ones add up.",
+)  # fmt: skip
 
 
 def _times(g: Any, factor: Any) -> Any:
@@ -107,7 +112,8 @@ def index_fill_(self: Any, dim: int, index: Any, value: Any) -> Any:
 
 
 row("nonzero", "input", dtypes="real", function=False, method=False,
-    samples=lambda: (S(T(3, 4, dtype="bool")), S(T(3, 4)), S(T()), S(T(0, 3))), doc="The indices of nonzero elements.")  # fmt: skip
+    samples=lambda: (S(T(3, 4, dtype="bool")), S(T(3, 4)), S(T()), S(T(0, 3))), doc="The indices of nonzero elements.",
+)  # fmt: skip
 _NONZERO = TABLE["nonzero"].op
 
 
@@ -203,7 +209,8 @@ row("embedding", "weight, indices:i, padding_idx=-1, scale_grad_by_freq=False", 
         "weight": lambda g, indices, weight_shape, padding_idx, scale_grad_by_freq: _EMBEDDING_BACKWARD(
             g, indices, weight_shape[0], padding_idx, scale_grad_by_freq),
     }, samples=lambda: (S(T(5, 3), index(4, below=5)), S(T(5, 3), index(2, 3, below=5), 2, smooth=False),
-                        S(T(5, 3), T(4, dtype=_I, values=[1, 1, 0, 1]), -1, True, smooth=False), S(T(5, 3), index(0, below=5))),
+                        S(T(5, 3), T(4, dtype=_I, values=[1, 1, 0, 1]), -1, True, smooth=False),
+                        S(T(5, 3), index(0, below=5))),
     errors=lambda: (S(T(5, 3), T(1, dtype=_I, values=[5]), error="IndexError"),),
     doc="The rows of ``weight`` at ``indices``; the row ``padding_idx`` gets no gradient.")  # fmt: skip
 EMBEDDING = TABLE["embedding"].op
@@ -239,9 +246,7 @@ def _parse(self: Any, key: Any) -> tuple[Any, list[Any]]:
     """Applies the basic parts of an index: a view, and for each of its dimensions an index tensor or None."""
     items = list(key) if isinstance(key, tuple) else [key]
     for place, item in enumerate(items):
-        if isinstance(item, (list, range)) or hasattr(item, "__array__") and not isinstance(item, _C.TensorBase):
-            items[place] = _as_index(item, self)
-        elif isinstance(item, _C.TensorBase):
+        if isinstance(item, (list, range, _C.TensorBase)) or hasattr(item, "__array__"):
             items[place] = _as_index(item, self)
     used = 0
     for item in items:
@@ -254,7 +259,8 @@ def _parse(self: Any, key: Any) -> tuple[Any, list[Any]]:
     if Ellipsis in (item for item in items if not isinstance(item, _C.TensorBase)):
         at = next(n for n, item in enumerate(items) if item is Ellipsis)
         items[at : at + 1] = [slice(None)] * (self.ndim - used)
-    view, picks, dim = self, [], 0
+    view, dim = self, 0
+    picks: list[Any] = []
     for item in items:
         if item is None:
             view = view.unsqueeze(dim)
@@ -307,7 +313,9 @@ class _Plan:
             self.shape = broadcast_shapes(*(pick.shape for pick in given))
         except RuntimeError:
             shapes = ", ".join(str(list(pick.shape)) for pick in given)
-            raise IndexError(f"shape mismatch: indexing tensors could not be broadcast together with shapes {shapes}") from None
+            raise IndexError(
+                f"shape mismatch: indexing tensors could not be broadcast together with shapes {shapes}"
+            ) from None
         sizes = self.view.shape[: len(given)]
         self.count = 1
         rows: Any = None
@@ -355,8 +363,11 @@ def setitem(self: Any, key: Any, value: Any) -> None:
     if _is_basic(key):
         _write(_GETITEM(self, key), value)
         return
-    if isinstance(key, _C.TensorBase) and key.dtype is _dtypes.bool and key.shape == self.shape and (
-        not isinstance(value, _C.TensorBase) or value.ndim == 0
+    if (
+        isinstance(key, _C.TensorBase)
+        and key.dtype is _dtypes.bool
+        and key.shape == self.shape
+        and (not isinstance(value, _C.TensorBase) or value.ndim == 0)
     ):
         self.masked_fill_(key, value)
         return
@@ -376,8 +387,8 @@ def setitem(self: Any, key: Any, value: Any) -> None:
         value = value.expand(target.shape)
     except RuntimeError:
         raise RuntimeError(
-            f"shape mismatch: value tensor of shape {list(value.shape)} cannot be broadcast to indexing result of shape "
-            f"{list(target.shape)}"
+            f"shape mismatch: value tensor of shape {list(value.shape)} cannot be broadcast to indexing result of "
+            f"shape {list(target.shape)}"
         ) from None
     values = plan.unplaced(value).reshape((-1, *plan.rest)) if plan.rows.numel() else None
     if values is None:
@@ -403,7 +414,10 @@ class _Shape:
 
 def _is_basic(key: Any) -> bool:
     return all(
-        item is None or item is Ellipsis or isinstance(item, slice) or (isinstance(item, int) and not isinstance(item, bool))
+        item is None
+        or item is Ellipsis
+        or isinstance(item, slice)
+        or (isinstance(item, int) and not isinstance(item, bool))
         for item in (key if isinstance(key, tuple) else (key,))
     )
 

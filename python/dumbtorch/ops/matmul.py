@@ -89,7 +89,8 @@ row("addmm", "input, mat1, mat2, *, beta=1, alpha=1", broadcast=True, dtypes="fu
         "mat2": lambda g, mat1, alpha: _times(mat1.t() @ g, alpha),
     }, samples=lambda: (S(T(3, 5), T(3, 4), T(4, 5)), S(T(5), T(3, 4), T(4, 5), beta=2, alpha=0.5),
                         S(T(), T(3, 0), T(0, 2)), S(T(3, 1), T(3, 4), T(4, 5))),
-    errors=lambda: (S(T(3, 4), T(3, 4), T(4, 5), error="RuntimeError"), S(T(5), T(3, 4), T(3, 5), error="RuntimeError")),
+    errors=lambda: (S(T(3, 4), T(3, 4), T(4, 5), error="RuntimeError"),
+                    S(T(5), T(3, 4), T(3, 5), error="RuntimeError")),
     doc="``beta * input + alpha * (mat1 @ mat2)``; ``input`` broadcasts.")  # fmt: skip
 row("baddbmm", "input, batch1, batch2, *, beta=1, alpha=1", broadcast=True, dtypes="full", inplace=True, grad={
         "input": lambda g, beta: _times(g, beta),

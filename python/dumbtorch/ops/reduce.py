@@ -15,7 +15,7 @@ def spread(t: Any, shape: Any, dim: Dims, keepdim: bool) -> Any:
     """A reduction's result stretched back over the dimensions that it reduced."""
     ndim = len(shape)
     if not keepdim and ndim and dim is not None and dim != ():
-        for d in sorted((d % ndim for d in ((dim,) if isinstance(dim, int) else dim))):
+        for d in sorted(d % ndim for d in ((dim,) if isinstance(dim, int) else dim)):
             t = t.unsqueeze(d)
     return t.expand(shape)
 
@@ -72,7 +72,8 @@ row("mean", "input, dim=None, keepdim=False, *, dtype=None", dtypes="float", cas
         "input": lambda g, input_shape, input_dtype, dim, keepdim: _back(
             g, input_shape, dim, keepdim, input_dtype) / max(1, reduced_count(input_shape, dim)),
     }, samples=_reductions(), errors=_errors,
-    doc="The mean over all or the given dimensions. Floating-point inputs only, unless ``dtype`` is given.")  # fmt: skip
+    doc="The mean over all or the given dimensions. Floating-point inputs only, unless ``dtype`` is given.",
+)  # fmt: skip
 
 
 def _prod(g: Any, input: Any, out: Any, dim: int | None, keepdim: bool) -> Any:
@@ -115,7 +116,8 @@ for _name, _word in (("amax", "largest"), ("amin", "smallest")):
     row(_name, "input, dim=(), keepdim=False", dtypes="real",
         grad={"input": lambda g, input, out, dim, keepdim: _shared(g, input, out, dim, keepdim)},
         samples=_reductions(empty=False), errors=_errors,
-        doc=f"The {_word} element over all or the given dimensions; ties share the gradient. NaN if one is NaN.")  # fmt: skip
+        doc=f"The {_word} element over all or the given dimensions; ties share the gradient. NaN if one is NaN.",
+    )  # fmt: skip
 
 
 class ValuesIndices(NamedTuple):
@@ -169,7 +171,7 @@ def _extreme(name: str, word: str) -> Any:
         return ValuesIndices(values, indices)
 
     extreme.__name__ = extreme.__qualname__ = name
-    extreme.__doc__ = f"""The {word} of all elements; with ``dim`` a pair (values, indices); with a second tensor pairwise.
+    extreme.__doc__ = f"""The {word} element; with ``dim`` a pair (values, indices); with a second tensor pairwise.
 
     Raises RuntimeError for an empty tensor without ``dim``. Reference: ``torch.{name}``.
     """
@@ -184,7 +186,8 @@ for _name, _word in (("argmax", "largest"), ("argmin", "smallest")):
     row(_name, "input, dim=None, keepdim=False", dtypes="number",
         samples=lambda: (S(T(3, 4, distinct=True)), S(T(3, 4, distinct=True), 1), S(T(3, 4), 0, True), S(T()),
                          S(T(0, 3), 1)),
-        errors=_single_errors, doc=f"The index (int64) of the {_word} element of all or along a dimension.")  # fmt: skip
+        errors=_single_errors, doc=f"The index (int64) of the {_word} element of all or along a dimension.",
+    )  # fmt: skip
 for _name, _doc in (("any", "Whether some element is nonzero."), ("all", "Whether every element is nonzero.")):
     row(_name, "input, dim=None, keepdim=False", dtypes="real", samples=_reductions(), errors=_single_errors,
         doc=_doc + " Over all or the given dimensions; the result is bool.")  # fmt: skip
@@ -216,7 +219,13 @@ _STD = row("std", "input, dim=None, *, correction=1, keepdim=False", function=Fa
 
 def _spread_of(name: str, word: str, op: Any) -> None:
     def deviation(
-        input: Any, dim: Any = None, unbiased: Any = None, keepdim: bool = False, *, correction: Any = None, out: Any = None
+        input: Any,
+        dim: Any = None,
+        unbiased: Any = None,
+        keepdim: bool = False,
+        *,
+        correction: Any = None,
+        out: Any = None,
     ) -> Any:
         if isinstance(dim, bool):  # var(unbiased)
             dim, unbiased = None, dim
@@ -242,7 +251,8 @@ _spread_of("std", "standard deviation", _STD)
 row("logsumexp", "input, dim, keepdim=False", dtypes="float", grad={
         "input": lambda g, input, out, dim, keepdim: spread(g, input.shape, dim, keepdim) * (
             input - spread(out, input.shape, dim, keepdim)).exp(),
-    }, samples=lambda: (S(T(3, 4), 1), S(T(3, 4), (0, 1)), S(T(3, 4), 0, True), S(T(), 0), S(T(2, 0, 3), 2), S(T(2, 0), 1)),
+    }, samples=lambda: (S(T(3, 4), 1), S(T(3, 4), (0, 1)), S(T(3, 4), 0, True), S(T(), 0), S(T(2, 0, 3), 2),
+                        S(T(2, 0), 1)),
     errors=_errors, doc="``log(sum(exp(input)))`` over the given dimensions, without overflow.")  # fmt: skip
 
 
@@ -288,14 +298,7 @@ def norm(
     return _NORM(input, float(p), dim, keepdim, dtype, out=out)
 
 
-def flip_one(t: Any, dim: int) -> Any:
-    """A copy with one dimension reversed."""
-    if t.ndim == 0:
-        return t
-    return t.index_select(dim, FUNCTIONS["arange"](t.shape[dim] - 1, -1, -1, device=t.device))
-
-
 row("cumsum", "input, dim, *, dtype=None", dtypes="real", casts=True, inplace=True, grad={
-        "input": lambda g, input_dtype, dim: flip_one(flip_one(g, dim).cumsum(dim), dim).to(input_dtype),
+        "input": lambda g, input_dtype, dim: g.flip(dim).cumsum(dim).flip(dim).to(input_dtype),
     }, samples=lambda: (S(T(3, 4), 1), S(T(3, 4), 0), S(T(), 0), S(T(0, 3), 0)), errors=_single_errors,
     doc="The running sum along a dimension; integers and bool give int64.")  # fmt: skip

@@ -1,4 +1,4 @@
-"""Sample arguments of the rows, free of any framework: the tests build them for dumbtorch and for the reference alike."""
+"""Sample arguments of the rows, free of any framework: the tests build them for dumbtorch and the reference alike."""
 
 from __future__ import annotations
 

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
-
 
 from dumbtorch.autograd import views
 from dumbtorch.ops.samples import S, T
@@ -24,12 +23,14 @@ def _view(name: str, signature: str, grad: Any, samples: Any, doc: str, errors: 
 
 
 _VIEW = _view("view", "input, size", lambda g, input_shape: g.reshape(input_shape),
-              lambda: (S(T(2, 6), (3, 4)), S(T(2, 6), (-1,)), S(T(2, 3), (2, 1, 3)), S(T(), (1, 1)), S(T(0, 3), (3, 0))),
+              lambda: (S(T(2, 6), (3, 4)), S(T(2, 6), (-1,)), S(T(2, 3), (2, 1, 3)), S(T(), (1, 1)),
+                       S(T(0, 3), (3, 0))),
               "The same elements in another shape, without a copy; -1 is inferred.",
               lambda: (S(T(2, 3), (4,), error="RuntimeError"), S(T(2, 3), (-1, -1), error="RuntimeError")),
               function=False, method=False, ref="Tensor.view")  # fmt: skip
 _RESHAPE = _view("reshape", "input, shape", lambda g, input_shape: g.reshape(input_shape),
-                 lambda: (S(T(2, 6), (3, 4)), S(T(2, 6), (-1,)), S(T(2, 3), (2, 1, 3)), S(T(), (1, 1)), S(T(0, 3), (3, 0))),
+                 lambda: (S(T(2, 6), (3, 4)), S(T(2, 6), (-1,)), S(T(2, 3), (2, 1, 3)), S(T(), (1, 1)),
+                          S(T(0, 3), (3, 0))),
                  "The same elements in another shape: a view where the strides allow it, else a copy.",
                  lambda: (S(T(2, 3), (4,), error="RuntimeError"),), method=False)  # fmt: skip
 _TRANSPOSE = _view("transpose", "input, dim0, dim1", lambda g, dim0, dim1: g.transpose(dim0, dim1),
@@ -87,9 +88,11 @@ def _linear(name: str, signature: str, take: Any, doc: str) -> Any:
 _select_back = _linear("select_backward", "input, shape, dim, index", lambda t, dim, index: t.select(dim, index),
                        "The derivative of select.")  # fmt: skip
 _slice_back = _linear("slice_backward", "input, shape, dim, start, end, step",
-                      lambda t, dim, start, end, step: _SLICE(t, dim, start, end, step), "The derivative of slice.")  # fmt: skip
+                      lambda t, dim, start, end, step: _SLICE(t, dim, start, end, step), "The derivative of slice.",
+                  )  # fmt: skip
 _diagonal_back = _linear("diagonal_backward", "input, shape, offset, dim1, dim2",
-                         lambda t, offset, dim1, dim2: t.diagonal(offset, dim1, dim2), "The derivative of diagonal.")  # fmt: skip
+                         lambda t, offset, dim1, dim2: t.diagonal(offset, dim1, dim2), "The derivative of diagonal.",
+                     )  # fmt: skip
 _getitem_back = _linear("getitem_backward", "input, shape, index", lambda t, index: t[index],
                         "The derivative of basic indexing.")  # fmt: skip
 
@@ -97,9 +100,10 @@ _view("select", "input, dim, index", lambda g, input_shape, dim, index: _select_
       lambda: (S(T(3, 4), 0, 1), S(T(3, 4), -1, -2), S(T(5), 0, 4), S(T(0, 3), 1, 2)),
       "One index of a dimension, which goes away.",
       lambda: (S(T(2, 3), 0, 2, error="IndexError"), S(T(2, 3), 2, 0, error="IndexError")))  # fmt: skip
-_SLICE = _view("slice", "input, dim=0, start=None, end=None, step=1",
+_SLICE: Any = _view("slice", "input, dim=0, start=None, end=None, step=1",
                lambda g, input_shape, dim, start, end, step: _slice_back(g, input_shape, dim, start, end, step),
-               lambda: (S(T(6, 4), 0, 1, 5, 2), S(T(6, 4), 1, -3, None, 1), S(T(6), 0, 4, 2, 1), S(T(0, 3), 0, 0, 9, 1)),
+               lambda: (S(T(6, 4), 0, 1, 5, 2), S(T(6, 4), 1, -3, None, 1), S(T(6), 0, 4, 2, 1),
+                        S(T(0, 3), 0, 0, 9, 1)),
                "A range of a dimension.", lambda: (S(T(3), 0, 0, 2, 0, error="RuntimeError"),),
                function=False, method=False, ref="ops.aten.slice")  # fmt: skip
 _view("diagonal", "input, offset=0, dim1=0, dim2=1",
@@ -134,8 +138,23 @@ def _gather(t: Any, whole: Any, part: Any) -> Any:
     return _strided(field, part, low).clone()
 
 
+def _overlaps(geometry: Any) -> bool:
+    """Whether a layout may show an element twice."""
+    shape, strides, _ = geometry
+    reach = 0
+    for stride, n in sorted((s, n) for n, s in zip(shape, strides, strict=True) if n != 1):
+        if stride <= reach:
+            return True
+        reach += stride * (n - 1)
+    return False
+
+
 def _scatter(g: Any, whole: Any, part: Any) -> Any:
     low, size = _field(whole, part)
+    if not _overlaps(part):
+        field = g.new_zeros((size,))
+        _strided(field, part, low).copy_(g)
+        return _strided(field, whole, low).clone()
     index = _strided(FUNCTIONS["arange"](size, device=g.device), part, low).reshape(-1)
     field = g.new_zeros((size,)).index_add(0, index, g.reshape(-1))
     return _strided(field, whole, low).clone()
@@ -150,10 +169,12 @@ def _put(t: Any, value: Any, whole: Any, part: Any) -> Any:
 
 
 views.strided_gather = primitive(
-    "strided_gather", "input, whole, part", _gather, {"input": lambda g, whole, part: views.strided_scatter(g, whole, part)},
+    "strided_gather", "input, whole, part", _gather,
+    {"input": lambda g, whole, part: views.strided_scatter(g, whole, part)},
     doc="The elements of a whole that a part of its memory shows.")  # fmt: skip
 views.strided_scatter = primitive(
-    "strided_scatter", "input, whole, part", _scatter, {"input": lambda g, whole, part: views.strided_gather(g, whole, part)},
+    "strided_scatter", "input, whole, part", _scatter,
+    {"input": lambda g, whole, part: views.strided_gather(g, whole, part)},
     doc="A part laid into zeros of the whole; what the part shows twice is added up.")  # fmt: skip
 views.strided_put = primitive(
     "strided_put", "input, value, whole, part", _put, {
@@ -358,11 +379,12 @@ def _pieces(input: Any, lengths: Sequence[int], dim: int) -> tuple[Any, ...]:
     return tuple(made)
 
 
-_split = primitive("split", "input, lengths, dim", _pieces, {"input": lambda g, dim: FUNCTIONS["cat"](g, dim)},
+_split: Callable[..., tuple[Any, ...]] = primitive("split", "input, lengths, dim", _pieces, {"input": lambda g, dim: FUNCTIONS["cat"](g, dim)},
                    outputs=("*",), doc="Consecutive ranges of a dimension.")  # fmt: skip
-_unbind = primitive(
+_unbind: Callable[..., tuple[Any, ...]] = primitive(
     "unbind", "input, dim", lambda input, dim: tuple(input.select(dim, n) for n in range(input.shape[dim])),
-    {"input": lambda g, dim: FUNCTIONS["stack"](g, dim)}, outputs=("*",), doc="Every index of a dimension.")  # fmt: skip
+    {"input": lambda g, dim: FUNCTIONS["stack"](g, dim)}, outputs=("*",), doc="Every index of a dimension.",
+)  # fmt: skip
 
 
 @composite("split")
@@ -381,9 +403,7 @@ def split(tensor: Any, split_size_or_sections: Any, dim: int = 0) -> tuple[Any, 
             raise RuntimeError(f"split expects split_size be non-negative, but got split_size={step}")
         if step == 0:
             if size:
-                raise RuntimeError(
-                    f"split_size can only be 0 if dimension size is 0, but got dimension size of {size}"
-                )
+                raise RuntimeError(f"split_size can only be 0 if dimension size is 0, but got dimension size of {size}")
             return _split(tensor, [0], dim)
         return _split(tensor, [min(step, size - n) for n in range(0, size, step)] or [0], dim)
     lengths = list(split_size_or_sections)
@@ -421,6 +441,35 @@ row("cat", "tensors, dim=0", lists="tensors", method=False, dtypes="real", alias
                         S([T(0, 3), T(2, 3)]), S([T(0), T(2, 3)])),
     errors=lambda: (S([T(2, 3), T(2, 4)], error="RuntimeError"), S([], error="ValueError")),
     doc="Tensors one after the other along a dimension.")  # fmt: skip
+
+
+_FLIP: Any = row("flip", "input, dims", method=False, function=False, out=False, dtypes="real",
+    grad={"input": lambda g, dims: _FLIP(g, dims)}, samples=lambda: (
+        S(T(3, 4), (0,)), S(T(3, 4), (0, -1)), S(T(2, 3, 2), (1,)), S(T(5), (0,)), S(T(0, 3), (0,)), S(T(2, 3), ())),
+    errors=lambda: (S(T(2, 3), (2,), error="IndexError"), S(T(2, 3), (0, 0), error="RuntimeError")),
+    doc="A copy with the order of elements reversed along the given dimensions.")  # fmt: skip
+
+
+@composite("flip")
+def flip(input: Any, *dims: Any) -> Any:
+    """A copy with the order of elements reversed along the given dimensions. Reference: ``torch.flip``."""
+    return _FLIP(input, sizes(dims))
+
+
+@composite("fliplr")
+def fliplr(input: Any) -> Any:
+    """A copy with the columns reversed. Reference: ``torch.fliplr``."""
+    if input.ndim < 2:
+        raise RuntimeError("fliplr: input must be >= 2-d.")
+    return _FLIP(input, (1,))
+
+
+@composite("flipud")
+def flipud(input: Any) -> Any:
+    """A copy with the rows reversed. Reference: ``torch.flipud``."""
+    if input.ndim < 1:
+        raise RuntimeError("flipud: input must be >= 1-d.")
+    return _FLIP(input, (0,))
 
 
 def _cat_back(g: Any, shapes: Any, dtypes: Any, dim: int) -> tuple[Any, ...]:
@@ -461,4 +510,3 @@ for _name in ("T", "mT", "H", "mH"):
         else t,
         doc="The transpose." if _name in "TH" else "The last two dimensions exchanged.",
     )
-

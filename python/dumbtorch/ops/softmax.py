@@ -94,5 +94,6 @@ row("cross_entropy_backward", "grad_output, input, target:i, ignore_index, reduc
             g, input, target, ignore_index, reduction),
         "input": lambda g, grad_output, input, target, ignore_index, reduction: _cross_entropy_grad_input(
             g, grad_output, input, target, ignore_index, reduction),
-    }, samples=lambda: (S(T(), T(4, 5), index(4, below=5), -100, "mean"), S(T(4), T(4, 5), index(4, below=5), -100, "none")),
+    }, samples=lambda: (S(T(), T(4, 5), index(4, below=5), -100, "mean"),
+                        S(T(4), T(4, 5), index(4, below=5), -100, "none")),
     doc="The derivative of cross_entropy with respect to the logits.")  # fmt: skip

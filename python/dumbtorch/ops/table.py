@@ -66,7 +66,7 @@ class Row:
     differentiable: tuple[int, ...]
     broadcast: bool
     casts: bool
-    kernel: str | None
+    kernel: str
     aliases: tuple[str, ...]
     flags: int
     doc: str
@@ -83,7 +83,9 @@ class Row:
 
 def _parse(made: Row, signature: str, lists: str) -> None:
     """Reads ``"input, other:i, *, alpha=1"``: names, defaults, how many may be positional, kinds."""
-    names, defaults, kinds = [], [], []
+    names: list[str] = []
+    defaults: list[Any] = []
+    kinds: list[str] = []
     positional = -1
     for part in signature.split(", "):
         if part == "*":
@@ -171,7 +173,14 @@ def row(
 
 def _make(made: Row, name: str, kinds: str, flags: int) -> Any:
     return _C.make_op(
-        name, made.kernel, made.params, made.defaults, made.positional, kinds, flags, f"{name}({made.signature})\n\n{made.doc}"
+        name,
+        made.kernel,
+        made.params,
+        made.defaults,
+        made.positional,
+        kinds,
+        flags,
+        f"{name}({made.signature})\n\n{made.doc}",
     )
 
 
@@ -224,7 +233,7 @@ def primitive(
     made.outputs = outputs
     made.differentiable = tuple(range(len(outputs)))
     made.broadcast = made.casts = False
-    made.kernel = None
+    made.kernel = ""
     made.flags = DIFFERENTIABLE
     made.aliases = ()
     made.dtypes, made.samples, made.errors, made.ref, made.doc = dtypes, samples, errors, ref, doc

@@ -81,12 +81,18 @@ _unary("logical_not", dtypes="real", doc="Which elements are zero (False).")
 _unary("bitwise_not", dtypes="integral", doc="Each bit inverted; for bool the logical not. Integers and bool only.")
 _unary("relu", lambda g, out: FUNCTIONS["threshold_backward"](g, out, 0), dtypes="number", out=False,
        doc="``max(x, 0)``; NaN stays.")  # fmt: skip
-_unary("positive", lambda g: g, dtypes="number", inplace=False, out=False, doc="The tensor itself. bool raises RuntimeError.")
+_unary(
+    "positive",
+    lambda g: g,
+    dtypes="number",
+    inplace=False,
+    out=False,
+    doc="The tensor itself. bool raises RuntimeError.",
+)
 _unary("sgn", zero, dtypes="real", doc="-1, 0 or 1 (the direction, for complex numbers).")
 _unary("signbit", dtypes="real", inplace=False, doc="Which elements have their sign bit set (-0.0 too).")
 _unary("isposinf", dtypes="real", inplace=False, doc="Which elements are positive infinity.")
 _unary("isneginf", dtypes="real", inplace=False, doc="Which elements are negative infinity.")
-
 
 
 _BERNOULLI = (1 / 6, -1 / 30, 1 / 42, -1 / 30, 5 / 66, -691 / 2730, 7 / 6)
@@ -115,7 +121,7 @@ def polygamma_of(input: Any, n: int) -> Any:
     return input.digamma() if n == 0 else _POLYGAMMA(input, n)
 
 
-_POLYGAMMA = primitive(
+_POLYGAMMA: Any = primitive(
     "polygamma", "input, n", _polygamma, {"input": lambda g, input, n: g * _POLYGAMMA(input, n + 1)}, dtypes="single",
     samples=lambda: (S(T(3, 4, low=0.5, high=4.0), 1), S(T(low=0.5, high=4.0), 2), S(T(5, low=-2.7, high=-2.3), 1),
                      S(T(0, 2), 1)),
