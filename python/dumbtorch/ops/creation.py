@@ -241,12 +241,31 @@ def eye(
     return _made(t if out is None else _resized(out, t.shape).copy_(t), requires_grad)
 
 
-for _name, _words in (("tril", "lower"), ("triu", "upper")):
-    row(_name, "input, diagonal=0", dtypes="real", inplace=True, function=True,
-        grad={"input": (lambda g, diagonal: g.tril(diagonal)) if _name == "tril" else (lambda g, diagonal: g.triu(diagonal))},
+def _triangle(name: str, words: str) -> None:
+    op: Any = row(name, "input, diagonal=0", dtypes="real", out=False, function=False, method=False,
+        grad={"input": (lambda g, diagonal: g.tril(diagonal)) if name == "tril" else (
+            lambda g, diagonal: g.triu(diagonal))},
         samples=lambda: (S(T(3, 4)), S(T(3, 4), 1), S(T(2, 4, 3), -1), S(T(0, 3))),
         errors=lambda: (S(T(3), error="RuntimeError"),),
-        doc=f"The {_words} triangle of matrices (from the given diagonal on), zeros elsewhere.")  # fmt: skip
+        doc=f"The {words} triangle of matrices (from the given diagonal on), zeros elsewhere.")  # fmt: skip
+
+    def triangle(input: Any, diagonal: int = 0, *, out: Any = None) -> Any:
+        result = op(input, diagonal)
+        return result if out is None else _resized(out, result.shape).copy_(result)
+
+    def triangle_(self: Any, diagonal: int = 0) -> Any:
+        return self.copy_(op(self, diagonal))
+
+    triangle.__name__ = triangle.__qualname__ = name
+    triangle.__doc__ = f"The {words} triangle of matrices, zeros elsewhere. Reference: ``torch.{name}``."
+    composite(name)(triangle)
+    triangle_.__name__ = triangle_.__qualname__ = name + "_"
+    triangle_.__doc__ = f"``{name}`` in place."
+    composite(name + "_", function=False)(triangle_)
+
+
+_triangle("tril", "lower")
+_triangle("triu", "upper")
 
 
 for _function in (

@@ -214,7 +214,7 @@ row("embedding", "weight, indices:i, padding_idx=-1, scale_grad_by_freq=False", 
     errors=lambda: (S(T(5, 3), T(1, dtype=_I, values=[5]), error="IndexError"),),
     doc="The rows of ``weight`` at ``indices``; the row ``padding_idx`` gets no gradient.")  # fmt: skip
 EMBEDDING = TABLE["embedding"].op
-_EMBEDDING_BACKWARD = TABLE["embedding_backward"].op
+_EMBEDDING_BACKWARD: Any = TABLE["embedding_backward"].op
 
 
 # ---------------------------------------------------------------- x[...] and x[...] = y

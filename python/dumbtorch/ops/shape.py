@@ -379,8 +379,9 @@ def _pieces(input: Any, lengths: Sequence[int], dim: int) -> tuple[Any, ...]:
     return tuple(made)
 
 
-_split: Callable[..., tuple[Any, ...]] = primitive("split", "input, lengths, dim", _pieces, {"input": lambda g, dim: FUNCTIONS["cat"](g, dim)},
-                   outputs=("*",), doc="Consecutive ranges of a dimension.")  # fmt: skip
+_split: Callable[..., tuple[Any, ...]] = primitive(
+    "split", "input, lengths, dim", _pieces, {"input": lambda g, dim: FUNCTIONS["cat"](g, dim)},
+    outputs=("*",), doc="Consecutive ranges of a dimension.")  # fmt: skip
 _unbind: Callable[..., tuple[Any, ...]] = primitive(
     "unbind", "input, dim", lambda input, dim: tuple(input.select(dim, n) for n in range(input.shape[dim])),
     {"input": lambda g, dim: FUNCTIONS["stack"](g, dim)}, outputs=("*",), doc="Every index of a dimension.",
