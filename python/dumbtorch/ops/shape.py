@@ -389,7 +389,7 @@ _unbind: Callable[..., tuple[Any, ...]] = primitive(
 
 
 @composite("split")
-def split(tensor: Any, split_size_or_sections: Any, dim: int = 0) -> tuple[Any, ...]:
+def split(tensor: Any, split_size_or_sections: Any, dim: int = 0) -> Any:
     """Ranges of a dimension: all of one size (the last may be smaller), or of the given sizes. Views.
 
     Raises RuntimeError when given sizes do not add up. Reference: ``torch.split``.
@@ -417,7 +417,7 @@ def split(tensor: Any, split_size_or_sections: Any, dim: int = 0) -> tuple[Any, 
 
 
 @composite("chunk")
-def chunk(input: Any, chunks: int, dim: int = 0) -> tuple[Any, ...]:
+def chunk(input: Any, chunks: int, dim: int = 0) -> Any:
     """At most ``chunks`` ranges of equal size, the last may be smaller. Reference: ``torch.chunk``."""
     if chunks <= 0:
         raise RuntimeError(f"chunk expects `chunks` to be greater than 0, got: {chunks}")
