@@ -1,0 +1,127 @@
+"""What takes a process of its own: the peak memory of training steps, the time of the import.
+
+python -m benchmarks.processes memory torch mlp 64 Adam import     # one measurement, as the table's rows start it
+"""
+
+from __future__ import annotations
+
+import importlib
+import resource
+import statistics
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from benchmarks.cases import Figure
+
+ROOT = Path(__file__).resolve().parent.parent
+LIBRARIES = ("dumbtorch", "torch")
+STEPS = 30
+IMPORTS = 5
+BASELINES = {"import": "the import", "step": "a first small step"}
+MEMORY_ROWS = (
+    ("mlp", 64, "Adam"), ("mlp", 512, "Adam"), ("cnn", 64, "Adam"), ("cnn", 512, "Adam"),
+)  # fmt: skip
+
+
+def _status(field: str) -> int | None:
+    """A field of /proc/self/status in bytes; None where there is no such file."""
+    try:
+        text = Path("/proc/self/status").read_text()
+    except OSError:
+        return None
+    for line in text.splitlines():
+        if line.startswith(field + ":"):
+            return int(line.split()[1]) * 1024
+    return None
+
+
+def peak() -> int:
+    """The most resident memory so far, in bytes."""
+    measured = _status("VmHWM")
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 if measured is None else measured
+
+
+def forget_peak() -> int:
+    """Starts the peak anew at what is resident now (Linux); returns the new baseline."""
+    try:
+        Path("/proc/self/clear_refs").write_text("5")
+    except OSError:
+        return peak()
+    return _status("VmRSS") or peak()
+
+
+def measure_memory(library: str, network: str, batch: int, optimizer: str, baseline: str) -> int:
+    """Bytes above the baseline that some training steps needed at their peak.
+
+    The baseline is what is resident after the import or, with "step", after a step of a batch of two: without the code
+    that is read from disk when it first runs, which for PyTorch is tens of megabytes.
+    """
+    import numpy  # noqa: F401, PLC0415  # part of the baseline of both
+
+    from benchmarks.steps import training_step
+
+    module = importlib.import_module(library)
+    if baseline == "step":
+        training_step(module, network, 2, optimizer)()
+    start = forget_peak()
+    step = training_step(module, network, batch, optimizer)
+    for _ in range(STEPS):
+        step()
+    return peak() - start
+
+
+def _python(*arguments: str) -> str:
+    done = subprocess.run([sys.executable, *arguments], cwd=ROOT, capture_output=True, text=True, check=False)
+    if done.returncode:
+        lines = done.stderr.strip().splitlines()
+        raise RuntimeError(lines[-1] if lines else f"exit status {done.returncode}")
+    return done.stdout
+
+
+def memory(ours: Any, theirs: Any, rounds: int) -> list[Figure]:
+    """Peak memory of training steps, each in a process of its own."""
+    figures = []
+    for baseline in BASELINES:
+        for network, batch, optimizer in MEMORY_ROWS:
+            name = f"{network.upper()} steps, batch {batch}, {optimizer}: peak above {BASELINES[baseline]}"
+            words = (network, str(batch), optimizer, baseline)
+            try:
+                values = [
+                    int(_python("-m", "benchmarks.processes", "memory", library, *words)) for library in LIBRARIES
+                ]
+            except RuntimeError as error:
+                figures.append(Figure(name, "", "", None, 1.0, str(error)))
+                continue
+            texts = [f"{value / 1e6:.1f} MB" for value in values]
+            figures.append(Figure(name, *texts, values[0] / values[1], 1.0))
+    return figures
+
+
+_IMPORT = "import time; start = time.perf_counter(); import {0}; print(time.perf_counter() - start)"
+_BRINGS = "import sys, {0}; print('numpy' in sys.modules)"
+
+
+def imports(ours: Any, theirs: Any, rounds: int) -> list[Figure]:
+    """The time of the import, and whether it needs NumPy."""
+    try:
+        times = {
+            library: statistics.median(float(_python("-c", _IMPORT.format(library))) for _ in range(IMPORTS))
+            for library in LIBRARIES
+        }
+        numpy = {library: _python("-c", _BRINGS.format(library)).strip() for library in LIBRARIES}
+    except RuntimeError as error:
+        return [Figure("import", "", "", None, None, str(error))]
+    texts = [f"{times[library]:.3f} s" for library in LIBRARIES]
+    ratio = times["dumbtorch"] / times["torch"]
+    # The target is 0.2 s, whatever PyTorch takes.
+    figures = [Figure("import (target: 0.2 s)", *texts, ratio, 0.2 / times["torch"])]
+    brings = ["yes" if numpy[library] == "True" else "no" for library in LIBRARIES]
+    figures.append(Figure("import brings NumPy", *brings, None, None, "it must not" if brings[0] == "yes" else ""))
+    return figures
+
+
+if __name__ == "__main__":
+    _, _, library, network, batch, optimizer, baseline = sys.argv
+    print(measure_memory(library, network, int(batch), optimizer, baseline))
