@@ -83,7 +83,8 @@ def main(arguments: list[str] | None = None) -> int:
     print(f"\n{len(everything)} rows, {len(missed)} miss their target, {len(failed)} of them failed")
     if options.markdown:
         facts = {
-            "block": measure.BLOCK * 1e3, "pause": measure.PAUSE * 1e3, "rounds": options.rounds, "steps": processes.STEPS,
+            "block": measure.BLOCK * 1e3, "pause": measure.PAUSE * 1e3, "rounds": options.rounds,
+            "steps": processes.STEPS, "busy": busy.SECONDS,
             "machine": report.processor(), "threads": threads, "python": sys.version.split()[0],
             "torch": torch.__version__,
         }  # fmt: skip

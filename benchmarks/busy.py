@@ -4,8 +4,8 @@
     python -m benchmarks.busy time torch 3    # one measurement, as the table's rows start it
 
 Shared fairly, a step takes twice its time alone: the step and as many others as there are cores share the cores. What
-takes longer waits for a thread that the kernel has put aside, or spins on a core that somebody else needs. The mean over
-all steps is taken: a median would not see the steps that waited.
+takes longer waits for a thread that the kernel has put aside, or spins on a core that somebody else needs. The
+mean over all steps is taken: a median would not see the steps that waited.
 """
 
 from __future__ import annotations

@@ -58,7 +58,7 @@ def measure_memory(library: str, network: str, batch: int, optimizer: str, basel
     The baseline is what is resident after the import or, with "step", after a step of a batch of two: without the code
     that is read from disk when it first runs, which for PyTorch is tens of megabytes.
     """
-    import numpy  # noqa: F401, PLC0415  # part of the baseline of both
+    import numpy  # noqa: F401  # part of the baseline of both
 
     from benchmarks.steps import training_step
 

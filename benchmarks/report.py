@@ -13,25 +13,25 @@ Section = tuple[str, tuple[str, str], list[Figure]]
 METHOD = """\
 # Benchmarks
 
-Written by `python -m benchmarks --markdown docs/benchmarks.md` (`./pixiw run bench`); do not edit. A ratio is dumbtorch's
-time over PyTorch's: below 1 dumbtorch is faster. The target stands beside it, and a miss is marked.
+Written by `python -m benchmarks --markdown docs/benchmarks.md` (`./pixiw run bench`); do not edit. A ratio is the time
+of dumbtorch over that of PyTorch: below 1 dumbtorch is faster. The target stands beside it, and a miss is marked.
 
 ## Method
 
-- Both libraries run in one process with the same number of threads, the same statement (shown in `benchmarks/`) and the
-  same data.
-- They take turns in blocks of about {block:.0f} ms, in an order that changes from round to round. The figure is the median
-  over {rounds} rounds of the ratio of two neighbouring blocks, so a slow moment of the machine hits both; the times beside
-  it are medians of their own.
-- Before each block there is a pause of {pause:.0f} ms and one call that does not count. Without the pause the idle threads
-  of one library, which spin for a while after a call, would take the core from the other.
-- "Reused memory" writes into a tensor that is there (`out=`); "fresh memory" makes a new one in each call and drops it.
-  PyTorch gives large blocks back to the system each time, and the system clears their pages anew.
+- Both libraries run in one process with the same number of threads, the same statement (shown in `benchmarks/`) and
+  the same data.
+- They take turns in blocks of about {block:.0f} ms, in an order that changes from round to round. The figure is the
+  median over {rounds} rounds of the ratio of two neighbouring blocks, so a slow moment of the machine hits both; the
+  times beside it are medians of their own.
+- Before each block there is a pause of {pause:.0f} ms and one call that does not count. Without the pause the idle
+  threads of one library, which spin for a while after a call, would take the core from the other.
+- "Reused memory" writes into a tensor that is there (`out=`); "fresh memory" makes a new one in each call and drops
+  it. PyTorch gives large blocks back to the system each time, and the system clears their pages anew.
 - Peak memory is measured in a process of its own for each row, from the highest resident size above the baseline, over
-  {steps} training steps. One baseline is the size after the import, the other the size after a first step of two pictures,
-  without the library's own code that is loaded when it first runs.
+  {steps} training steps. One baseline is the size after the import, the other the size after a first step of two
+  pictures, without the library's own code that is loaded when it first runs.
 - The busy machine: as many processes as there are cores run an endless loop; the figures are means, not medians, over
-  three seconds of steps.
+  {busy:.0f} seconds of steps.
 
 Machine: {machine}, {threads} threads; Python {python}; PyTorch {torch}.
 """

@@ -60,6 +60,19 @@ def test_every_task_resolves(task: str) -> None:
     assert done.stdout == MANIFEST["tasks"][task]["cmd"] + "\n"
 
 
+@pytest.mark.parametrize("task", MANIFEST["tasks"])
+def test_what_a_task_runs_is_in_the_repository(task: str) -> None:
+    """`python FILE` names a file, `python -m MODULE` a folder of ours or a package that the extras bring."""
+    words = MANIFEST["tasks"][task]["cmd"].split()
+    assert words[0] == "python"
+    if words[1] == "-m":
+        module = words[2].replace(".", "/")
+        required = [name for extra in PROJECT["project"]["optional-dependencies"].values() for name in extra]
+        assert (ROOT / module).is_dir() or any(name.startswith(words[2]) for name in required)
+    else:
+        assert (ROOT / words[1]).is_file()
+
+
 @pytest.mark.parametrize("feature", MANIFEST["feature"])
 def test_every_feature_installs_the_extra_of_its_name(feature: str) -> None:
     assert MANIFEST["feature"][feature]["pypi-dependencies"]["dumbtorch"]["extras"] == [feature]

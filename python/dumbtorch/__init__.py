@@ -62,6 +62,7 @@ from dumbtorch._dtypes import (
 from dumbtorch._printing import get_printoptions, printoptions, set_printoptions
 from dumbtorch._size import Size
 from dumbtorch._tensor import Tensor
+from dumbtorch._threads import get_num_threads, set_num_threads
 from dumbtorch.autograd import (
     enable_grad,
     inference_mode,
