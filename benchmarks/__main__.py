@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -57,6 +58,10 @@ def main(arguments: list[str] | None = None) -> int:
     threads = dumbtorch.get_num_threads()
     torch.set_num_threads(threads)
     print(f"dumbtorch beside PyTorch {torch.__version__}, {threads} threads, {report.processor()}")
+    if os.getloadavg()[0] > 0.5:
+        print(
+            f"The machine is busy (load {os.getloadavg()[0]:.1f}): figures of several threads mean little, least PyTorch's."
+        )
     sections: list[report.Section] = []
     for name in chosen:
         if name in TIMED:
