@@ -25,7 +25,6 @@ from .threads import Body, num_threads, parallel
 
 comptime MAX_OPERANDS = 6
 comptime BLOCK = 512
-comptime BLOCK_BYTES = BLOCK * 16
 
 # (addresses of the blocks: outputs first, then inputs; elements; the op's parameters)
 comptime ElementwiseFn = def(Words, Int, Numbers) thin abi("C") -> None
@@ -225,15 +224,17 @@ struct Loop(Body):
     def _run_blocks(self, start: Int, end: Int):
         var kernel = function_at[ElementwiseFn](self.kernel)
         # on the heap: addresses of the stack do not travel as Int (see memory.mojo)
-        var space = aligned_block((MAX_OPERANDS + 1) * BLOCK_BYTES + 64, 64)
+        var count = min(BLOCK, end - start)
+        var block_bytes = (count * 16 + 63) & -64
+        var space = aligned_block((self.num_operands + 1) * block_bytes + 64, 64)
         if space == 0:
             abort("out of memory for the scratch of an elementwise loop")
         var scratch_at = space + 64
-        var raw_at = scratch_at + MAX_OPERANDS * BLOCK_BYTES
+        var raw_at = scratch_at + self.num_operands * block_bytes
         var blocks = words(space)
         for k in range(self.num_operands):
             if self.operands[k].mode == CONSTANT:
-                self._fill_constant(k, scratch_at + k * BLOCK_BYTES, raw_at)
+                self._fill_constant(k, scratch_at + k * block_bytes, raw_at, count)
         # position of `start`
         var index = no_dims()
         var rest = start
@@ -258,16 +259,16 @@ struct Loop(Body):
                 if operand.mode == DIRECT:
                     blocks[unsafe_offset=k] = operand.data + i * itemsize(operand.code)
                 elif operand.mode == CONSTANT:
-                    blocks[unsafe_offset=k] = scratch_at + k * BLOCK_BYTES
+                    blocks[unsafe_offset=k] = scratch_at + k * block_bytes
                 elif operand.mode == ROW and by_row:
                     blocks[unsafe_offset=k] = self._address(k, index)
                 else:
-                    blocks[unsafe_offset=k] = scratch_at + k * BLOCK_BYTES
+                    blocks[unsafe_offset=k] = scratch_at + k * block_bytes
                     if k >= self.num_outputs:
                         self._gather(k, index, n, blocks[unsafe_offset=k], raw_at)
             kernel(blocks, n, Numbers(unsafe_from_address=self.params))
             for k in range(self.num_outputs):
-                if blocks[unsafe_offset=k] == scratch_at + k * BLOCK_BYTES:
+                if blocks[unsafe_offset=k] == scratch_at + k * block_bytes:
                     self._scatter(k, index, n, blocks[unsafe_offset=k], raw_at)
             i += n
             # advance the position by n
@@ -286,7 +287,7 @@ struct Loop(Body):
             a += index[i] * self.operands[k].strides[i]
         return a
 
-    def _fill_constant(self, k: Int, block: Int, raw: Int):
+    def _fill_constant(self, k: Int, block: Int, raw: Int, count: Int):
         ref operand = self.operands[k]
         var size = itemsize(operand.code)
         var target = block if operand.code == operand.kernel_code else raw
@@ -294,11 +295,11 @@ struct Loop(Body):
             # a number: it lies in this struct
             for i in range(size):
                 store[UInt8](target + i, Pointer(to=self.numbers).unsafe_bitcast[UInt8]()[unsafe_offset = 16 * k + i])
-            strided_copy(target, 0, target, size, size, BLOCK)
         else:
-            strided_copy(operand.data, 0, target, size, size, BLOCK)
+            memcpy(target, operand.data, size)
         if target != block:
-            cast_block(operand.code, operand.kernel_code, raw, block, BLOCK)
+            cast_block(operand.code, operand.kernel_code, raw, block, 1)
+        repeat_element(block, itemsize(operand.kernel_code), count)
 
     def _gather(self, k: Int, index: Dims, n: Int, block: Int, raw: Int):
         """Collects n elements, from the position on, into the block, in the kernel's dtype."""
@@ -401,6 +402,15 @@ def cast_block(source_code: Int, target_code: Int, source: Int, target: Int, n: 
 def _copy_elements[T: TrivialRegisterPassable](src: Int, src_step: Int, dst: Int, dst_step: Int, n: Int):
     for i in range(n):
         store[T](dst + i * dst_step, load[T](src + i * src_step))
+
+
+def repeat_element(block: Int, size: Int, n: Int):
+    """Copies the first element of a block to the n - 1 after it."""
+    var filled = size
+    while filled < n * size:
+        var step = min(filled, n * size - filled)
+        memcpy(block + filled, block, step)
+        filled += step
 
 
 @no_inline

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from dumbtorch import _C
 from dumbtorch.ops import (  # noqa: F401
     activation,
+    arrange,
     binary,
     conv,
     copy,

@@ -432,7 +432,7 @@ def chunk(input: Any, chunks: int, dim: int = 0) -> Any:
 def unbind(input: Any, dim: int = 0) -> tuple[Any, ...]:
     """A view for each index of a dimension. Reference: ``torch.unbind``."""
     if input.ndim == 0:
-        raise RuntimeError("unbind: a 0-dim tensor has no dimension to take apart")
+        raise IndexError("Dimension specified as 0 but tensor has no dimensions")
     return _unbind(input, wrap_dim(dim, input.ndim))
 
 
