@@ -136,8 +136,10 @@ def over_storage(mut call: Call) raises -> Obj:
     if offset < 0 or offset + reach[0] < 0 or (offset + reach[1]) * itemsize(code) > nbytes:
         raise call.fail(
             "RuntimeError",
-            String(t"shape {shape_text(shape, n)}, strides {shape_text(strides, n)} and offset {offset} reach outside of"
-            t" a storage of {nbytes} bytes"),
+            String(
+                t"shape {shape_text(shape, n)}, strides {shape_text(strides, n)} and offset {offset} reach outside of"
+                t" a storage of {nbytes} bytes"
+            ),
         )
     retain(t[].storage())
     return wrap_storage(t[].storage(), offset, code, shape, strides, n)

@@ -2,6 +2,7 @@
 
 from std.ffi import c_int, external_call
 from tensor.buffer import PyBuffer
+
 from tensor.dtype import (
     BOOL, COMPLEX128, COMPLEX64, FLOAT16, FLOAT32, FLOAT64, INT16, INT32, INT64, INT8, UINT16, UINT32, UINT64, UINT8,
     itemsize,

@@ -7,6 +7,7 @@ subclass, `__float__`, another kind of sequence) goes a slow way that holds refe
 
 from std.ffi import _Global, c_int, external_call
 from tensor.call import Scalar2, dtype_code
+
 from tensor.dtype import (
     BCOMPLEX32, BOOL, COMPLEX128, COMPLEX32, COMPLEX64, FLOAT64, FLOAT8_E5M2, INT64, NUM_DTYPES, UINT64, dtype_name,
     dtype_of, is_complex, is_floating, is_integral, itemsize,
@@ -17,6 +18,7 @@ from std.memory import Pointer
 from tensor.memory import at, load, store
 from tensor.object import as_tensor, is_tensor, new_tensor
 from tensor.promote import promoted
+
 from tensor.py import (
     Obj, class_of, decref, error_occurred, get_attr, incref, is_long, is_sequence, is_str, is_subtype, seq_item, seq_len, symbol,
     type_name_of,
@@ -450,7 +452,10 @@ def _complex(o: Obj) raises -> Scalar2:
         return _element(o)
     if is_subtype(class_of(o), runtime()[].complex_type):
         return Scalar2(
-            3, 0, external_call["PyComplex_RealAsDouble", Float64](o), external_call["PyComplex_ImagAsDouble", Float64](o)
+            3,
+            0,
+            external_call["PyComplex_RealAsDouble", Float64](o),
+            external_call["PyComplex_ImagAsDouble", Float64](o),
         )
     # NumPy's complex64 is no complex: only its own conversion keeps the imaginary part
     var convert = external_call["PyObject_GetAttrString", Int](o, Int(StaticString("__complex__").unsafe_ptr()))
@@ -460,7 +465,10 @@ def _complex(o: Obj) raises -> Scalar2:
         if z == 0:
             raise python_error()
         var s = Scalar2(
-            3, 0, external_call["PyComplex_RealAsDouble", Float64](z), external_call["PyComplex_ImagAsDouble", Float64](z)
+            3,
+            0,
+            external_call["PyComplex_RealAsDouble", Float64](z),
+            external_call["PyComplex_ImagAsDouble", Float64](z),
         )
         decref(z)
         if error_occurred():

@@ -5,6 +5,7 @@ the capsule and later calls the record's deleter, from any thread; a capsule tha
 """
 
 from std.ffi import c_int, external_call
+
 from tensor.dtype import (
     BCOMPLEX32, BFLOAT16, BOOL, COMPLEX128, COMPLEX32, COMPLEX64, FLOAT16, FLOAT32, FLOAT64, FLOAT8_E4M3FN, FLOAT8_E5M2,
     INT16, INT32, INT64, INT8, UINT16, UINT32, UINT64, UINT8, itemsize, type_name,
@@ -238,7 +239,9 @@ def _dtype_from(code: Int, bits: Int, lanes: Int) raises -> Int:
             return FLOAT8_E4M3FN
         elif code == E5M2 and bits == 8:
             return FLOAT8_E5M2
-    raise Error(t"BufferError|from_dlpack: there is no dtype for DLPack type code {code} with {bits} bits and {lanes} lanes")
+    raise Error(
+        t"BufferError|from_dlpack: there is no dtype for DLPack type code {code} with {bits} bits and {lanes} lanes"
+    )
 
 
 def _device_from(kind: Int, index: Int) raises -> Int:
@@ -256,8 +259,8 @@ def tensor_of(capsule: Obj) raises -> Obj:
     var versioned = is_capsule and _has_name(capsule, VERSIONED)
     if not versioned and not (is_capsule and _has_name(capsule, LEGACY)):
         raise Error(
-            "RuntimeError|from_dlpack received an invalid capsule. Note that DLTensor capsules can be consumed only once,"
-            " so you might have already constructed a tensor from it once."
+            "RuntimeError|from_dlpack received an invalid capsule. Note that DLTensor capsules can be consumed only"
+            " once, so you might have already constructed a tensor from it once."
         )
     var record = _pointer(capsule)
     if versioned and at[Versioned](record)[].major != 1:
@@ -279,7 +282,8 @@ def tensor_of(capsule: Obj) raises -> Obj:
             strides[i] = load[Int](d[].strides + 8 * i)
             if strides[i] < 0 and shape[i] > 1:
                 raise Error(
-                    "BufferError|from_dlpack: tensors with negative strides are not supported; export a copy of the array"
+                    "BufferError|from_dlpack: tensors with negative strides are not supported; export a copy of the"
+                    " array"
                 )
     _ = checked_numel(shape, n, itemsize(code))
     var nbytes = extent(shape, strides, n)[1] * itemsize(code)

@@ -2,6 +2,7 @@
 
 from std.ffi import external_call
 from tensor.call import Scalar2
+
 from tensor.dtype import (
     BCOMPLEX32, BOOL, COMPLEX128, COMPLEX32, COMPLEX64, FLOAT64, INT64, NUM_DTYPES, UINT64, dtype_of, is_complex,
     is_floating, itemsize,
@@ -17,9 +18,9 @@ from tensor.storage import device_copy
 @always_inline
 def real_at[code: Int](address: Int) -> Float64:
     """A floating element as a double: exact for every floating dtype."""
-    return load[Scalar[dtype_of[code]]](address).cast[DType.float32]().cast[DType.float64]() if code != FLOAT64 else load[
-        Float64
-    ](address)
+    return load[Scalar[dtype_of[code]]](address).cast[DType.float32]().cast[
+        DType.float64
+    ]() if code != FLOAT64 else load[Float64](address)
 
 
 @always_inline

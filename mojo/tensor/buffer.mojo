@@ -25,7 +25,9 @@ struct PyBuffer:
 
 
 # Struct-module letters by dtype code; bfloat16, the half-complex and the float8 types have none.
-comptime _FORMATS: StaticString = "?\0\0B\0\0b\0\0h\0\0i\0\0l\0\0H\0\0I\0\0L\0\0e\0\0\0\0\0f\0\0d\0\0\0\0\0Zf\0Zd\0\0\0\0\0\0\0\0\0\0"
+comptime _FORMATS: StaticString = (
+    "?\0\0B\0\0b\0\0h\0\0i\0\0l\0\0H\0\0I\0\0L\0\0e\0\0\0\0\0f\0\0d\0\0\0\0\0Zf\0Zd\0\0\0\0\0\0\0\0\0\0"
+)
 comptime WRITABLE = 1
 comptime FORMAT = 4
 comptime SHAPE = 8
@@ -47,8 +49,8 @@ def get_buffer(o: Int, view_address: Int, flags: c_int) abi("C") -> c_int:
         var format = Int(_FORMATS.unsafe_ptr()) + 3 * t[].code()
         if load[UInt8](format) == 0:
             raise Error(
-                t"BufferError|the buffer protocol has no format for {dtype_name(t[].code())}: convert the tensor, or view"
-                t" its memory as an integer dtype of the same size"
+                t"BufferError|the buffer protocol has no format for {dtype_name(t[].code())}: convert the tensor, or"
+                t" view its memory as an integer dtype of the same size"
             )
         var n = t[].rank()
         var size = itemsize(t[].code())

@@ -208,11 +208,14 @@ def _materialise(s: StoragePtr) raises:
 
 def out_of_memory(nbytes: Int, device: Int) -> Error:
     if device != 0:
-        return Error(t"OutOfMemoryError|dumbtorch: the device could not allocate {nbytes} bytes; free tensors or call empty_cache()")
+        return Error(
+            t"OutOfMemoryError|dumbtorch: the device could not allocate {nbytes} bytes; free tensors or call"
+            t" empty_cache()"
+        )
     var p = pool()
     return Error(
-        t"OutOfMemoryError|dumbtorch: could not allocate {nbytes} bytes on the CPU: {p[].allocated} bytes are in use and"
-        t" the limit is {p[].limit}; free tensors, work in smaller pieces, or raise it with set_memory_limit()"
+        t"OutOfMemoryError|dumbtorch: could not allocate {nbytes} bytes on the CPU: {p[].allocated} bytes are in use"
+        t" and the limit is {p[].limit}; free tensors, work in smaller pieces, or raise it with set_memory_limit()"
     )
 
 
