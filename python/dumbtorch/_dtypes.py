@@ -230,8 +230,6 @@ def can_cast(from_: dtype, to: dtype) -> Any:
     """
     if to is bool:
         return from_ is bool
-    if from_.is_signed and not from_.is_floating_point and not from_.is_complex and not to.is_signed:
-        return False
     return _category(from_) <= _category(to)
 
 

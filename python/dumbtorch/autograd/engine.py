@@ -17,11 +17,11 @@ _accumulating = threading.Lock()
 def accumulate(leaf: Any, grad: Any, create: bool) -> None:
     """Adds a gradient into ``leaf.grad``."""
     with _accumulating:  # another thread may be adding to the same leaf
-        old = leaf.grad
+        old = leaf._grad
         if old is None:
-            leaf.grad = grad.clone()  # lazy: nothing is copied unless somebody else still holds `grad`
+            leaf._grad = grad.clone()  # lazy: nothing is copied unless somebody else still holds `grad`
         elif create:
-            leaf.grad = old + grad
+            leaf._grad = old + grad
         else:
             old.add_(grad)
 

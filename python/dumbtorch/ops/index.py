@@ -242,8 +242,15 @@ def _as_index(item: Any, like: Any) -> Any:
     return item.to(like.device) if item.device != like.device else item
 
 
+def _groups(item: Any) -> bool:
+    """Whether an item of a list makes that list a tuple of indices."""
+    return item is None or item is Ellipsis or isinstance(item, (list, tuple, slice, _C.TensorBase))
+
+
 def _parse(self: Any, key: Any) -> tuple[Any, list[Any]]:
     """Applies the basic parts of an index: a view, and for each of its dimensions an index tensor or None."""
+    if isinstance(key, list) and len(key) < 32 and any(map(_groups, key)):
+        key = tuple(key)  # a list of lists is read as a tuple of indices, as PyTorch does
     items = list(key) if isinstance(key, tuple) else [key]
     for place, item in enumerate(items):
         if isinstance(item, (list, range, _C.TensorBase)) or hasattr(item, "__array__"):
@@ -292,6 +299,8 @@ def _parse(self: Any, key: Any) -> tuple[Any, list[Any]]:
                 dim += 1
         elif hasattr(item, "__index__"):
             view = view.select(dim, item.__index__())
+        elif isinstance(item, str):
+            raise TypeError("a tensor cannot be indexed by text; use integers, slices, None, ... or tensors")
         else:
             raise IndexError(
                 "only integers, slices (`:`), ellipsis (`...`), None and long or byte Variables are valid indices (got "
