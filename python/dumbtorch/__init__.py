@@ -19,6 +19,7 @@ from dumbtorch import (
     nn,
     ops,
     optim,
+    random,
 )
 from dumbtorch._device import device, get_default_device, set_default_device
 from dumbtorch._dtypes import (
@@ -79,6 +80,15 @@ from dumbtorch.memory import (
     reset_peak_memory_stats,
     set_memory_limit,
 )
+from dumbtorch.random import (
+    Generator,
+    default_generator,
+    get_rng_state,
+    initial_seed,
+    manual_seed,
+    seed,
+    set_rng_state,
+)
 
 inf = _float("inf")
 nan = _float("nan")
@@ -100,6 +110,14 @@ __all__ = [
     "ops",
     "optim",
     "OutOfMemoryError",
+    "Generator",
+    "default_generator",
+    "get_rng_state",
+    "initial_seed",
+    "manual_seed",
+    "random",
+    "seed",
+    "set_rng_state",
     "Size",
     "Tensor",
     "bcomplex32",

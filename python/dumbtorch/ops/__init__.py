@@ -18,6 +18,7 @@ from dumbtorch.ops import (  # noqa: F401
     creation,
     index,
     matmul,
+    random,
     reduce,
     shape,
     softmax,
