@@ -10,7 +10,7 @@ import math
 from typing import Any
 
 from dumbtorch import _C, _dtypes
-from dumbtorch.ops.creation import _EMPTY, _made, _place
+from dumbtorch.ops.creation import _EMPTY, _made, _place, _resized
 from dumbtorch.ops.shape import sizes
 from dumbtorch.ops.table import FUNCTIONS, TABLE, VIEW, composite, row
 
@@ -121,7 +121,7 @@ def _new(size: Any, out: Any, dtype: Any, device: Any) -> Any:
     if out is not None:
         if dtype is not None and dtype is not out.dtype:
             raise RuntimeError(f"dtype {dtype} does not match dtype of out parameter ({out.dtype})")
-        return out.resize_(size)
+        return _resized(out, size)
     return _EMPTY(size, dtype, _place(device))
 
 
@@ -203,7 +203,7 @@ def randperm(
         raise RuntimeError(f"value cannot be converted to type {str(kind).removeprefix('torch.')} without overflow")
     t = _RANDPERM(n, generator=generator)
     if out is not None:
-        return out.resize_((n,)).copy_(t)
+        return _resized(out, (n,)).copy_(t)
     if kind is not _dtypes.int64 or device is not None:
         t = t.to(_place(device), kind)
     return _made(t, requires_grad)
@@ -255,7 +255,7 @@ def bernoulli(input: Any, p: Any = None, *, generator: Any = None, out: Any = No
         if p is None:
             name = _dtypes.TYPE_NAMES[input.dtype]
             raise NotImplementedError(f"\"bernoulli_tensor_cpu_p_\" not implemented for '{name}'")
-    t = _EMPTY(input.shape, input.dtype, input.device) if out is None else out.resize_(input.shape)
+    t = _EMPTY(input.shape, input.dtype, input.device) if out is None else _resized(out, input.shape)
     BERNOULLI_(t, input.detach() if p is None else p, generator=generator)
     return t
 
