@@ -16,7 +16,7 @@ from kernels.gemm_tiles import ceildiv
 from kernels.workspace import Workspace
 from tensor.threads import Body, num_threads, parallel
 
-comptime TAP_ROWS = 12 if CompilationTarget.has_avx512f() or not CompilationTarget.is_x86() else 6
+comptime TAP_ROWS = 9 if CompilationTarget.has_avx512f() or not CompilationTarget.is_x86() else 6
 """Taps of a register tile of two vectors of output channels."""
 
 comptime MAX_PARTS = 16
