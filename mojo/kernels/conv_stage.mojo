@@ -129,6 +129,40 @@ def copy_run[src: DType, dt: DType](s: Int, step: Int, d: Int, n: Int):
         j += 1
 
 
+@always_inline
+def _stage_plain[src: DType, dt: DType](
+    image: Image, n: Int, channel: Int, channels: Int, rows: Axis, first_row: Int, height: Int, cols: Axis, to: Int,
+    outside: Scalar[dt],
+):
+    """`stage` without strides: a row is copied by vectors whose first and last lanes may lie outside."""
+    comptime W = width[dt]()
+    var length = cols.length(cols.count)
+    var first = cols.first[0]
+    var last = cols.last[0]
+    var left = cols.before
+    var y0 = first_row - rows.before
+    # Rows [top, bottom) of the staged ones lie inside of the image.
+    var top = max(0, min(height, -y0))
+    var bottom = max(top, min(height, rows.size - y0))
+    var d = to
+    for c in range(channel, channel + channels):
+        var plane = at[src](image.data, n * image.ns + c * image.cs)
+        _fill[dt](d, top * length, outside)
+        d = at[dt](d, top * length)
+        for i in range(top, bottom):
+            var s = ptr[src](at[src](plane, (y0 + i) * image.hs - left))
+            for j in range(0, length, W):
+                if j >= first and j + W <= last:
+                    ptr[dt](d).unsafe_store(j, s.unsafe_load[width=W](j).cast[dt]())
+                else:
+                    var inside = first_lanes[W](last - j) & ~first_lanes[W](first - j)
+                    var v = masked_load[W](s.unsafe_offset(j), inside, SIMD[src, W](0)).cast[dt]()
+                    ptr[dt](d).unsafe_store(j, inside.select(v, SIMD[dt, W](outside)))
+            d = at[dt](d, length)
+        _fill[dt](d, (height - bottom) * length, outside)
+        d = at[dt](d, (height - bottom) * length)
+
+
 @no_inline
 def stage[src: DType, dt: DType](
     image: Image, n: Int, channel: Int, channels: Int, rows: Axis, first_row: Int, height: Int, cols: Axis, to: Int,
@@ -140,6 +174,9 @@ def stage[src: DType, dt: DType](
     `cols.length(cols.count)` columns of each residue. Up to one vector past the end is written. Elements outside of
     the image are `outside`.
     """
+    if rows.step == 1 and cols.step == 1 and image.ws == 1:
+        _stage_plain[src, dt](image, n, channel, channels, rows, first_row, height, cols, to, outside)
+        return
     var length = cols.length(cols.count)
     var d = to
     for c in range(channel, channel + channels):

@@ -23,7 +23,12 @@ comptime STAGED_BYTES = 512 << 10
 comptime WEIGHT_BYTES = 256 << 10
 """Packed weights above this are read once for several panels of pixels."""
 
+comptime GATHER_ROWS = 4
+"""Gathering a panel costs as much time as this many rows of the product."""
+
 comptime GROUP_PANELS = 6
+"""Panels that are multiplied with the same panel of weights before the next one is read."""
+
 comptime TASK_PIXELS = 512
 
 comptime SERIAL_WORK = 1 << 17
@@ -54,7 +59,6 @@ struct Segments:
     """The pixels of one panel as runs that are contiguous in the staged input."""
 
     var count: Int
-    var lanes: Int
     var joined: Bool  # the pixels are one run in the output
     var source: Array[Int, MAX_NR]
     var lane: Array[Int, MAX_NR]
@@ -63,7 +67,6 @@ struct Segments:
 
     def __init__(out self):
         self.count = 0
-        self.lanes = 0
         self.joined = True
         self.source = Array[Int, MAX_NR](fill=0)
         self.lane = Array[Int, MAX_NR](fill=0)
@@ -120,10 +123,13 @@ def gather_panel[dt: DType, exact: Bool](base: Int, offsets: Int, kc: Int, segme
 
 
 @no_inline
-def tile[dt: DType, mr: Int, nv: Int](
-    a0: Int, b0: Int, bs: Int, kc: Int, c0: Int, crs: Int, lanes: Int, bias: Int, first: Bool
+def tile[dt: DType, mr: Int, nv: Int, direct: Bool](
+    a0: Int, b0: Int, offsets: Int, kc: Int, c0: Int, crs: Int, lanes: Int, bias: Int, first: Bool
 ):
-    """C[mr, lanes] (+)= A[kc][MR] (packed) times B[kc, nv vectors]; the first block starts from the bias of each row."""
+    """C[mr, lanes] (+)= A[kc][MR] (packed) times B[kc, nv vectors]; the first block starts from the bias of each row.
+
+    Row k of B is at b0 + offsets[k] with `direct`, else in a packed panel.
+    """
     comptime W = width[dt]()
     var acc = Array[SIMD[dt, W], mr * nv](fill=0)
     if first:
@@ -140,16 +146,20 @@ def tile[dt: DType, mr: Int, nv: Int](
                 acc[i * nv + v] = masked_load[W](p, mask, SIMD[dt, W](0))
     var a = ptr[dt](a0)
     var b = ptr[dt](b0)
-    for _ in range(kc):
+    for k in range(kc):
+        var row = b
+        comptime if direct:
+            row = b.unsafe_offset(Int(ptr[DType.int](offsets)[unsafe_offset=k]))
+        else:
+            row = b.unsafe_offset(k * 2 * W)
         var bv = Array[SIMD[dt, W], nv](fill=0)
         comptime for v in range(nv):
-            bv[v] = b.unsafe_load[width=W](v * W)
+            bv[v] = row.unsafe_load[width=W](v * W)
         comptime for i in range(mr):
             var av = SIMD[dt, W](a[unsafe_offset=i])
             comptime for v in range(nv):
                 acc[i * nv + v] = mul_add(av, bv[v], acc[i * nv + v])
         a = a.unsafe_offset(MR)
-        b = b.unsafe_offset(bs)
     comptime for v in range(nv):
         if lanes - v * W >= W:
             comptime for i in range(mr):
@@ -161,21 +171,22 @@ def tile[dt: DType, mr: Int, nv: Int](
 
 
 @always_inline
-def tile_rows[dt: DType](
-    mr: Int, a: Int, b: Int, bs: Int, kc: Int, c: Int, crs: Int, lanes: Int, bias: Int, first: Bool
+def tile_rows[dt: DType, direct: Bool](
+    mr: Int, a: Int, b: Int, offsets: Int, kc: Int, c: Int, crs: Int, lanes: Int, bias: Int, first: Bool
 ):
+    """`tile` for 1..MR rows."""
     comptime for q in reversed(range(1, MR + 1)):
         if mr == q:
             if lanes > width[dt]():
-                tile[dt, q, 2](a, b, bs, kc, c, crs, lanes, bias, first)
+                tile[dt, q, 2, direct](a, b, offsets, kc, c, crs, lanes, bias, first)
             else:
-                tile[dt, q, 1](a, b, bs, kc, c, crs, lanes, bias, first)
+                tile[dt, q, 1, direct](a, b, offsets, kc, c, crs, lanes, bias, first)
             return
 
 
 @always_inline
 def store_run[src: DType, dt: DType](s: Int, d: Int, step: Int, n: Int):
-    """n sums to memory of dtype `src`, `step` elements apart."""
+    """n sums to memory of dtype `src`, `step` elements apart; a whole vector is read past the last."""
     comptime W = width[dt]()
     var sp = ptr[dt](s)
     var dp = ptr[src](d)
@@ -184,6 +195,10 @@ def store_run[src: DType, dt: DType](s: Int, d: Int, step: Int, n: Int):
         while j + W <= n:
             dp.unsafe_store(j, sp.unsafe_load[width=W](j).cast[src]())
             j += W
+        comptime if size_of[Scalar[src]]() >= 4:
+            if j < n:
+                masked_store[W](sp.unsafe_load[width=W](j).cast[src](), dp.unsafe_offset(j), first_lanes[W](n - j))
+            return
     while j < n:
         dp[unsafe_offset=j * step] = sp[unsafe_offset=j].cast[src]()
         j += 1
@@ -210,6 +225,7 @@ struct TapConv[src: DType](Body):
     var offsets: List[Int]  # of each (channel, tap), in elements of the staged input
     # layout of the input: staged, or the tensor itself
     var in_place: Bool
+    var direct: Bool  # panels are used where they lie, the ends of the rows of staged input included
     var height: Int
     var pitch: Int
     var plane: Int
@@ -244,6 +260,7 @@ struct TapConv[src: DType](Body):
         )
         var nt = num_threads()
         self.band = rows.count
+        self.direct = False
         self.height = 0
         self.pitch = 0
         self.plane = 0
@@ -297,6 +314,12 @@ struct TapConv[src: DType](Body):
             self.pitch = self.cols.length(self.cols.count) * len(self.cols.residues)
             self.plane = len(self.rows.residues) * self.height * self.pitch
             self.image = self.cin * self.plane
+        # The columns between the end of a row and the next one are multiplied in vain; gathering costs as much as a
+        # few rows of the product.
+        var waste = self.pitch - self.cols.count
+        self.direct = waste >= 0 and waste * self.cout <= self.pitch * GATHER_ROWS
+        if self.in_place:
+            self.direct = waste == 0
         for c in range(self.cin):
             for i in range(len(self.rows.positions)):
                 for j in range(len(self.cols.positions)):
@@ -316,11 +339,11 @@ struct TapConv[src: DType](Body):
         var weight_bytes = self.groups * self.depth * panels * MR * Self.SIZE
         var bias_bytes = ceildiv(self.groups * self.cout * Self.SIZE, 64) * 64
         var nt = num_threads()
-        var staged = 0 if self.in_place else (self.images * self.image + Self.NR) * Self.SIZE
+        var staged = 0 if self.in_place else (self.images * self.image + 2 * Self.NR) * Self.SIZE
         var panel = (self.kc + 1) * Self.NR * Self.SIZE
         var block_rows = ceildiv(panels, self.blocks) * MR
         self.worker_bytes = ceildiv(staged, 64) * 64 + self.group_panels * (panel + block_rows * Self.NR * Self.SIZE)
-        self.worker_bytes = ceildiv(self.worker_bytes, 4096) * 4096 + 64
+        self.worker_bytes = ceildiv(self.worker_bytes + 64, 4096) * 4096 + 64
         var ws = Workspace.take(weight_bytes + bias_bytes + nt * self.worker_bytes)
         if ws.address == 0:
             return False
@@ -403,7 +426,27 @@ struct TapConv[src: DType](Body):
                     row = 0
                     n += 1
         segments.count = i
-        segments.lanes = lanes
+
+    def _direct_segments(self, first: Int, lanes: Int, mut segments: Segments):
+        """The same for a panel that begins `first` elements into the staged rows and is used where it lies."""
+        var line = self.cols.count
+        var row = first // self.pitch
+        var col = first % self.pitch
+        var lane = 0
+        var i = 0
+        segments.joined = self.out.ws == 1 and (line == self.pitch or line - col >= lanes)
+        segments.joined = segments.joined and (self.out.hs == line or line - col >= lanes)
+        while lane < lanes:
+            var length = min(line - col, lanes - lane)
+            if length > 0:
+                segments.target[i] = row * self.out.hs + col * self.out.ws
+                segments.lane[i] = lane
+                segments.length[i] = length
+                i += 1
+            lane += self.pitch - col
+            col = 0
+            row += 1
+        segments.count = i
 
     def _multiply(self, task: Int, space: Int):
         var block = task % self.blocks
@@ -413,7 +456,7 @@ struct TapConv[src: DType](Body):
         var images = min(self.images, self.x.n - n)
         var row = part % self.bands * self.band
         var rows = min(self.band, self.rows.count - row)
-        var staged = 0 if self.in_place else (self.images * self.image + Self.NR) * Self.SIZE
+        var staged = 0 if self.in_place else (self.images * self.image + 2 * Self.NR) * Self.SIZE
         var panels = space + ceildiv(staged, 64) * 64
         var sums = panels + self.group_panels * (self.kc + 1) * Self.NR * Self.SIZE
         var base = space
@@ -428,13 +471,27 @@ struct TapConv[src: DType](Body):
                     self.x, n + i, g * self.cin, self.cin, self.rows, row, self.height, self.cols,
                     at[Self.dt](space, i * self.image),
                 )
-        var out = at[Self.src](self.out.data, n * self.out.ns + g * self.cout * self.out.cs + row * self.out.hs)
-        var pixels = images * rows * self.cols.count
-        for first in range(0, pixels, self.group_panels * Self.NR):
-            self._panels(g, block, first, pixels, rows, base, panels, sums, out)
+        var target = at[Self.src](self.out.data, n * self.out.ns + g * self.cout * self.out.cs + row * self.out.hs)
+        var step = self.group_panels * Self.NR
+        if not self.direct:
+            var pixels = images * rows * self.cols.count
+            for first in range(0, pixels, step):
+                self._panels[False](g, block, first, pixels, rows, base, panels, sums, target)
+            return
+        var pixels = (rows - 1) * self.pitch + self.cols.count
+        # Past the last pixel of a tensor that is used in place there may be nothing to read.
+        var whole = pixels // Self.NR * Self.NR if self.in_place else pixels
+        for i in range(images):
+            var from_ = at[Self.dt](base, i * self.image)
+            var to = at[Self.src](target, i * self.out.ns)
+            for first in range(0, whole, step):
+                self._panels[True](g, block, first, whole, rows, from_, panels, sums, to)
+            if whole < pixels:
+                self._panels[False](g, block, whole, pixels, rows, from_, panels, sums, to)
 
-    def _panels(
-        self, g: Int, block: Int, first: Int, pixels: Int, image_rows: Int, base: Int, panels: Int, sums: Int, target: Int
+    def _panels[direct: Bool](
+        self, g: Int, block: Int, first: Int, pixels: Int, image_rows: Int, base: Int, panels: Int, sums: Int,
+        target: Int,
     ):
         """All of the depth for a few panels of pixels and one block of rows."""
         comptime NR = Self.NR
@@ -448,18 +505,21 @@ struct TapConv[src: DType](Body):
         var targets = Array[Int, GROUP_PANELS](fill=-1)  # of panels that are written to the output as they are
         for k0 in range(0, self.depth, self.kc):
             var kc = min(self.kc, self.depth - k0)
-            var last = k0 + kc == self.depth
+            var offsets = Int(self.offsets.unsafe_ptr()) + k0 * 8
             for q in range(count):
                 var pixel = first + q * NR
-                self._segments(pixel, min(NR, pixels - pixel), image_rows, segments)
-                var panel = at[Self.dt](panels, q * (self.kc + 1) * NR)
-                var offsets = Int(self.offsets.unsafe_ptr()) + k0 * 8
-                if self.in_place:
-                    gather_panel[Self.dt, True](base, offsets, kc, segments, panel)
+                comptime if direct:
+                    if k0 == 0:
+                        self._direct_segments(pixel, min(NR, pixels - pixel), segments)
                 else:
-                    gather_panel[Self.dt, False](base, offsets, kc, segments, panel)
+                    self._segments(pixel, min(NR, pixels - pixel), image_rows, segments)
+                    var panel = at[Self.dt](panels, q * (self.kc + 1) * NR)
+                    if self.in_place:
+                        gather_panel[Self.dt, True](base, offsets, kc, segments, panel)
+                    else:
+                        gather_panel[Self.dt, False](base, offsets, kc, segments, panel)
                 comptime if Self.src == Self.dt:
-                    if segments.joined:
+                    if k0 == 0 and segments.joined:
                         targets[q] = segments.target[0]
             for t in range(t0, t1):
                 var row = self.panel_rows(t)
@@ -472,15 +532,19 @@ struct TapConv[src: DType](Body):
                     if targets[q] >= 0:
                         c = at[Self.dt](target, row * self.out.cs + targets[q])
                         crs = self.out.cs
-                    var panel = at[Self.dt](panels, q * (self.kc + 1) * NR)
+                    var b = at[Self.dt](base, first + q * NR)
+                    comptime if not direct:
+                        b = at[Self.dt](panels, q * (self.kc + 1) * NR)
                     var lanes = min(NR, pixels - first - q * NR)
-                    tile_rows[Self.dt](mr, a, panel, NR, kc, c, crs, lanes, bias, k0 == 0)
-            if last:
-                for q in range(count):
-                    if targets[q] < 0:
-                        var pixel = first + q * NR
-                        self._segments(pixel, min(NR, pixels - pixel), image_rows, segments)
-                        self._write(at[Self.dt](sums, q * sum_size), row0, self.panel_rows(t1), segments, target)
+                    tile_rows[Self.dt, direct](mr, a, b, offsets, kc, c, crs, lanes, bias, k0 == 0)
+        for q in range(count):
+            if targets[q] < 0:
+                var pixel = first + q * NR
+                comptime if direct:
+                    self._direct_segments(pixel, min(NR, pixels - pixel), segments)
+                else:
+                    self._segments(pixel, min(NR, pixels - pixel), image_rows, segments)
+                self._write(at[Self.dt](sums, q * sum_size), row0, self.panel_rows(t1), segments, target)
 
     def _write(self, sums: Int, row0: Int, row1: Int, segments: Segments, target: Int):
         """Writes rows of sums to where their pixels are in the output."""
