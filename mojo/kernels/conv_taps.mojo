@@ -31,6 +31,8 @@ comptime GROUP_PANELS = 6
 
 comptime TASK_PIXELS = 512
 
+comptime LONG_ROW = 1024
+
 comptime SERIAL_WORK = 1 << 17
 """Multiply-adds below which a second thread costs more than it gives."""
 
@@ -68,10 +70,10 @@ struct Segments:
     def __init__(out self):
         self.count = 0
         self.joined = True
-        self.source = Array[Int, MAX_NR](fill=0)
-        self.lane = Array[Int, MAX_NR](fill=0)
-        self.length = Array[Int, MAX_NR](fill=0)
-        self.target = Array[Int, MAX_NR](fill=0)
+        self.source = Array[Int, MAX_NR](uninitialized=True)
+        self.lane = Array[Int, MAX_NR](uninitialized=True)
+        self.length = Array[Int, MAX_NR](uninitialized=True)
+        self.target = Array[Int, MAX_NR](uninitialized=True)
 
 
 @always_inline
@@ -122,13 +124,25 @@ def gather_panel[dt: DType, exact: Bool](base: Int, offsets: Int, kc: Int, segme
                 row.unsafe_store(segments.lane[i], from_.unsafe_load[width=W](0))
 
 
+@fieldwise_init
+struct Spot(ImplicitlyCopyable, Movable):
+    """Where a panel of two vectors of pixels is read and written: addresses, and how many lanes of each are pixels."""
+
+    var b0: Int
+    var b1: Int
+    var c0: Int
+    var c1: Int
+    var lanes0: Int
+    var lanes1: Int
+
+
 @no_inline
 def tile[dt: DType, mr: Int, nv: Int, direct: Bool](
-    a0: Int, b0: Int, offsets: Int, kc: Int, c0: Int, crs: Int, lanes: Int, bias: Int, first: Bool
+    a0: Int, spot: Spot, offsets: Int, kc: Int, crs: Int, bias: Int, first: Bool
 ):
-    """C[mr, lanes] (+)= A[kc][MR] (packed) times B[kc, nv vectors]; the first block starts from the bias of each row.
+    """C[mr, nv vectors] (+)= A[kc][MR] (packed) times B[kc, nv vectors]; the first block starts from each row's bias.
 
-    Row k of B is at b0 + offsets[k] with `direct`, else in a packed panel.
+    Row k of B is offsets[k] elements after its first with `direct`, else k panel widths.
     """
     comptime W = width[dt]()
     var acc = Array[SIMD[dt, W], mr * nv](fill=0)
@@ -140,47 +154,51 @@ def tile[dt: DType, mr: Int, nv: Int, direct: Bool](
                     acc[i * nv + v] = start
     else:
         comptime for v in range(nv):
-            var mask = first_lanes[W](lanes - v * W)
+            var mask = first_lanes[W](spot.lanes0 if v == 0 else spot.lanes1)
+            var c = spot.c0 if v == 0 else spot.c1
             comptime for i in range(mr):
-                var p = ptr[dt](at[dt](c0, i * crs + v * W))
-                acc[i * nv + v] = masked_load[W](p, mask, SIMD[dt, W](0))
+                acc[i * nv + v] = masked_load[W](ptr[dt](at[dt](c, i * crs)), mask, SIMD[dt, W](0))
     var a = ptr[dt](a0)
-    var b = ptr[dt](b0)
+    var b0 = ptr[dt](spot.b0)
+    var b1 = ptr[dt](spot.b1)
     for k in range(kc):
-        var row = b
+        var offset: Int
         comptime if direct:
-            row = b.unsafe_offset(Int(ptr[DType.int](offsets)[unsafe_offset=k]))
+            offset = Int(ptr[DType.int](offsets)[unsafe_offset=k])
         else:
-            row = b.unsafe_offset(k * 2 * W)
+            offset = k * 2 * W
         var bv = Array[SIMD[dt, W], nv](fill=0)
-        comptime for v in range(nv):
-            bv[v] = row.unsafe_load[width=W](v * W)
+        bv[0] = b0.unsafe_load[width=W](offset)
+        comptime if nv == 2:
+            bv[1] = b1.unsafe_load[width=W](offset)
         comptime for i in range(mr):
             var av = SIMD[dt, W](a[unsafe_offset=i])
             comptime for v in range(nv):
                 acc[i * nv + v] = mul_add(av, bv[v], acc[i * nv + v])
         a = a.unsafe_offset(MR)
     comptime for v in range(nv):
-        if lanes - v * W >= W:
+        var lanes = spot.lanes0 if v == 0 else spot.lanes1
+        var c = spot.c0 if v == 0 else spot.c1
+        if lanes >= W:
             comptime for i in range(mr):
-                ptr[dt](at[dt](c0, i * crs + v * W)).unsafe_store(0, acc[i * nv + v])
+                ptr[dt](at[dt](c, i * crs)).unsafe_store(0, acc[i * nv + v])
         else:
-            var mask = first_lanes[W](lanes - v * W)
+            var mask = first_lanes[W](lanes)
             comptime for i in range(mr):
-                masked_store[W](acc[i * nv + v], ptr[dt](at[dt](c0, i * crs + v * W)), mask)
+                masked_store[W](acc[i * nv + v], ptr[dt](at[dt](c, i * crs)), mask)
 
 
 @always_inline
 def tile_rows[dt: DType, direct: Bool](
-    mr: Int, a: Int, b: Int, offsets: Int, kc: Int, c: Int, crs: Int, lanes: Int, bias: Int, first: Bool
+    mr: Int, a: Int, spot: Spot, offsets: Int, kc: Int, crs: Int, bias: Int, first: Bool
 ):
     """`tile` for 1..MR rows."""
     comptime for q in reversed(range(1, MR + 1)):
         if mr == q:
-            if lanes > width[dt]():
-                tile[dt, q, 2, direct](a, b, offsets, kc, c, crs, lanes, bias, first)
+            if spot.lanes1 > 0:
+                tile[dt, q, 2, direct](a, spot, offsets, kc, crs, bias, first)
             else:
-                tile[dt, q, 1, direct](a, b, offsets, kc, c, crs, lanes, bias, first)
+                tile[dt, q, 1, direct](a, spot, offsets, kc, crs, bias, first)
             return
 
 
@@ -204,6 +222,24 @@ def store_run[src: DType, dt: DType](s: Int, d: Int, step: Int, n: Int):
         j += 1
 
 
+def _long_rows(pixels: Int, vector: Int) -> Int:
+    """A length of rows that a plane can be cut into: all of it or some whole vectors; 0 if there is none."""
+    if pixels <= LONG_ROW:
+        return pixels
+    for n in range(2, pixels // vector):
+        if pixels % n == 0 and pixels // n % vector == 0 and pixels // n <= LONG_ROW:
+            return pixels // n
+    return 0
+
+
+def _recut(image: Image, size: Int) -> Image:
+    var cut = image
+    cut.h = image.h * image.w // size
+    cut.w = size
+    cut.hs = size
+    return cut
+
+
 struct TapConv[src: DType](Body):
     """A convolution that is ready to run. A task is (part of the pixels, group, part of the output channels)."""
 
@@ -225,7 +261,7 @@ struct TapConv[src: DType](Body):
     var offsets: List[Int]  # of each (channel, tap), in elements of the staged input
     # layout of the input: staged, or the tensor itself
     var in_place: Bool
-    var direct: Bool  # panels are used where they lie, the ends of the rows of staged input included
+    var direct: Bool  # vectors of pixels are read where they lie, not gathered into panels
     var height: Int
     var pitch: Int
     var plane: Int
@@ -258,6 +294,14 @@ struct TapConv[src: DType](Body):
         self.in_place = (
             Self.src == Self.dt and x.ws == 1 and rows.inside() and cols.inside() and x.hs >= 0 and x.cs >= 0
         )
+        if self.in_place and self.depth == cin and rows.count == x.h and cols.count == x.w and x.hs == x.w:
+            var size = _long_rows(x.h * x.w, width[Self.dt]())
+            if size > x.w and out_image.hs == out_image.w and out_image.ws == 1:
+                # Nothing but whole planes is read: any cut into rows will do.
+                self.x = _recut(x, size)
+                self.out = _recut(out_image, size)
+                rows = Axis.window(self.x.h, self.x.h, 1, 0, 1, 1)
+                cols = Axis.window(size, size, 1, 0, 1, 1)
         var nt = num_threads()
         self.band = rows.count
         self.direct = False
@@ -314,12 +358,12 @@ struct TapConv[src: DType](Body):
             self.pitch = self.cols.length(self.cols.count) * len(self.cols.residues)
             self.plane = len(self.rows.residues) * self.height * self.pitch
             self.image = self.cin * self.plane
-        # The columns between the end of a row and the next one are multiplied in vain; gathering costs as much as a
-        # few rows of the product.
-        var waste = self.pitch - self.cols.count
-        self.direct = waste >= 0 and waste * self.cout <= self.pitch * GATHER_ROWS
-        if self.in_place:
-            self.direct = waste == 0
+        # What the last vector of a row has beyond its end is multiplied in vain; gathering the pixels into full
+        # vectors costs as much as a few rows of the product. A tensor that is used in place must not be read past it.
+        comptime W = width[Self.dt]()
+        var lanes = ceildiv(self.cols.count, W) * W
+        var waste = lanes - self.cols.count
+        self.direct = waste * self.cout <= lanes * GATHER_ROWS and (not self.in_place or waste == 0)
         for c in range(self.cin):
             for i in range(len(self.rows.positions)):
                 for j in range(len(self.cols.positions)):
@@ -427,27 +471,6 @@ struct TapConv[src: DType](Body):
                     n += 1
         segments.count = i
 
-    def _direct_segments(self, first: Int, lanes: Int, mut segments: Segments):
-        """The same for a panel that begins `first` elements into the staged rows and is used where it lies."""
-        var line = self.cols.count
-        var row = first // self.pitch
-        var col = first % self.pitch
-        var lane = 0
-        var i = 0
-        segments.joined = self.out.ws == 1 and (line == self.pitch or line - col >= lanes)
-        segments.joined = segments.joined and (self.out.hs == line or line - col >= lanes)
-        while lane < lanes:
-            var length = min(line - col, lanes - lane)
-            if length > 0:
-                segments.target[i] = row * self.out.hs + col * self.out.ws
-                segments.lane[i] = lane
-                segments.length[i] = length
-                i += 1
-            lane += self.pitch - col
-            col = 0
-            row += 1
-        segments.count = i
-
     def _multiply(self, task: Int, space: Int):
         var block = task % self.blocks
         var g = task // self.blocks % self.groups
@@ -478,73 +501,108 @@ struct TapConv[src: DType](Body):
             for first in range(0, pixels, step):
                 self._panels[False](g, block, first, pixels, rows, base, panels, sums, target)
             return
-        var pixels = (rows - 1) * self.pitch + self.cols.count
-        # Past the last pixel of a tensor that is used in place there may be nothing to read.
-        var whole = pixels // Self.NR * Self.NR if self.in_place else pixels
-        for i in range(images):
-            var from_ = at[Self.dt](base, i * self.image)
-            var to = at[Self.src](target, i * self.out.ns)
-            for first in range(0, whole, step):
-                self._panels[True](g, block, first, whole, rows, from_, panels, sums, to)
-            if whole < pixels:
-                self._panels[False](g, block, whole, pixels, rows, from_, panels, sums, to)
+        var vectors = images * rows * ceildiv(self.cols.count, width[Self.dt]())
+        for first in range(0, vectors, 2 * self.group_panels):
+            self._panels[True](g, block, first, vectors, rows, base, panels, sums, target)
+
+    def _vector(self, index: Int, image_rows: Int) -> Tuple[Int, Int, Int]:
+        """Vector `index` of a task that uses the staged rows as they are: offsets in input and output, its pixels."""
+        comptime W = width[Self.dt]()
+        var chunks = ceildiv(self.cols.count, W)
+        var row = index // chunks
+        var col = (index - row * chunks) * W
+        var n = 0
+        if row >= image_rows:
+            n = row // image_rows
+            row -= n * image_rows
+        return (
+            n * self.image + row * self.pitch + col,
+            n * self.out.ns + row * self.out.hs + col * self.out.ws,
+            min(W, self.cols.count - col),
+        )
 
     def _panels[direct: Bool](
-        self, g: Int, block: Int, first: Int, pixels: Int, image_rows: Int, base: Int, panels: Int, sums: Int,
-        target: Int,
+        self, g: Int, block: Int, first: Int, end: Int, image_rows: Int, base: Int, panels: Int, sums: Int, target: Int
     ):
-        """All of the depth for a few panels of pixels and one block of rows."""
+        """All of the depth for a few panels and one block of rows, from pixel (`direct`: vector) `first` on."""
         comptime NR = Self.NR
+        comptime W = width[Self.dt]()
+        comptime STEP = 2 if direct else NR
         var row_panels = ceildiv(self.cout, MR)
         var t0 = row_panels * block // self.blocks
         var t1 = row_panels * (block + 1) // self.blocks
         var row0 = self.panel_rows(t0)
         var sum_size = ceildiv(row_panels, self.blocks) * MR * NR
-        var count = min(self.group_panels, ceildiv(pixels - first, NR))
+        var count = min(self.group_panels, ceildiv(end - first, STEP))
         var segments = Segments()
-        var targets = Array[Int, GROUP_PANELS](fill=-1)  # of panels that are written to the output as they are
+        var spots = Array[Spot, GROUP_PANELS](fill=Spot(0, 0, 0, 0, 0, 0))
+        var written = Array[Bool, GROUP_PANELS](fill=False)  # panels whose sums go to the output at once
+        for q in range(count):
+            var spot = Spot(0, 0, 0, 0, 0, 0)
+            comptime if direct:
+                var v = self._vector(first + 2 * q, image_rows)
+                spot.b0 = at[Self.dt](base, v[0])
+                spot.c0 = v[1]
+                spot.lanes0 = v[2]
+                if first + 2 * q + 1 < end:
+                    v = self._vector(first + 2 * q + 1, image_rows)
+                    spot.b1 = at[Self.dt](base, v[0])
+                    spot.c1 = v[1]
+                    spot.lanes1 = v[2]
+                written[q] = Self.src == Self.dt and self.out.ws == 1
+            else:
+                var lanes = min(NR, end - first - q * NR)
+                self._segments(first + q * NR, lanes, image_rows, segments)
+                spot.b0 = at[Self.dt](panels, q * (self.kc + 1) * NR)
+                spot.b1 = at[Self.dt](spot.b0, W)
+                spot.c0 = segments.target[0]
+                spot.c1 = spot.c0 + W
+                spot.lanes0 = min(lanes, W)
+                spot.lanes1 = max(0, lanes - W)
+                written[q] = Self.src == Self.dt and segments.joined
+            if written[q]:
+                spot.c0 = at[Self.dt](target, spot.c0)
+                spot.c1 = at[Self.dt](target, spot.c1)
+            else:
+                spot.c0 = at[Self.dt](sums, q * sum_size - row0 * NR)
+                spot.c1 = at[Self.dt](spot.c0, W)
+            spots[q] = spot
         for k0 in range(0, self.depth, self.kc):
             var kc = min(self.kc, self.depth - k0)
             var offsets = Int(self.offsets.unsafe_ptr()) + k0 * 8
-            for q in range(count):
-                var pixel = first + q * NR
-                comptime if direct:
-                    if k0 == 0:
-                        self._direct_segments(pixel, min(NR, pixels - pixel), segments)
-                else:
-                    self._segments(pixel, min(NR, pixels - pixel), image_rows, segments)
-                    var panel = at[Self.dt](panels, q * (self.kc + 1) * NR)
+            comptime if not direct:
+                for q in range(count):
+                    if k0 > 0 or count > 1:
+                        self._segments(first + q * NR, min(NR, end - first - q * NR), image_rows, segments)
                     if self.in_place:
-                        gather_panel[Self.dt, True](base, offsets, kc, segments, panel)
+                        gather_panel[Self.dt, True](base, offsets, kc, segments, spots[q].b0)
                     else:
-                        gather_panel[Self.dt, False](base, offsets, kc, segments, panel)
-                comptime if Self.src == Self.dt:
-                    if k0 == 0 and segments.joined:
-                        targets[q] = segments.target[0]
+                        gather_panel[Self.dt, False](base, offsets, kc, segments, spots[q].b0)
             for t in range(t0, t1):
                 var row = self.panel_rows(t)
                 var mr = self.panel_rows(t + 1) - row
                 var a = at[Self.dt](self.weights, ((g * self.depth + k0) * row_panels + t * kc) * MR)
                 var bias = at[Self.dt](self.bias, g * self.cout + row) if self.bias != 0 else 0
                 for q in range(count):
-                    var c = at[Self.dt](sums, q * sum_size + (row - row0) * NR)
-                    var crs = NR
-                    if targets[q] >= 0:
-                        c = at[Self.dt](target, row * self.out.cs + targets[q])
-                        crs = self.out.cs
-                    var b = at[Self.dt](base, first + q * NR)
-                    comptime if not direct:
-                        b = at[Self.dt](panels, q * (self.kc + 1) * NR)
-                    var lanes = min(NR, pixels - first - q * NR)
-                    tile_rows[Self.dt, direct](mr, a, b, offsets, kc, c, crs, lanes, bias, k0 == 0)
+                    var spot = spots[q]
+                    var crs = self.out.cs if written[q] else NR
+                    spot.c0 = at[Self.dt](spot.c0, row * crs)
+                    spot.c1 = at[Self.dt](spot.c1, row * crs)
+                    tile_rows[Self.dt, direct](mr, a, spot, offsets, kc, crs, bias, k0 == 0)
         for q in range(count):
-            if targets[q] < 0:
-                var pixel = first + q * NR
-                comptime if direct:
-                    self._direct_segments(pixel, min(NR, pixels - pixel), segments)
-                else:
-                    self._segments(pixel, min(NR, pixels - pixel), image_rows, segments)
-                self._write(at[Self.dt](sums, q * sum_size), row0, self.panel_rows(t1), segments, target)
+            if written[q]:
+                continue
+            comptime if direct:
+                segments.count = 0
+                for v in range(first + 2 * q, min(first + 2 * q + 2, end)):
+                    var where = self._vector(v, image_rows)
+                    segments.target[segments.count] = where[1]
+                    segments.lane[segments.count] = segments.count * W
+                    segments.length[segments.count] = where[2]
+                    segments.count += 1
+            else:
+                self._segments(first + q * NR, min(NR, end - first - q * NR), image_rows, segments)
+            self._write(at[Self.dt](sums, q * sum_size), row0, self.panel_rows(t1), segments, target)
 
     def _write(self, sums: Int, row0: Int, row1: Int, segments: Segments, target: Int):
         """Writes rows of sums to where their pixels are in the output."""

@@ -29,7 +29,8 @@ comptime BLOCK_BYTES = 256 << 10
 
 comptime BLOCK_COLUMNS = 128
 
-comptime BAND_PIXELS = 384
+comptime BAND_PIXELS = 256
+"""Pixels, at most, whose gradients are turned at a time: a panel of them stays in the L1 cache."""
 
 
 @no_inline
@@ -46,7 +47,7 @@ def taps_tile[dt: DType, mr: Int, nv: Int](
     var tap = Array[Int, mr](fill=0)
     comptime for i in range(mr):
         tap[i] = Int(ptr[DType.int](taps)[unsafe_offset=i])
-    var pixel = ptr[DType.int32](pixels)
+    var pixel = ptr[DType.int](pixels)
     var b = ptr[dt](b0)
     for p in range(count):
         var x = ptr[dt](at[dt](base, Int(pixel[unsafe_offset=p])))
@@ -85,6 +86,7 @@ struct WeightGrad[src: DType](Body):
     var in_place: Bool
     var band: Int
     var bands: Int
+    var images: Int  # of one unit: several where they are small
     var parts: Int
     var channel_block: Int
     var column_block: Int
@@ -92,7 +94,7 @@ struct WeightGrad[src: DType](Body):
     var pitch: Int
     var plane: Int
     var offsets: List[Int]
-    var pixels: List[Int32]
+    var pixels: List[Int]
     var sums: Int
     var scratch: Int
     var worker_bytes: Int
@@ -116,7 +118,9 @@ struct WeightGrad[src: DType](Body):
         self.bands = ceildiv(rows.count, self.band)
         self.band = ceildiv(rows.count, self.bands)
         var bytes = groups * self.depth * self.columns * Self.SIZE
-        self.parts = max(1, min(min(MAX_PARTS, x.n * self.bands), PART_BYTES // max(1, bytes)))
+        self.images = min(x.n, BAND_PIXELS // max(1, rows.count * cols.count)) if self.bands == 1 else 1
+        self.images = max(1, self.images)
+        self.parts = max(1, min(min(MAX_PARTS, ceildiv(x.n, self.images) * self.bands), PART_BYTES // max(1, bytes)))
         # How the sums are cut into tasks changes none of them.
         var nt = num_threads()
         self.column_block = min(self.columns, BLOCK_COLUMNS)
@@ -142,10 +146,12 @@ struct WeightGrad[src: DType](Body):
                     var row = rows.place(i, self.height)
                     var col = cols.place(j, cols.length(cols.count))
                     self.offsets.append(c * self.plane + row * self.pitch + col)
-        self.pixels = List[Int32](capacity=self.band * cols.count)
-        for i in range(self.band):
-            for j in range(cols.count):
-                self.pixels.append(Int32(i * self.pitch + j))
+        self.pixels = List[Int](capacity=self.images * self.band * cols.count)
+        for n in range(self.images):
+            var start = n * (x.ns if self.in_place else self.channel_block * self.plane)
+            for i in range(self.band):
+                for j in range(cols.count):
+                    self.pixels.append(start + i * self.pitch + j)
         self.rows = rows^
         self.cols = cols^
         self.sums = 0
@@ -157,8 +163,8 @@ struct WeightGrad[src: DType](Body):
         """Runs it; False when there is no memory for the scratch."""
         var nt = num_threads()
         var sum_bytes = self.parts * self.groups * self.depth * self.columns * Self.SIZE
-        var staged = 0 if self.in_place else (self.channel_block * self.plane + Self.NR) * Self.SIZE
-        var turned = self.band * self.cols.count * ceildiv(self.column_block, Self.NR) * Self.NR * Self.SIZE
+        var staged = 0 if self.in_place else (self.images * self.channel_block * self.plane + Self.NR) * Self.SIZE
+        var turned = self.images * self.band * self.cols.count * ceildiv(self.column_block, Self.NR) * Self.NR * Self.SIZE
         self.worker_bytes = ceildiv(ceildiv(staged, 64) * 64 + turned, 4096) * 4096 + 64
         var ws = Workspace.take(ceildiv(sum_bytes, 64) * 64 + nt * self.worker_bytes)
         if ws.address == 0:
@@ -194,16 +200,17 @@ struct WeightGrad[src: DType](Body):
         var part = rest // self.groups
         var channels = min(self.channel_block, self.cin - channel)
         var columns = min(self.column_block, self.columns - column)
-        var units = self.x.n * self.bands
+        var units = ceildiv(self.x.n, self.images) * self.bands
         var turned = space
         if not self.in_place:
-            turned = space + ceildiv((self.channel_block * self.plane + Self.NR) * Self.SIZE, 64) * 64
+            turned = space + ceildiv((self.images * self.channel_block * self.plane + Self.NR) * Self.SIZE, 64) * 64
         var c = at[Self.dt](
             self.sums, ((part * self.groups + group) * self.depth + channel * self.taps) * self.columns + column
         )
         var first = True
         for unit in range(units * part // self.parts, units * (part + 1) // self.parts):
-            var n = unit // self.bands
+            var n = unit // self.bands * self.images
+            var images = min(self.images, self.x.n - n)
             var row = unit % self.bands * self.band
             var rows = min(self.band, self.rows.count - row)
             var base = space
@@ -214,30 +221,39 @@ struct WeightGrad[src: DType](Body):
                     n * self.x.ns + channel0 * self.x.cs + (row - self.rows.before) * self.x.hs - self.cols.before,
                 )
             else:
-                stage[Self.src, Self.dt](
-                    self.x, n, group * self.cin + channel, channels, self.rows, row, self.height, self.cols, space
-                )
-            self._turn(n, group * self.cout + column, min(columns, self.cout - column), row, rows, turned)
-            self._multiply(base, turned, channels * self.taps, columns, rows * self.cols.count, c, first)
+                for i in range(images):
+                    stage[Self.src, Self.dt](
+                        self.x, n + i, group * self.cin + channel, channels, self.rows, row, self.height, self.cols,
+                        at[Self.dt](space, i * self.channel_block * self.plane),
+                    )
+            self._turn(n, images, group * self.cout + column, min(columns, self.cout - column), row, rows, turned)
+            self._multiply(base, turned, channels * self.taps, columns, images * rows * self.cols.count, c, first)
             first = False
 
-    def _turn(self, n: Int, channel: Int, channels: Int, row: Int, rows: Int, to: Int):
-        """The output's gradient with channels innermost, in panels of two vectors of them, zeros past the last."""
-        var line = self.cols.count
-        var pixels = rows * line
-        var joined = self.g.hs == line * self.g.ws or rows == 1
+    def _turn(self, n: Int, images: Int, channel: Int, channels: Int, row: Int, rows: Int, to: Int):
+        """The output's gradient with channels innermost, in panels of two vectors (the last may be one), zeros past it."""
+        var pixels = images * rows * self.cols.count
         for j in range(0, channels, Self.NR):
             var d = at[Self.dt](to, j * pixels)
             var s = at[Self.src](self.g.data, n * self.g.ns + (channel + j) * self.g.cs + row * self.g.hs)
-            var count = min(Self.NR, channels - j)
-            if joined:
-                pack[Self.src, Self.dt, Self.NR](Mat(s, self.g.cs, self.g.ws), count, pixels, d)
+            if channels - j > Self.W:
+                self._turn_panel[Self.NR](s, images, min(Self.NR, channels - j), rows, d)
+            else:
+                self._turn_panel[Self.W](s, images, channels - j, rows, d)
+
+    def _turn_panel[panel: Int](self, s: Int, images: Int, channels: Int, rows: Int, to: Int):
+        var line = self.cols.count
+        var d = to
+        for i in range(images):
+            var from_ = at[Self.src](s, i * self.g.ns)
+            if self.g.hs == line * self.g.ws or rows == 1:
+                pack[Self.src, Self.dt, panel](Mat(from_, self.g.cs, self.g.ws), channels, rows * line, d)
+                d = at[Self.dt](d, rows * line * panel)
                 continue
-            for i in range(rows):
-                var from_ = at[Self.src](s, i * self.g.hs)
-                pack[Self.src, Self.dt, Self.NR](
-                    Mat(from_, self.g.cs, self.g.ws), count, line, at[Self.dt](d, i * line * Self.NR)
-                )
+            for r in range(rows):
+                var start = at[Self.src](from_, r * self.g.hs)
+                pack[Self.src, Self.dt, panel](Mat(start, self.g.cs, self.g.ws), channels, line, d)
+                d = at[Self.dt](d, line * panel)
 
     def _multiply(self, base: Int, turned: Int, taps: Int, columns: Int, pixels: Int, c: Int, first: Bool):
         var panels = ceildiv(taps, TAP_ROWS)
@@ -257,7 +273,7 @@ struct WeightGrad[src: DType](Body):
                             )
                         else:
                             taps_tile[Self.dt, q, 1](
-                                base, offsets + 8 * row, pixel, b, Self.NR, pixels, to, self.columns, first
+                                base, offsets + 8 * row, pixel, b, Self.W, pixels, to, self.columns, first
                             )
 
     def _add(self, task: Int):
