@@ -7,11 +7,11 @@ from tensor.errors import python_error, set_python_error
 from tensor.layout import (
     Dims, broadcast_into, contiguous_strides, dense_strides, expanded_strides, extent, is_dense, no_dims, same_dims, shape_text,
 )  # fmt: skip
-from tensor.memory import Words, memcpy
+from tensor.memory import Words, function_at, memcpy
 from tensor.object import TPtr, as_tensor, is_tensor, new_strided, new_tensor, wrap_storage
 from tensor.py import Obj, decref, is_str, new_ref, string_of
 from tensor.runtime import MAX_RANK
-from tensor.storage import INLINE_LIMIT, device_copy, lazy_clone
+from tensor.storage import INLINE_LIMIT, check_status, device_copy, device_table, lazy_clone
 from kernels.constants import check_fits, number_bits
 from kernels.pointwise import broadcast_error, check_overlap, check_writable
 from kernels.transfer import Transfer, fill_layout, transfer
@@ -66,6 +66,8 @@ def _across(dst: TPtr, src: TPtr) raises:
         if here == 0 or there == 0 or here == there:
             device_copy(there if kind == 1 else here, dst[].writable(), src[].data(), nbytes, kind)
             return
+    if (_onto_device(dst, src) if here != 0 else _from_device(dst, src)):
+        return
     # the source's stretch of memory on the host
     var source = _on_host(src)
     try:
@@ -91,6 +93,52 @@ def _across(dst: TPtr, src: TPtr) raises:
                 decref(made)
     finally:
         decref(source)
+
+
+def _onto_device(dst: TPtr, src: TPtr) raises -> Bool:
+    """Copies, casts and broadcasts on the target's device; False when that has no kernel for the dtypes."""
+    var here = dst[].device()
+    if src[].device() == here:
+        return _on_device(dst, src)
+    if not src[].contiguous() and not is_dense(src[].shape, src[].strides, src[].rank()):
+        return False
+    # the source as it is, at the other side
+    var moved = new_strided(src[].code(), src[].shape, src[].strides, src[].rank(), here)
+    try:
+        write(as_tensor(moved), src)
+        return _on_device(dst, as_tensor(moved))
+    finally:
+        decref(moved)
+
+
+def _from_device(dst: TPtr, src: TPtr) raises -> Bool:
+    """Makes what the target wants on the source's device, then moves it as one block."""
+    if not dst[].contiguous() and not is_dense(dst[].shape, dst[].strides, dst[].rank()):
+        return False
+    var made = new_strided(dst[].code(), dst[].shape, dst[].strides, dst[].rank(), src[].device())
+    try:
+        if not _on_device(as_tensor(made), src):
+            return False
+        write(dst, as_tensor(made))
+        return True
+    finally:
+        decref(made)
+
+
+def _on_device(dst: TPtr, src: TPtr) raises -> Bool:
+    comptime LaunchFn = def(Int, Pointer[Transfer, MutAnyOrigin], Int, Int) thin abi("C") -> Int
+    var device = dst[].device()
+    var ndim = dst[].rank()
+    var ss = expanded_strides(src[].shape, src[].strides, src[].rank(), dst[].shape, ndim)
+    var work = Transfer(dst[].writable(), dst[].code(), src[].data(), src[].code())
+    if not work.layout(dst[].shape, dst[].strides, ss, ndim):
+        return True
+    var f = function_at[LaunchFn](device_table(device)[].transfer)
+    var status = f(device & 255, Pointer(to=work).as_unsafe_any_origin(), dst[].code(), src[].code())
+    if status == 1:
+        return False
+    check_status(status, device, "copying between layouts or dtypes")
+    return True
 
 
 def _blockwise(a: TPtr, b: TPtr) -> Bool:

@@ -319,5 +319,5 @@ def _general(mut call: Call, table: TablePtr, params: Numbers) raises -> Obj:
         loop.execute()
     else:
         loop.plan()
-        launch(call, device, loop, Int(table), code)
+        launch(call, device, loop, table, code)
     return result

@@ -10,6 +10,7 @@ The end of a block is computed with masked loads and stores: the lanes beyond it
 
 from std.math import iota
 from std.memory import Pointer, bitcast, stack_allocation
+from std.reflection import reflect
 from std.sys.info import simd_width_of, size_of
 from std.sys.intrinsics import masked_load, masked_store
 from tensor.dtype import NUM_DTYPES, dtype_of, itemsize
@@ -35,7 +36,8 @@ struct Table:
     var rule: Int
     var inputs: Int
     var grain: Int  # elements worth one parallel task
-    var device: Int  # the accelerator's launch table for this op; filled in when its extension loads
+    var functor: Int  # C string: the functor's name, by which an accelerator finds its kernels
+    var device: Int  # the accelerator's kernels, once looked up; -1: it has none
     var mask: Int  # the operand that is a bool mask and has no part in promotion, -1: none
     var label: Int  # C string: what errors call the op where that is not its name
 
@@ -43,8 +45,9 @@ struct Table:
 comptime TablePtr = Pointer[Table, MutUntrackedOrigin]
 
 
-def new_table(rule: Int, inputs: Int, label: StaticString) -> TablePtr:
+def new_table(rule: Int, inputs: Int, label: StaticString, functor: String) -> TablePtr:
     var t = zeroed[Table]()
+    t[].functor = c_string(functor)
     t[].rule = rule
     t[].inputs = inputs
     t[].grain = SMALL_LOOP
@@ -52,6 +55,11 @@ def new_table(rule: Int, inputs: Int, label: StaticString) -> TablePtr:
     if label != "":
         t[].label = c_string(String(label))
     return t
+
+
+def functor_name[F: AnyType]() -> String:
+    """A functor's qualified name, such as kernels.binary.Add: the same in every extension built from these sources."""
+    return String(reflect[F].name())
 
 
 # ---------------------------------------------------------------- functors
@@ -339,7 +347,7 @@ comptime EVERY = ALL | UINTS
 
 
 def unary_table[F: Unary, dtypes: Int, heavy: Bool = False](rule: Int, label: StaticString = "") -> Int:
-    var t = new_table(rule, 1, label)
+    var t = new_table(rule, 1, label, functor_name[F]())
     comptime for c in range(13):
         comptime if dtypes & (1 << c) != 0:
             comptime if heavy and is_half[dtype_of[c]]:
@@ -352,7 +360,7 @@ def unary_table[F: Unary, dtypes: Int, heavy: Bool = False](rule: Int, label: St
 
 
 def predicate_table[F: Predicate, dtypes: Int](label: StaticString = "") -> Int:
-    var t = new_table(TO_BOOL, 1, label)
+    var t = new_table(TO_BOOL, 1, label, functor_name[F]())
     comptime for c in range(13):
         comptime if dtypes & (1 << c) != 0:
             var f: ElementwiseFn = predicate_kernel[F, dtype_of[c]]
@@ -361,7 +369,7 @@ def predicate_table[F: Predicate, dtypes: Int](label: StaticString = "") -> Int:
 
 
 def binary_table[F: Binary, dtypes: Int, heavy: Bool = False](rule: Int, label: StaticString = "") -> Int:
-    var t = new_table(rule, 2, label)
+    var t = new_table(rule, 2, label, functor_name[F]())
     comptime for c in range(13):
         comptime if dtypes & (1 << c) != 0:
             comptime if heavy and is_half[dtype_of[c]]:
@@ -374,7 +382,7 @@ def binary_table[F: Binary, dtypes: Int, heavy: Bool = False](rule: Int, label: 
 
 
 def comparison_table[F: Comparison, dtypes: Int](label: StaticString = "") -> Int:
-    var t = new_table(TO_BOOL, 2, label)
+    var t = new_table(TO_BOOL, 2, label, functor_name[F]())
     comptime for c in range(13):
         comptime if dtypes & (1 << c) != 0:
             var f: ElementwiseFn = comparison_kernel[F, dtype_of[c]]
@@ -383,7 +391,7 @@ def comparison_table[F: Comparison, dtypes: Int](label: StaticString = "") -> In
 
 
 def ternary_table[F: Ternary, dtypes: Int, heavy: Bool = False](rule: Int, label: StaticString = "") -> Int:
-    var t = new_table(rule, 3, label)
+    var t = new_table(rule, 3, label, functor_name[F]())
     comptime for c in range(13):
         comptime if dtypes & (1 << c) != 0:
             comptime if heavy and is_half[dtype_of[c]]:
@@ -405,7 +413,7 @@ def tables(tables: List[Int]) -> Int:
 
 def select_table[mask_at: Int](rule: Int, label: StaticString) -> Int:
     """Every dtype, complex ones too."""
-    var t = new_table(rule, 3, label)
+    var t = new_table(rule, 3, label, String(t"select{mask_at}"))
     t[].mask = mask_at - 1
     var one: ElementwiseFn = select_kernel[DType.uint8, mask_at]
     var two: ElementwiseFn = select_kernel[DType.uint16, mask_at]

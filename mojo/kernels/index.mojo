@@ -13,7 +13,7 @@ from tensor.memory import at, function_at, load
 from tensor.object import TPtr, as_tensor, is_tensor, new_tensor
 from tensor.promote import check_can_cast, put_number
 from tensor.py import Obj, decref, new_ref
-from tensor.storage import device_table
+from tensor.storage import check_status, device_table
 from kernels.pointwise import check_overlap, check_writable, resize_out, unsupported
 from kernels.softmax import contiguous_of
 from kernels.walk import ADD, PUT, Span3, TAKE, accumulate, first_outside, move
@@ -57,7 +57,9 @@ def size_at(t: TPtr, dim: Int) -> Int:
 
 
 def span_of(a: TPtr, data: Int, b: Int, index: Int, dim: Int) -> Span3:
-    return Span3(data, b, index, a[].strides[dim] if a[].rank() > 0 else 1, dim)
+    var span = Span3(data, b, index, a[].strides[dim] if a[].rank() > 0 else 1, dim)
+    span.limit = size_at(a, dim)
+    return span^
 
 
 def run_move[mode: Int](call: Call, a: TPtr, mut span: Span3) raises:
@@ -77,9 +79,9 @@ def run_add(call: Call, a: TPtr, mut span: Span3) raises:
 def launch(call: Call, a: TPtr, mut span: Span3, mode: Int) raises:
     """Hands a walk to the accelerator."""
     comptime LaunchFn = def(Int, Pointer[Span3, MutAnyOrigin], Int, Int) thin abi("C") -> Int
-    var f = function_at[LaunchFn](device_table(a[].device())[].launch)
-    if f(call.op[].name, Pointer(to=span).as_unsafe_any_origin(), mode, a[].code()) != 0:
-        raise call.fail("RuntimeError", "the kernel failed to launch on the device")
+    var device = a[].device()
+    var f = function_at[LaunchFn](device_table(device)[].walk)
+    check_status(f(device & 255, Pointer(to=span).as_unsafe_any_origin(), mode, a[].code()), device, call.name())
 
 
 def write_into(dst: Obj, src: Obj) raises:

@@ -12,7 +12,7 @@ from tensor.loop import cast_block, strided_copy
 from tensor.memory import address_of, at, function_at, store
 from tensor.object import TPtr, as_tensor, new_tensor
 from tensor.py import Obj, decref, incref, release_gil, take_gil
-from tensor.storage import device_table
+from tensor.storage import check_status, device_table
 from kernels.gemm import gemm, gemm_batched
 from kernels.gemm_micro import acc_dtype
 from kernels.pointwise import broadcast_error, check_writable, resize_out
@@ -82,11 +82,10 @@ def _multiply[dt: DType](p: Product):
 def multiply(call: Call, p: Product, device: Int) raises:
     """Runs a product, without the interpreter lock when it is long."""
     if device != 0:
-        comptime LaunchFn = def(Int, Pointer[Product, MutAnyOrigin], Int, Int) thin abi("C") -> Int
+        comptime LaunchFn = def(Int, Pointer[Product, MutAnyOrigin]) thin abi("C") -> Int
         var q = p.copy()
-        var f = function_at[LaunchFn](device_table(device)[].launch)
-        if f(call.op[].name, Pointer(to=q).as_unsafe_any_origin(), 0, p.code) != 0:
-            raise call.fail("RuntimeError", "the product failed to launch on the device")
+        var f = function_at[LaunchFn](device_table(device)[].product)
+        check_status(f(device & 255, Pointer(to=q).as_unsafe_any_origin()), device, call.name())
         return
     var held = 0
     if p.count * p.m * p.n * max(p.k, 1) > 1 << 21:

@@ -12,10 +12,11 @@ from tensor.call import Call, register
 from tensor.dtype import FLOAT16, FLOAT64, dtype_of, itemsize, type_name
 from tensor.errors import python_error
 from tensor.layout import is_dense, no_dims, same_dims, shape_text
-from tensor.memory import at, load, store
+from tensor.memory import at, function_at, load, store
 from tensor.object import TPtr, as_tensor, is_tensor, new_tensor
 from tensor.py import Obj, decref, incref, is_sequence, new_ref, release_gil, seq_item, seq_len, take_gil
 from tensor.runtime import runtime
+from tensor.storage import check_status, device_table
 from tensor.threads import Body, num_threads, parallel
 from kernels.functor import compute
 
@@ -65,6 +66,8 @@ struct Settings(Copyable):
 
 
 trait Rule:
+    comptime kind: Int  # its number, to an accelerator
+
     @staticmethod
     def apply[dt: DType, w: Int](s: Settings, item: Int, i: Int):
         """Updates w elements from the i-th of an item's tensors."""
@@ -82,6 +85,8 @@ def _to[dt: DType, w: Int](item: Int, role: Int, i: Int, value: SIMD[compute[dt]
 
 
 struct Sgd(Rule):
+    comptime kind = 0
+
     @staticmethod
     @always_inline
     def apply[dt: DType, w: Int](s: Settings, item: Int, i: Int):
@@ -103,6 +108,8 @@ struct Sgd(Rule):
 
 
 struct Adam(Rule):
+    comptime kind = 1
+
     @staticmethod
     @always_inline
     def apply[dt: DType, w: Int](s: Settings, item: Int, i: Int):
@@ -276,7 +283,7 @@ def _step[R: Rule](
             count += 1
     var device = as_tensor(seq_item(params, 0))[].device()
     if device != 0:
-        _launch(call, device, code, items, n, settings)
+        _launch[R](call, device, code, items, n, settings)
     else:
         comptime for c in range(9, 13):
             if code == c:
@@ -309,17 +316,12 @@ def _run[R: Rule, dt: DType](settings: Settings, items: Int, segments: Int, coun
     take_gil(state)
 
 
-def _launch(call: Call, device: Int, code: Int, items: Int, n: Int, settings: Settings) raises:
-    from tensor.memory import function_at
-    from tensor.storage import device_table
-
-    comptime LaunchFn = def(Int, Pointer[Settings, MutAnyOrigin], Int, Int) thin abi("C") -> Int
+def _launch[R: Rule](call: Call, device: Int, code: Int, items: Int, n: Int, settings: Settings) raises:
+    comptime LaunchFn = def(Int, Pointer[Settings, MutAnyOrigin], Int, Int, Int, Int) thin abi("C") -> Int
     var s = settings.copy()
-    var f = function_at[LaunchFn](device_table(device)[].launch)
-    # the item table and its length travel before the settings: see the accelerator's optimizer family
-    store[Int](items + n * (ITEM_BYTES + 8 * ROLES), n)
-    if f(call.op[].name, Pointer(to=s).as_unsafe_any_origin(), items, code) != 0:
-        raise call.fail("RuntimeError", "the step failed to launch on the device")
+    var f = function_at[LaunchFn](device_table(device)[].step)
+    var status = f(device & 255, Pointer(to=s).as_unsafe_any_origin(), R.kind, items, n, code)
+    check_status(status, device, call.name())
 
 
 def fused_sgd(mut call: Call) raises -> Obj:

@@ -15,7 +15,7 @@ from tensor.loop import Loop, sorted_dims
 from tensor.memory import Numbers, at, function_at, words
 from tensor.object import TPtr, replace_storage
 from tensor.py import Obj, decref
-from tensor.storage import device_table
+from tensor.storage import DeviceFind, check_status, device_table
 
 
 def pointwise(mut call: Call) raises -> Obj:
@@ -65,13 +65,18 @@ def divide_with(mut call: Call, table: TablePtr) raises -> Obj:
     return r
 
 
-def launch(call: Call, device: Int, mut loop: Loop, table: Int, code: Int) raises:
-    """Hands a loop to the accelerator: see `DeviceTable.launch`."""
-    comptime LaunchFn = def(Int, Int, Int, Int) thin abi("C") -> Int
-    var f = function_at[LaunchFn](device_table(device)[].launch)
-    # the address is used while `loop` lives: the caller's variable outlasts the call
-    if f(call.op[].name, Int(Pointer(to=loop)), table, code) != 0:
-        raise call.fail("RuntimeError", "the kernel failed to launch on the device")
+def launch(call: Call, device: Int, mut loop: Loop, table: TablePtr, code: Int) raises:
+    """Hands a planned loop to the accelerator."""
+    comptime LaunchFn = def(Int, Pointer[Loop, MutAnyOrigin], Int, Int) thin abi("C") -> Int
+    var functions = device_table(device)
+    if table[].device == 0:
+        var found = function_at[DeviceFind](functions[].find)(table[].functor)
+        table[].device = found if found != 0 else -1
+    var status = 1
+    if table[].device != -1:
+        var f = function_at[LaunchFn](functions[].pointwise)
+        status = f(device & 255, Pointer(to=loop).as_unsafe_any_origin(), table[].device, code)
+    check_status(status, device, call.name())
 
 
 def output_strides(loop: Loop) -> Dims:

@@ -25,6 +25,7 @@ from tensor.object import TPtr, as_tensor, is_tensor, new_tensor
 from tensor.promote import check_can_cast
 from tensor.py import Obj, decref, incref, release_gil, take_gil, tuple_new, tuple_set
 from tensor.runtime import MAX_RANK, runtime
+from tensor.storage import check_status, device_table
 from tensor.threads import Body, num_threads, parallel
 from kernels.pointwise import check_writable, resize_out, unsupported
 
@@ -59,6 +60,19 @@ comptime FinishFn = def(Int, Int, Int, Int, Float64) thin abi("C") -> None
 comptime SEGMENT = 1 << 16  # reduced elements of one state when a reduction is cut
 comptime TILE = 16  # columns gathered side by side
 
+# The reductions by name, for accelerators
+comptime SUM = 0
+comptime PROD = 1
+comptime MAXIMUM = 2
+comptime MINIMUM = 3
+comptime ANY = 4
+comptime ALL = 5
+comptime MEAN = 6
+comptime LARGEST = 7  # with its position, or the position alone
+comptime SMALLEST = 8
+comptime VARIANCE = 9
+comptime DEVIATION = 10
+
 # Result dtypes
 comptime OUT_SAME = 0
 comptime OUT_SUM = 1  # bool and integers become int64
@@ -78,13 +92,13 @@ struct Reduction:
     var second: Int  # a second int64 result (the indices)
     var empty_ok: Int  # an empty reduction has the identity as its result
     var seeded: Int  # states start with the op's parameter in `g`
-    var device: Int  # the accelerator's launch table
+    var kind: Int  # which reduction it is, to an accelerator: SUM, PROD, ...
 
 
 comptime ReductionPtr = Pointer[Reduction, MutUntrackedOrigin]
 
 
-struct Plan(Body):
+struct Plan(Body, Copyable):
     """A reduction ready to run; every array is fastest first but the kept dimensions, which keep the result's order."""
 
     var table: ReductionPtr
@@ -555,9 +569,6 @@ def copy_into(target: TPtr, source: TPtr) raises:
 
 def launch_reduction(call: Call, device: Int, mut plan: Plan) raises:
     """Hands a planned reduction to the accelerator."""
-    from tensor.storage import device_table
-
-    comptime LaunchFn = def(Int, Pointer[Plan, MutAnyOrigin], Int, Int) thin abi("C") -> Int
-    var f = function_at[LaunchFn](device_table(device)[].launch)
-    if f(call.op[].name, Pointer(to=plan).as_unsafe_any_origin(), Int(plan.table), plan.code) != 0:
-        raise call.fail("RuntimeError", "the reduction failed to launch on the device")
+    comptime LaunchFn = def(Int, Pointer[Plan, MutAnyOrigin]) thin abi("C") -> Int
+    var f = function_at[LaunchFn](device_table(device)[].reduce)
+    check_status(f(device & 255, Pointer(to=plan).as_unsafe_any_origin()), device, call.name())

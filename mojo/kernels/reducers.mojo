@@ -17,8 +17,8 @@ from tensor.py import Obj
 from tensor.runtime import runtime
 from kernels.pointwise import compute, is_half, load_at, store_at
 from kernels.reduce import (
-    BlockFn, FinishFn, MergeFn, OUT_BOOL, OUT_INDEX, OUT_SAME, OUT_SUM, Reduction, ReductionPtr, State, VerticalFn,
-    dims_mask, reduce_with,
+    ALL, ANY, BlockFn, DEVIATION, FinishFn, LARGEST, MAXIMUM, MEAN, MINIMUM, MergeFn, OUT_BOOL, OUT_INDEX, OUT_SAME, OUT_SUM,
+    PROD, Reduction, ReductionPtr, SMALLEST, SUM, State, VARIANCE, VerticalFn, dims_mask, reduce_with,
 )  # fmt: skip
 
 
@@ -34,6 +34,7 @@ trait Fold:
     """A reduction whose accumulator is one element: associative, with an identity."""
 
     comptime same_type: Bool  # accumulates in the elements' own (compute) type, not in acc_of
+    comptime kind: Int  # which reduction it is, to an accelerator
 
     @staticmethod
     def identity[dt: DType]() -> Scalar[dt]:
@@ -50,6 +51,7 @@ trait Fold:
 
 struct SumFold(Fold):
     comptime same_type = False
+    comptime kind = SUM
 
     @staticmethod
     @always_inline
@@ -69,6 +71,7 @@ struct SumFold(Fold):
 
 struct ProdFold(Fold):
     comptime same_type = False
+    comptime kind = PROD
 
     @staticmethod
     @always_inline
@@ -90,6 +93,7 @@ struct MaxFold(Fold):
     """NaN wins, as in PyTorch."""
 
     comptime same_type = True
+    comptime kind = MAXIMUM
 
     @staticmethod
     @always_inline
@@ -112,6 +116,7 @@ struct MaxFold(Fold):
 
 struct MinFold(Fold):
     comptime same_type = True
+    comptime kind = MINIMUM
 
     @staticmethod
     @always_inline
@@ -136,6 +141,7 @@ struct AnyFold(Fold):
     """1 where an element is not zero (NaN is not)."""
 
     comptime same_type = True
+    comptime kind = ANY
 
     @staticmethod
     @always_inline
@@ -158,6 +164,7 @@ struct AnyFold(Fold):
 
 struct AllFold(Fold):
     comptime same_type = True
+    comptime kind = ALL
 
     @staticmethod
     @always_inline
@@ -476,6 +483,7 @@ comptime FLOAT_DTYPES = 0x1E00
 
 def _fold_table[F: Fold, dtypes: Int](rule: Int, empty_ok: Bool) -> ReductionPtr:
     var t = zeroed[Reduction]()
+    t[].kind = F.kind
     t[].rule = rule
     t[].empty_ok = Int(empty_ok)
     comptime for c in range(13):
@@ -516,6 +524,7 @@ def _same_table[F: Fold](rule: Int, empty_ok: Bool) -> ReductionPtr:
 
 def _mean_table() -> ReductionPtr:
     var t = _fold_table[SumFold, FLOAT_DTYPES](OUT_SAME, True)
+    t[].kind = MEAN
     comptime for c in range(9, 13):
         var finish: FinishFn = mean_finish[dtype_of[c]]
         t[].finish[c] = address_of(finish)
@@ -524,6 +533,7 @@ def _mean_table() -> ReductionPtr:
 
 def _extreme_table[largest: Bool](pair: Bool) -> ReductionPtr:
     var t = zeroed[Reduction]()
+    t[].kind = LARGEST if largest else SMALLEST
     t[].rule = OUT_SAME if pair else OUT_INDEX
     t[].second = Int(pair)
     comptime for c in range(13):
@@ -543,6 +553,7 @@ def _extreme_table[largest: Bool](pair: Bool) -> ReductionPtr:
 
 def _variance_table[root: Bool]() -> ReductionPtr:
     var t = zeroed[Reduction]()
+    t[].kind = DEVIATION if root else VARIANCE
     t[].rule = OUT_SAME
     t[].empty_ok = 1
     comptime for c in range(9, 13):

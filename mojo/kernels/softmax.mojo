@@ -16,7 +16,7 @@ from tensor.memory import address_of, at, function_at, load, store
 from tensor.object import TPtr, as_tensor, is_tensor, new_tensor
 from tensor.py import Obj, decref, incref, new_ref, release_gil, take_gil
 from tensor.runtime import runtime
-from tensor.storage import device_table
+from tensor.storage import check_status, device_table
 from tensor.threads import Body, num_threads, parallel
 from kernels.functor import compute
 from kernels.math import exp, isnan, log
@@ -238,11 +238,11 @@ def _launch(call: Call, kind: Int, a: TPtr, b: Int, result: TPtr, outer: Int, n:
     """Runs on the CPU or hands over to the tensor's device."""
     var code = a[].code()
     if a[].device() != 0:
-        comptime LaunchFn = def(Int, Pointer[Rows[DType.float32], MutAnyOrigin], Int, Int) thin abi("C") -> Int
+        comptime LaunchFn = def(Int, Pointer[Rows[DType.float32], MutAnyOrigin], Int) thin abi("C") -> Int
         var rows = Rows[DType.float32](kind, a[].data(), b, result[].data(), outer, n, inner)
-        var f = function_at[LaunchFn](device_table(a[].device())[].launch)
-        if f(call.op[].name, Pointer(to=rows).as_unsafe_any_origin(), kind, code) != 0:
-            raise call.fail("RuntimeError", "the kernel failed to launch on the device")
+        var device = a[].device()
+        var f = function_at[LaunchFn](device_table(device)[].rows)
+        check_status(f(device & 255, Pointer(to=rows).as_unsafe_any_origin(), code), device, call.name())
         return
     comptime for c in range(9, 13):
         if code == c:
@@ -644,14 +644,14 @@ struct DeviceLosses:
 def _device_losses(
     call: Call, x: TPtr, indices: Obj, grad: Obj, result: Obj, ignore: Int, reduction: Int
 ) raises:
-    comptime LaunchFn = def(Int, Pointer[DeviceLosses, MutAnyOrigin], Int, Int) thin abi("C") -> Int
+    comptime LaunchFn = def(Int, Pointer[DeviceLosses, MutAnyOrigin], Int) thin abi("C") -> Int
     var work = DeviceLosses(
         x[].data(), as_tensor(indices)[].data(), as_tensor(grad)[].data() if grad != 0 else 0,
         as_tensor(result)[].data(), x[].shape[0], x[].shape[1], ignore, reduction,
     )  # fmt: skip
-    var f = function_at[LaunchFn](device_table(x[].device())[].launch)
-    if f(call.op[].name, Pointer(to=work).as_unsafe_any_origin(), 0, x[].code()) != 0:
-        raise call.fail("RuntimeError", "the kernel failed to launch on the device")
+    var device = x[].device()
+    var f = function_at[LaunchFn](device_table(device)[].losses)
+    check_status(f(device & 255, Pointer(to=work).as_unsafe_any_origin(), x[].code()), device, call.name())
 
 
 @export("dumbtorch_register_softmax")

@@ -33,6 +33,7 @@ struct Span3(Copyable):
     var b: Int
     var index: Int  # int64
     var step: Int  # of `a` along the indexed dimension
+    var limit: Int  # its size there, for accelerators, which check the indices themselves
     var shape: Dims
     var sa: Dims  # 0 in the indexed dimension
     var sb: Dims
@@ -49,6 +50,7 @@ struct Span3(Copyable):
         self.b = b
         self.index = index
         self.step = step
+        self.limit = Int.MAX
         self.shape = no_dims()
         self.sa = no_dims()
         self.sb = no_dims()

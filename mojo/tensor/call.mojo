@@ -18,6 +18,7 @@ from .py import (
     seq_item, seq_len, string_of, tuple_new, tuple_set, type_name_of,
 )  # fmt: skip
 from .runtime import Kernel, MAX_RANK, MODE_INFERENCE, MODE_NO_GRAD, MODE_TRACE, RuntimePtr, runtime
+from .storage import device_table
 
 comptime MAX_PARAMS = 16
 
@@ -329,19 +330,25 @@ def device_code(o: Obj) raises -> Int:
         raise python_error()
     var code = external_call["PyLong_AsSsize_t", Int](c)
     decref(c)
-    if code != 0 and rt[].device_tables[code >> 8] == 0:
-        # Python explains what was looked for
-        var method = get_attr(rt[].device_type, "_unavailable")
+    if code == 0:
+        return 0
+    if rt[].device_tables[code >> 8] == 0:
+        # Python loads the accelerator's extension, or explains what was looked for
+        var method = get_attr(rt[].device_type, "_load")
         if method == 0:
             raise python_error()
         var number = py_int(code)
-        var check = external_call["PyObject_CallOneArg", Int](method, number)
+        var done = external_call["PyObject_CallOneArg", Int](method, number)
         decref(number)
         decref(method)
-        if check != 0:
-            decref(check)
-            raise Error("RuntimeError|this device is not available")
-        raise python_error()
+        if done == 0:
+            raise python_error()
+        decref(done)
+    var table = device_table(code)
+    if code & 255 == 255:
+        return (code & ~255) | table[].current
+    if code & 255 >= table[].count:
+        raise Error(t"RuntimeError|invalid device ordinal {code & 255}: there are {table[].count} devices of this type")
     return code
 
 

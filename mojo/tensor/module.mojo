@@ -15,7 +15,8 @@ from .py import (
 )  # fmt: skip
 from .node import make_node_base, make_recorder, tick
 from .pytype import MethodDef, SLOT_NAMES, make_tensor_base
-from .runtime import Kernel, runtime
+from .runtime import Kernel, MAX_DEVICE_TYPES, runtime
+from .storage import DEVICE_ABI, DeviceTable
 from .threads import num_threads, reset_after_fork, set_num_threads
 
 comptime FastFn = def(Int, Int, Int) thin abi("C") -> Int
@@ -198,6 +199,25 @@ def set_types(module: Int, args: Int, nargs: Int) abi("C") -> Int:
     return _none()
 
 
+def set_device_table(module: Int, args: Int, nargs: Int) abi("C") -> Int:
+    """set_device_table(type, address): the functions of an accelerator's extension, for a type of device; 0 takes them
+    away. Refuses an extension that was built from other sources."""
+    if not _expect(nargs, 2, "set_device_table"):
+        return 0
+    var kind = external_call["PyLong_AsSsize_t", Int](_arg(args, 0))
+    var address = external_call["PyLong_AsSsize_t", Int](_arg(args, 1))
+    if error_occurred():
+        return 0
+    if kind < 1 or kind >= MAX_DEVICE_TYPES:
+        set_python_error(Error(t"ValueError|set_device_table: no device type {kind}"))
+        return 0
+    if address != 0 and at[DeviceTable](address)[].abi != DEVICE_ABI:
+        set_python_error(Error("RuntimeError|the accelerator's extension was built from other sources than this one; rebuild both"))
+        return 0
+    runtime()[].device_tables[kind] = address
+    return _none()
+
+
 def kernels(module: Int, args: Int, nargs: Int) abi("C") -> Int:
     """kernels() -> the names of all registered kernels."""
     var rt = runtime()
@@ -356,6 +376,7 @@ def build_module(register_families: def() thin -> None) -> Int:
         _add(m, "set_dtypes", set_dtypes)
         _add(m, "set_types", set_types)
         _add(m, "kernels", kernels)
+        _add(m, "set_device_table", set_device_table)
         _add(m, "get_mode", get_mode)
         _add(m, "set_mode", set_mode)
         _add(m, "is_grad_enabled", is_grad_enabled)

@@ -26,20 +26,37 @@ comptime SHARED = 4  # a copy-on-write block
 comptime DeviceFree = def(Int, Int, Int) thin abi("C") -> None
 comptime DeviceAlloc = def(Int, Int) thin abi("C") -> Int
 comptime DeviceCopy = def(Int, Int, Int, Int, Int) thin abi("C") -> Int
+comptime DeviceFind = def(Int) thin abi("C") -> Int
+
+comptime DEVICE_ABI = 1  # to be raised whenever DeviceTable or a struct that its functions take changes
 
 
 struct DeviceTable:
-    """What an accelerator's extension fills in: the whole contract between storage and a device.
+    """What an accelerator's extension fills in: the whole contract between the extension `_C` and a type of device.
 
-    Functions return 0 for success where they return an Int status. A device is named by its index."""
+    Fields from `alloc` on are addresses of C functions. A device is named by its index, a dtype by its code. A status
+    is 0 for success, 1 for "not compiled for this dtype or layout" (nothing was queued), -1 for an error that `error`
+    describes. Work is queued on the device's current stream; the structs that describe it are read before the function
+    returns. Their addresses travel as pointers, since they lie on the caller's stack.
+    """
 
-    var alloc: Int  # (index, nbytes) -> address or 0
-    var free: Int  # (index, address, nbytes)
-    var copy: Int  # (index, dst, src, nbytes, kind): kind 0 host to device, 1 device to host, 2 on the device
-    var synchronize: Int  # (index) -> status
-    var launch: Int  # (op name address, call record address) -> status
+    var abi: Int  # DEVICE_ABI
     var count: Int
-    var error: Int  # () -> address of the last error's C string
+    var current: Int  # the device that is meant when no index is given
+    var alloc: Int  # (index, nbytes) -> address, 0 when there is no memory
+    var free: Int  # (index, address, nbytes)
+    var copy: Int  # (index, dst, src, nbytes, kind) -> status; kind 0: host to device, 1: device to host, 2: on the device
+    var synchronize: Int  # (index) -> status
+    var error: Int  # () -> C string: the last error
+    var find: Int  # (C string: a functor's name) -> the kernels compiled for it, 0: none
+    var pointwise: Int  # (index, Loop*, kernels, dtype) -> status
+    var transfer: Int  # (index, Transfer*, dtype of the target, dtype of the source) -> status
+    var reduce: Int  # (index, Plan*) -> status
+    var product: Int  # (index, Product*) -> status
+    var rows: Int  # (index, Rows*, dtype) -> status
+    var losses: Int  # (index, DeviceLosses*, dtype) -> status
+    var walk: Int  # (index, Span3*, mode, dtype) -> status
+    var step: Int  # (index, Settings*, rule, items, number of items, dtype) -> status
 
 
 struct CowBlock:
@@ -229,20 +246,38 @@ def device_table(device: Int) raises -> Pointer[DeviceTable, MutUntrackedOrigin]
     return at[DeviceTable](address)
 
 
+def device_error(device: Int, what: String) -> Error:
+    """The error of a call through the device's table that returned -1; 1 means that there is no kernel for it."""
+    var text = String()
+    var address = runtime()[].device_tables[device >> 8]
+    if address != 0:
+        comptime ErrorFn = def() thin abi("C") -> Int
+        text = String(unsafe_from_utf8_ptr=at[UInt8](function_at[ErrorFn](at[DeviceTable](address)[].error)()))
+    return Error(t"RuntimeError|{what} failed on device {device & 255}: {text}")
+
+
+def check_status(status: Int, device: Int, what: String) raises:
+    """Raises for a status of a function of the table that is not 0."""
+    if status == 1:
+        raise Error(
+            t"RuntimeError|{what} has no kernel for these dtypes on device {device & 255}; compute it on the CPU: .cpu()"
+        )
+    if status != 0:
+        raise device_error(device, what)
+
+
 def device_alloc(device: Int, nbytes: Int) raises -> Int:
     var f = function_at[DeviceAlloc](device_table(device)[].alloc)
     return f(device & 255, max(nbytes, 1))
 
 
 def device_free(device: Int, data: Int, nbytes: Int):
-    try:
-        var f = function_at[DeviceFree](device_table(device)[].free)
-        f(device & 255, data, nbytes)
-    except:
-        pass  # the table cannot vanish while a storage of the device lives
+    var address = runtime()[].device_tables[device >> 8]
+    if address != 0:  # the table cannot vanish while a storage of the device lives
+        function_at[DeviceFree](at[DeviceTable](address)[].free)(device & 255, data, nbytes)
 
 
 def device_copy(device: Int, dst: Int, src: Int, nbytes: Int, kind: Int) raises:
     var f = function_at[DeviceCopy](device_table(device)[].copy)
     if f(device & 255, dst, src, nbytes, kind) != 0:
-        raise Error(t"RuntimeError|copying {nbytes} bytes to or from the device failed")
+        raise device_error(device, String(t"copying {nbytes} bytes"))

@@ -191,5 +191,8 @@ def after_fork() -> None:
 def memory_counters() -> tuple[int, ...]:
     """Return the figures of the memory pool."""
 
+def set_device_table(kind: int, address: int, /) -> None:
+    """Register the functions of an accelerator's extension for a type of device; 0 takes them away."""
+
 def memory_control(what: int, value: int, /) -> Any:
     """Act on the memory pool: 0 empty it, 1 set its limit, 2 what it keeps, 3 reset the peaks."""

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from dumbtorch import (
     _load,  # noqa: F401  # loads the extension: everything else needs it
     autograd,
+    cuda,
     nn,
     ops,
     optim,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from dumbtorch import _C
@@ -53,7 +54,9 @@ class device:
                 raise RuntimeError("Device index must not be negative")
         object.__setattr__(self, "type", name)
         object.__setattr__(self, "index", index)
-        object.__setattr__(self, "_code", _TYPES.index(name) << 8 | (index or 0) & 255 if name != "cpu" else 0)
+        # 255: whichever device of the type is the current one when the device is used
+        code = _TYPES.index(name) << 8 | (255 if index is None else index & 255)
+        object.__setattr__(self, "_code", code if name != "cpu" else 0)
 
     @staticmethod
     def _from_code(code: int) -> device:
@@ -61,13 +64,13 @@ class device:
         return device("cpu") if code == 0 else device(_TYPES[code >> 8], code & 255)
 
     @staticmethod
-    def _unavailable(code: int) -> None:
-        """Raises the error of a device that is not there: what was looked for, and what to do."""
+    def _load(code: int) -> None:
+        """Loads the accelerator of the extension's code; RuntimeError says what was looked for, and what to do."""
         name = _TYPES[code >> 8]
-        raise RuntimeError(
-            f"no {name} device is available: no accelerator extension for it was loaded; use device='cpu', or check "
-            f"dumbtorch.{'mps' if name == 'mps' else 'cuda'}.is_available() first"
-        )
+        loader = _loaders.get(name)
+        if loader is None:
+            raise RuntimeError(f"no {name} device is available: dumbtorch has no kernels for {name}; use device='cpu'")
+        loader()
 
     def __setattr__(self, name: str, value: Any) -> None:
         raise AttributeError(f"attribute {name!r} of device objects is not writable")
@@ -97,6 +100,8 @@ class device:
         _stack.pop()
 
 
+#: Makes a type of device ready, or raises the RuntimeError that explains why there is none; see cuda.py.
+_loaders: dict[str, Callable[[], None]] = {}
 _stack: list[device] = []
 _default = device("cpu")
 

@@ -1,0 +1,151 @@
+"""The devices of this process: contexts and streams, memory kept for reuse, the last error.
+
+Every object of an accelerator's extension finds the one `Devices` by its name. A device is opened when it is first used.
+A block that a tensor gives up is kept for the next one of its size that is allocated on the same stream: work on a stream
+runs in order, so the block may be handed out again while the work that read it is still queued.
+"""
+
+from std.ffi import _Global
+from std.memory import Pointer
+from max.gpu.host import DeviceAttribute, DeviceBuffer, DeviceContext, DeviceEvent
+from tensor.memory import at, c_string, memcpy
+
+comptime GRANULE = 512  # block sizes are multiples of it ...
+comptime LARGE = 1 << 20  # ... and from here on of this
+comptime Buffer = DeviceBuffer[DType.uint8]
+
+
+@fieldwise_init
+struct Block(Copyable):
+    """A block that came from the device: in use or kept."""
+
+    var buffer: Buffer
+    var size: Int
+    var stream: Int  # the current stream when it was handed out
+
+
+struct Device(Copyable):
+    """One opened device."""
+
+    var contexts: List[DeviceContext]  # one for each stream; the first is the default stream
+    var events: List[DeviceEvent]
+    var stream: Int  # the current one
+    var processors: Int
+    var blocks: Dict[Int, Block]  # by address
+    var kept: Dict[Int, List[Int]]  # by size and stream: addresses
+    var allocated: Int
+    var allocated_peak: Int
+    var reserved: Int
+    var reserved_peak: Int
+    var allocations: Int
+    var frees: Int
+
+    def __init__(out self, index: Int) raises:
+        var context = DeviceContext(device_id=index)
+        self.processors = context.get_attribute(DeviceAttribute.MULTIPROCESSOR_COUNT)
+        self.contexts = [context]
+        self.events = List[DeviceEvent]()
+        self.stream = 0
+        self.blocks = Dict[Int, Block]()
+        self.kept = Dict[Int, List[Int]]()
+        self.allocated = 0
+        self.allocated_peak = 0
+        self.reserved = 0
+        self.reserved_peak = 0
+        self.allocations = 0
+        self.frees = 0
+
+    def context(self) -> DeviceContext:
+        """The context whose work queues on the current stream."""
+        return self.contexts[self.stream]
+
+    def alloc(mut self, nbytes: Int) raises -> Int:
+        """The address of at least `nbytes` bytes; raises when the device has no more."""
+        var unit = GRANULE if nbytes < LARGE else LARGE
+        var size = (max(nbytes, 1) + unit - 1) // unit * unit
+        var key = size * 256 + (self.stream & 255)
+        var address = 0
+        if key in self.kept and len(self.kept[key]) > 0:
+            address = self.kept[key].pop()
+        else:
+            address = self._fresh(size)
+        self.allocated += size
+        self.allocated_peak = max(self.allocated_peak, self.allocated)
+        self.allocations += 1
+        return address
+
+    def _fresh(mut self, size: Int) raises -> Int:
+        var buffer: Buffer
+        try:
+            buffer = self.context().enqueue_create_buffer[DType.uint8](size)
+        except:
+            # what is kept may be what is missing
+            self.trim()
+            buffer = self.context().enqueue_create_buffer[DType.uint8](size)
+        var address = Int(buffer.unsafe_ptr())
+        self.blocks[address] = Block(buffer, size, self.stream)
+        self.reserved += size
+        self.reserved_peak = max(self.reserved_peak, self.reserved)
+        return address
+
+    def free(mut self, address: Int) raises:
+        """Keeps a block for the next tensor of its size."""
+        ref block = self.blocks[address]
+        var key = block.size * 256 + (block.stream & 255)
+        self.allocated -= block.size
+        self.frees += 1
+        if key not in self.kept:
+            self.kept[key] = List[Int]()
+        self.kept[key].append(address)
+
+    def trim(mut self) raises:
+        """Gives the kept blocks back to the device, once the work queued on them is done."""
+        self.synchronize()
+        for entry in self.kept.items():
+            for address in entry.value:
+                self.reserved -= self.blocks[address].size
+                _ = self.blocks.pop(address)
+        self.kept = Dict[Int, List[Int]]()
+        self.synchronize()
+
+    def synchronize(self) raises:
+        for i in range(len(self.contexts)):
+            self.contexts[i].synchronize()
+
+
+struct Devices(Movable):
+    var opened: List[Optional[Device]]
+    var error: Int  # C string
+    var table: Int  # the DeviceTable, once made
+
+    def __init__(out self):
+        self.opened = List[Optional[Device]]()
+        self.error = c_string("")
+        self.table = 0
+
+
+comptime _DEVICES = _Global[StorageType=Devices, "DUMBTORCH_DEVICES", Devices.__init__]
+
+
+def devices() -> Pointer[Devices, MutUntrackedOrigin]:
+    try:
+        return at[Devices](Int(_DEVICES.get_or_create_ptr()))
+    except:
+        # the initialiser cannot raise
+        return at[Devices](8)
+
+
+def device(index: Int) raises -> Pointer[Device, MutUntrackedOrigin]:
+    """An opened device."""
+    var all = devices()
+    while len(all[].opened) <= index:
+        all[].opened.append(None)
+    if not all[].opened[index]:
+        all[].opened[index] = Device(index)
+    return at[Device](Int(Pointer(to=all[].opened[index].value())))
+
+
+def fail(error: Error, what: String) -> Int:
+    """Keeps an error's text for `DeviceTable.error`; the status that tells of it."""
+    devices()[].error = c_string(String(t"{what}: {error}"))
+    return -1
