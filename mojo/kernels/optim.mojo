@@ -11,9 +11,9 @@ from std.sys.info import simd_width_of, size_of
 from tensor.call import Call, register
 from tensor.dtype import FLOAT16, FLOAT64, dtype_of, itemsize, type_name
 from tensor.errors import python_error
-from tensor.layout import is_dense, no_dims, same_dims, shape_text
+from tensor.layout import contiguous_strides, is_dense, no_dims, same_dims, shape_text
 from tensor.memory import at, function_at, load, store
-from tensor.object import TPtr, as_tensor, is_tensor, new_tensor
+from tensor.object import TPtr, as_tensor, is_tensor, new_strided
 from tensor.py import Obj, decref, incref, is_sequence, new_ref, release_gil, seq_item, seq_len, take_gil
 from tensor.runtime import runtime
 from tensor.storage import check_status, device_table
@@ -226,11 +226,14 @@ def _code_of(call: Call, params: Obj) raises -> Int:
     return code
 
 
-def _flat(t: TPtr, param: TPtr) raises -> Obj:
-    """The tensor itself when its elements lie in the parameter's order without gaps, else a contiguous copy."""
-    if same_dims(t[].strides, param[].strides, t[].rank()) and is_dense(param[].shape, param[].strides, t[].rank()):
+def _flat(t: TPtr, leader: TPtr) raises -> Obj:
+    """The tensor itself when its elements lie as the leader's do, without gaps, else a copy that does."""
+    var n = t[].rank()
+    var dense = is_dense(leader[].shape, leader[].strides, n)
+    if dense and same_dims(t[].strides, leader[].strides, n):
         return new_ref(Int(t))
-    var copy = new_tensor(t[].code(), t[].shape, t[].rank(), t[].device())
+    var strides = leader[].strides.copy() if dense else contiguous_strides(t[].shape, n)
+    var copy = new_strided(t[].code(), t[].shape, strides, n, t[].device())
     if external_call["dumbtorch_write", Int](copy, Int(t)) != 0:
         raise python_error()
     return copy
