@@ -165,6 +165,65 @@ def index_select(mut call: Call) raises -> Obj:
     return finished(call, result)
 
 
+def index_rows(mut call: Call) raises -> Obj:
+    """Parameters (input, index): input[index] along the first dimension; negative indices count from the end."""
+    var t = call.tensor(0)
+    var index = call.tensor(1)
+    if not is_index(index):
+        raise Error("IndexError|tensors used as indices must be long, int, byte or bool tensors")
+    if t[].rank() == 0:
+        raise Error("IndexError|too many indices for tensor of dimension 0")
+    var n = index[].rank()
+    if n + t[].rank() - 1 > 16:
+        raise call.fail("RuntimeError", "the result would have more than 16 dimensions")
+    var shape = index[].shape.copy()
+    for i in range(1, t[].rank()):
+        shape[n + i - 1] = t[].shape[i]
+    var indices = as_indices(index)
+    var result: Obj = 0
+    try:
+        indices = wrapped(indices, t[].shape[0])
+        result = result_for(call, t[].code(), shape, n + t[].rank() - 1, t[].device())
+        var r = as_tensor(result)
+        var span = span_of(t, t[].data(), r[].data(), as_tensor(indices)[].data(), 0)
+        span.add_dim(index[].numel, 0, _row_size(t), 1)
+        for i in range(1, t[].rank()):
+            span.add_dim(t[].shape[i], t[].strides[i], r[].strides[n + i - 1], 0)
+        run_move[TAKE](call, t, span)
+    except e:
+        decref(indices)
+        if result != 0:
+            decref(result)
+        raise e^
+    decref(indices)
+    return finished(call, result)
+
+
+def _row_size(t: TPtr) -> Int:
+    """Elements of one row, as a contiguous tensor's first stride has it."""
+    var n = 1
+    for i in range(1, t[].rank()):
+        n *= max(t[].shape[i], 1)
+    return n
+
+
+def wrapped(indices: Obj, size: Int) raises -> Obj:
+    """Contiguous int64 indices counted from the front, checked: the same tensor or, in its place, a new one."""
+    var t = as_tensor(indices)
+    if t[].device() != 0 or first_outside(t[].data(), t[].numel, size) < 0:
+        return indices
+    for i in range(t[].numel):
+        var v = load[Int](t[].data() + 8 * i)
+        if v < -size or v >= size:
+            raise Error(t"IndexError|index {v} is out of bounds for dimension 0 with size {size}")
+    var made = new_tensor(INT64, t[].shape, t[].rank())
+    for i in range(t[].numel):
+        var v = load[Int](t[].data() + 8 * i)
+        at[Int](as_tensor(made)[].data())[unsafe_offset=i] = v + size if v < 0 else v
+    decref(indices)
+    return made
+
+
 def _check_vector(call: Call, t: TPtr, dim: Int, index: TPtr, source: TPtr, name: StaticString) raises:
     if index[].rank() > 1:
         raise Error(
@@ -601,6 +660,7 @@ def _scale_row[dt: DType](to: Int, from_: Int, start: Int, n: Int, factor: Float
 @export("dumbtorch_register_index")
 def register_index() abi("C") -> None:
     register[index_select]("index_select")
+    register[index_rows]("index_rows")
     register[index_add]("index_add")
     register[index_copy]("index_copy")
     register[gather]("gather")

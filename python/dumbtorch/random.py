@@ -1,8 +1,8 @@
 """Random number generators: their seeds and states.
 
-A generator is a seed and a counter: Philox4x32-10 makes the numbers, a block of four words for each value of the counter
-(Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", SC 2011). The same seed gives the same numbers on every
-machine and for any number of threads. They are not PyTorch's numbers.
+A generator is a seed and a counter: Philox4x32-10 makes the numbers, a block of four words for each value of the
+counter (Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", SC 2011). The same seed gives the same numbers on
+every machine and for any number of threads. They are not PyTorch's numbers.
 """
 
 from __future__ import annotations
@@ -34,7 +34,8 @@ _STATE_BYTES = 16
 class Generator:
     """A stream of random numbers, given to random functions as ``generator=``.
 
-    ``Generator(device="cpu")`` starts with a fixed seed; ``manual_seed`` chooses another. Reference: ``torch.Generator``.
+    ``Generator(device="cpu")`` starts with a fixed seed; ``manual_seed`` chooses another. Reference:
+    ``torch.Generator``.
 
     >>> Generator().manual_seed(7).initial_seed()
     7
@@ -123,7 +124,8 @@ SET_DEFAULT_STATE(default_generator._state)
 def manual_seed(seed: int) -> Generator:
     """Seeds the default generator, on every device, and returns it.
 
-    ``seed`` is an integer of 64 bits; negative ones wrap. Raises ValueError past that. Reference: ``torch.manual_seed``.
+    ``seed`` is an integer of 64 bits; negative ones wrap. Raises ValueError past that. Reference:
+    ``torch.manual_seed``.
     """
     return default_generator.manual_seed(seed)
 

@@ -232,6 +232,23 @@ def _wrapped(index: Any, size: int) -> Any:
     return index
 
 
+def _rows_back(g: Any, shape: Any, index: Any) -> Any:
+    rest = tuple(shape[1:])
+    flat = _wrapped(index.reshape(-1).to(_dtypes.int64), shape[0])
+    return g.new_zeros(shape).index_add(0, flat, g.reshape((flat.numel(), *rest)))
+
+
+row("index", "input, index:i", kernel="index_rows", function=False, method=False, out=False, dtypes="real",
+    grad={"input": lambda g, input_shape, index: _rows_back(g, input_shape, index)},
+    samples=lambda: (S(T(5, 3), index(4, below=5)), S(T(5, 3, 2), T(2, 2, dtype=_I, values=[[-1, 0], [4, -5]])),
+                     S(T(5), index(below=5)), S(T(5, 3), index(0, below=5)), S(T(5, 0), index(2, below=5))),
+    errors=lambda: (S(T(5, 3), T(1, dtype=_I, values=[5]), error="IndexError"),
+                    S(T(5, 3), T(1, dtype=_I, values=[-6]), error="IndexError"), S(T(5, 3), T(1), error="IndexError"),
+                    S(T(), index(2, below=1), error="IndexError")),
+    doc="``input[index]`` along the first dimension; negative indices count from the end.")  # fmt: skip
+_ROWS, _SELECT = TABLE["index"].op, TABLE["masked_select"].op
+
+
 def _as_index(item: Any, like: Any) -> Any:
     """A list, array or tensor given as an index, as a tensor."""
     if not isinstance(item, _C.TensorBase):
@@ -355,6 +372,13 @@ class _Plan:
 
 def getitem(self: Any, key: Any) -> Any:
     """``x[key]`` where the key holds tensors, lists or bools: a copy, differentiable."""
+    if isinstance(key, _C.TensorBase) and self.ndim:
+        # the two common cases, in one call
+        kind = key.dtype
+        if kind is _dtypes.int64 or kind is _dtypes.int32:
+            return _ROWS(self, key if key.device == self.device else key.to(self.device))
+        if kind is _dtypes.bool and key.shape == self.shape:
+            return _SELECT(self, key)
     view, picks = _parse(self, key)
     if not any(pick is not None for pick in picks):
         return view

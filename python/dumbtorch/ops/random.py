@@ -1,7 +1,7 @@
 """Random numbers: fills, factory functions, permutations, sampling, dropout.
 
-``generator=`` takes a `dumbtorch.Generator`; without one the default generator is used, which ``manual_seed`` seeds. The
-numbers depend only on the generator's state, never on the number of threads.
+``generator=`` takes a `dumbtorch.Generator`; without one the default generator is used, which
+``manual_seed`` seeds. The numbers depend only on the generator's state, never on the number of threads.
 """
 
 from __future__ import annotations
@@ -20,20 +20,20 @@ def _written(g: Any) -> Any:
     return g.new_zeros(g.shape)
 
 
-row("uniform", "input, from=0.0, to=1.0, *, generator=None", only_inplace=True, function=False,
-    grad={"input": lambda g: _written(g)}, doc="Uniform numbers in [from, to).")  # fmt: skip
+row("uniform", "input, from_=0.0, to=1.0, *, generator=None", only_inplace=True, function=False,
+    grad={"input": lambda g: _written(g)}, doc="Uniform numbers in [from_, to).")  # fmt: skip
 row("normal", "input, mean=0.0, std=1.0, *, generator=None", only_inplace=True, function=False,
     grad={"input": lambda g: _written(g)}, doc="Normal numbers.")  # fmt: skip
 row("log_normal", "input, mean=1.0, std=2.0, *, generator=None", only_inplace=True, function=False,
-    grad={"input": lambda g: _written(g)}, doc="Numbers whose logarithm is normal, of this mean and deviation.")  # fmt: skip
+    grad={"input": lambda g: _written(g)}, doc="Numbers whose logarithm is normal.")  # fmt: skip
 row("exponential", "input, lambd=1.0, *, generator=None", only_inplace=True, function=False,
     grad={"input": lambda g: _written(g)}, doc="Exponential numbers with the rate ``lambd``; never 0.")  # fmt: skip
 row("cauchy", "input, median=0.0, sigma=1.0, *, generator=None", only_inplace=True, function=False,
     grad={"input": lambda g: _written(g)}, doc="Numbers of the Cauchy distribution.")  # fmt: skip
 row("geometric", "input, p, *, generator=None", only_inplace=True, function=False, dtypes="number",
-    grad={"input": lambda g: _written(g)}, doc="How many trials of probability ``p`` until the first success.")  # fmt: skip
+    grad={"input": lambda g: _written(g)}, doc="Trials of probability ``p`` until the first success.")  # fmt: skip
 row("bernoulli", "input, p=0.5, *, generator=None", only_inplace=True, function=False, dtypes="real",
-    grad={"input": lambda g: _written(g)}, doc="1 with probability ``p`` (a number, or a tensor of them), else 0.")  # fmt: skip
+    grad={"input": lambda g: _written(g)}, doc="1 with probability ``p`` (number or tensor), else 0.")  # fmt: skip
 row("random", "input, low, high, *, generator=None", only_inplace=True, function=False, method=False, dtypes="real",
     grad={"input": lambda g: _written(g)}, doc="Integers of [low, high], both included.")  # fmt: skip
 row("randperm", "n, *, generator=None", method=False, function=False, out=False, dtypes="int",
@@ -41,7 +41,8 @@ row("randperm", "n, *, generator=None", method=False, function=False, out=False,
 row("multinomial", "input, num_samples, replacement=False, *, generator=None", method=True, out=False,
     doc="Category numbers drawn with the weights in each row, with or without putting them back.")  # fmt: skip
 row("native_dropout", "input, p, *, generator=None", method=False, function=False, out=False, outputs=("out", "mask"),
-    differentiable=(0,), grad={"input": lambda g, mask, p: _DROPOUT_BACKWARD(g[0], mask, 1 / (1 - p) if p < 1 else 0.0)},
+    differentiable=(0,),
+    grad={"input": lambda g, mask, p: _DROPOUT_BACKWARD(g[0], mask, 1 / (1 - p) if p < 1 else 0.0)},
     doc="The input with elements dropped and the rest over ``1 - p``, and the mask of the rest.")  # fmt: skip
 row("dropout_backward", "grad, mask:i, scale", method=False, function=False, out=False,
     grad={"grad": lambda g, mask, scale: _DROPOUT_BACKWARD(g, mask, scale)},
@@ -54,9 +55,11 @@ _RANDPERM, NATIVE_DROPOUT, _DROPOUT_BACKWARD = (
 )
 # what the kernels use where no generator is given: set by dumbtorch.random
 SET_DEFAULT_STATE = _C.make_op(
-    "_set_default_state", "_set_default_state", ("state",), (_C.required,), 1, ".", 0, "Sets the default generator's state."
+    "_set_default_state", "_set_default_state", ("state",), (_C.required,), 1, ".", 0, "Sets the default generator."
 )
-_AS_REAL = _C.make_op("view_as_real", "view_as_real", ("input",), (_C.required,), 1, ".", VIEW, "The parts of complex numbers.")
+_AS_REAL = _C.make_op(
+    "view_as_real", "view_as_real", ("input",), (_C.required,), 1, ".", VIEW, "The parts of complex numbers."
+)
 
 
 # ---------------------------------------------------------------- in place
@@ -75,10 +78,10 @@ def _bounds(kind: Any) -> tuple[int, int]:
 
 @composite(function=False)
 def random_(self: Any, *args: Any, generator: Any = None, **named: Any) -> Any:
-    """Integers of ``[from, to)`` in place: ``random_(to)``, ``random_(from, to)``; without bounds all that are not negative.
+    """Integers of ``[from, to)`` in place: ``random_(to)``, ``random_(from, to)``; without bounds from 0 up.
 
-    ``random_(from, None)`` goes up to the largest that the dtype holds; for floating-point dtypes that is the largest up to
-    which all integers are exact. Raises RuntimeError for an empty range and for bounds that the dtype cannot hold.
+    ``random_(from, None)`` goes up to the largest that the dtype holds; for floating-point dtypes that is the largest
+    up to which all integers are exact. RuntimeError for an empty range and for bounds that the dtype cannot hold.
     Reference: ``torch.Tensor.random_``.
     """
     if unknown := set(named) - {"from", "to"} or len(args) > 2:
@@ -100,7 +103,7 @@ def random_(self: Any, *args: Any, generator: Any = None, **named: Any) -> Any:
                 raise RuntimeError(f"from is out of bounds for {name}")
             if not least <= high - 1 <= most:
                 raise RuntimeError(f"to - 1 is out of bounds for {name}")
-        elif not (-(2**63) <= low and high <= 2**63):
+        elif low < -(2**63) or high > 2**63:
             raise RuntimeError(f"random_: the bounds {low} and {high} are past 64 bits")
     elif low > most:
         raise RuntimeError(f"random_ expects 'from' to be less than 'to', but got from={low} >= to={most + 1}")
@@ -251,10 +254,9 @@ def bernoulli(input: Any, p: Any = None, *, generator: Any = None, out: Any = No
 
     Raises RuntimeError for probabilities outside of [0, 1]. Reference: ``torch.bernoulli``.
     """
-    if not input.dtype.is_floating_point:
-        if p is None:
-            name = _dtypes.TYPE_NAMES[input.dtype]
-            raise NotImplementedError(f"\"bernoulli_tensor_cpu_p_\" not implemented for '{name}'")
+    if p is None and not input.dtype.is_floating_point:
+        name = _dtypes.TYPE_NAMES[input.dtype]
+        raise NotImplementedError(f"\"bernoulli_tensor_cpu_p_\" not implemented for '{name}'")
     t = _EMPTY(input.shape, input.dtype, input.device) if out is None else _resized(out, input.shape)
     BERNOULLI_(t, input.detach() if p is None else p, generator=generator)
     return t
@@ -293,7 +295,7 @@ def normal(
 
 @composite("dropout", method=False)
 def dropout(input: Any, p: float = 0.5, train: bool = True) -> Any:
-    """While training, ``input`` with each element 0 with probability ``p`` and the others over ``1 - p``; else ``input``.
+    """While training, ``input`` with elements 0 with probability ``p`` and the others over ``1 - p``; else ``input``.
 
     The mask is one byte an element. Raises RuntimeError unless ``0 <= p <= 1``. Reference: ``torch.dropout``.
     """
