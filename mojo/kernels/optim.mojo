@@ -209,7 +209,7 @@ def _check(call: Call, param: TPtr, o: Obj, slot: Int) raises -> TPtr:
 
 
 def _code_of(call: Call, params: Obj) raises -> Int:
-    """The parameters' one dtype and device, checked."""
+    """The parameters' one dtype; -1 for no parameters, -2 if they differ in dtype or device."""
     var code = -1
     var device = 0
     for i in range(seq_len(params)):
@@ -242,13 +242,16 @@ def _flat(t: TPtr, leader: TPtr) raises -> Obj:
 def _step[R: Rule](
     mut call: Call, settings: Settings, roles: Int, corrections: Int, params: Obj, lists: Array[Obj, ROLES]
 ) raises -> Obj:
-    """Runs a rule over all parameters: `lists` are the sequences by role, `corrections` two doubles for each item."""
+    """Runs a rule over all parameters: `lists` are the sequences by role, `corrections` two doubles for each item.
+
+    Gives True, or False for parameters of several dtypes or devices: then nothing was done.
+    """
     var n = seq_len(params)
     var code = _code_of(call, params)
     if n == 0:
-        return new_ref(runtime()[].none)
+        return new_ref(runtime()[].true_)
     if code == -2:
-        raise call.fail("RuntimeError", "all parameters of one call must share a dtype and a device")
+        return new_ref(runtime()[].false_)
     # every check comes before the first write
     var total = 0
     for i in range(n):
@@ -304,7 +307,7 @@ def _step[R: Rule](
                 as_tensor(original)[].storage()[].version += 1
             decref(o)
     external_call["free", NoneType](items)
-    return new_ref(runtime()[].none)
+    return new_ref(runtime()[].true_)
 
 
 def _run[R: Rule, dt: DType](settings: Settings, items: Int, segments: Int, count: Int):

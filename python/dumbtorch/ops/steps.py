@@ -9,9 +9,22 @@ from dumbtorch import _C
 
 def _step(name: str, params: str, doc: str) -> Any:
     names = tuple(params.split(", "))
-    return _C.make_op(
-        name, name, names, (_C.required,) * len(names), len(names), "." * len(names), 0, f"{name}({params})\n\n{doc}"
-    )
+    doc = f"{name}({params})\n\n{doc}"
+    kernel = _C.make_op(name, name, names, (_C.required,) * len(names), len(names), "." * len(names), 0, doc)
+
+    def step(params: list[Any], *rest: Any) -> None:
+        if kernel(params, *rest):
+            return
+        # Parameters of several dtypes or devices: one call for each.
+        kinds: dict[Any, list[int]] = {}
+        for n, param in enumerate(params):
+            kinds.setdefault((param.dtype, param.device), []).append(n)
+        for chosen in kinds.values():
+            kernel(*([arg[n] for n in chosen] if isinstance(arg, list) else arg for arg in (params, *rest)))
+
+    step.__name__ = step.__qualname__ = name
+    step.__doc__ = doc
+    return step
 
 
 #: Lists of parameters, gradients and momentum buffers (or None), then the numbers of `torch.optim.SGD`.
