@@ -146,8 +146,8 @@ def _check_shapes(input: Dims, weight: Dims, w: Window) raises:
         )
     if input[1] != weight[1] * w.groups:
         raise Error(
-            t"RuntimeError|Given groups={w.groups}, weight of size {shape}, expected input{shape_text(input, 4)} to have"
-            t" {weight[1] * w.groups} channels, but got {input[1]} channels instead"
+            t"RuntimeError|Given groups={w.groups}, weight of size {shape}, expected input{shape_text(input, 4)} to"
+            t" have {weight[1] * w.groups} channels, but got {input[1]} channels instead"
         )
     var h = input[2] + 2 * w.ph
     var width = input[3] + 2 * w.pw
@@ -155,8 +155,8 @@ def _check_shapes(input: Dims, weight: Dims, w: Window) raises:
     var kw = w.dw * (w.kw - 1) + 1
     if h < kh or width < kw:
         raise Error(
-            t"RuntimeError|Calculated padded input size per channel: ({h} x {width}). Kernel size: ({kh} x {kw}). Kernel"
-            t" size can't be greater than actual input size"
+            t"RuntimeError|Calculated padded input size per channel: ({h} x {width}). Kernel size: ({kh} x {kw})."
+            t" Kernel size can't be greater than actual input size"
         )
     if input[2] == 0 or input[3] == 0:
         raise Error(
@@ -342,7 +342,8 @@ def _sizes(call: Call, i: Int, exact: Bool, mut shape: Dims) raises -> Int:
     """A size argument: four numbers, or three (a batch of one goes in front) unless `exact`."""
     var n = call.dims(i, shape)
     if n != 4 and (n != 3 or exact):
-        raise call.fail("RuntimeError", String(t"expected '{call.param(i)}' to have 4 sizes, got {shape_text(shape, n)}"))
+        var found = shape_text(shape, n)
+        raise call.fail("RuntimeError", String(t"expected '{call.param(i)}' to have 4 sizes, got {found}"))
     if n == 3:
         for j in range(3):
             shape[3 - j] = shape[2 - j]
@@ -362,8 +363,8 @@ def _check_gradient(call: Call, g: TPtr, x: Dims, weight: Dims, w: Window) raise
             raise call.fail(
                 "RuntimeError",
                 String(
-                    t"expected grad_output of size {shape_text(expected, 4)} for an input of size {shape_text(x, 4)} and"
-                    t" weights of size {shape_text(weight, 4)}, but got {shape_text(g[].shape, g[].rank())}"
+                    t"expected grad_output of size {shape_text(expected, 4)} for an input of size {shape_text(x, 4)}"
+                    t" and weights of size {shape_text(weight, 4)}, but got {shape_text(g[].shape, g[].rank())}"
                 ),
             )
 

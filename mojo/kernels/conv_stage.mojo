@@ -130,6 +130,53 @@ def copy_run[src: DType, dt: DType](s: Int, step: Int, d: Int, n: Int):
 
 
 @always_inline
+def _part[src: DType, dt: DType](
+    s: Int, inside: SIMD[DType.bool, width[dt]()], outside: Scalar[dt]
+) -> SIMD[dt, width[dt]()]:
+    """A vector of which only some lanes exist, and `outside` for the rest."""
+    comptime W = width[dt]()
+    comptime if src == dt:
+        return masked_load[W](ptr[dt](s), inside, SIMD[dt, W](outside))
+    else:
+        var v = masked_load[W](ptr[src](s), inside, SIMD[src, W](0)).cast[dt]()
+        return inside.select(v, SIMD[dt, W](outside))
+
+
+@always_inline
+def _rows[src: DType, dt: DType, nv: Int](
+    s: Int, step: Int, d: Int, count: Int, length: Int, first: Int, last: Int, outside: Scalar[dt]
+):
+    """Rows of nv vectors at most: the elements [first, last) of each exist."""
+    comptime W = width[dt]()
+    var inside = Array[SIMD[DType.bool, W], nv](uninitialized=True)
+    comptime for v in range(nv):
+        inside[v] = first_lanes[W](last - v * W) & ~first_lanes[W](first - v * W)
+    var from_ = s
+    var to = ptr[dt](d)
+    for _ in range(count):
+        comptime for v in range(nv):
+            to.unsafe_store(v * W, _part[src, dt](at[src](from_, v * W), inside[v], outside))
+        from_ = at[src](from_, step)
+        to = to.unsafe_offset(length)
+
+
+@always_inline
+def _long_rows[src: DType, dt: DType](
+    s: Int, step: Int, d: Int, count: Int, length: Int, first: Int, last: Int, outside: Scalar[dt]
+):
+    comptime W = width[dt]()
+    for i in range(count):
+        var from_ = at[src](s, i * step)
+        var to = ptr[dt](at[dt](d, i * length))
+        for j in range(0, length, W):
+            if j >= first and j + W <= last:
+                to.unsafe_store(j, ptr[src](from_).unsafe_load[width=W](j).cast[dt]())
+            else:
+                var inside = first_lanes[W](last - j) & ~first_lanes[W](first - j)
+                to.unsafe_store(j, _part[src, dt](at[src](from_, j), inside, outside))
+
+
+@always_inline
 def _stage_plain[src: DType, dt: DType](
     image: Image, n: Int, channel: Int, channels: Int, rows: Axis, first_row: Int, height: Int, cols: Axis, to: Int,
     outside: Scalar[dt],
@@ -139,7 +186,6 @@ def _stage_plain[src: DType, dt: DType](
     var length = cols.length(cols.count)
     var first = cols.first[0]
     var last = cols.last[0]
-    var left = cols.before
     var y0 = first_row - rows.before
     # Rows [top, bottom) of the staged ones lie inside of the image.
     var top = max(0, min(height, -y0))
@@ -149,16 +195,14 @@ def _stage_plain[src: DType, dt: DType](
         var plane = at[src](image.data, n * image.ns + c * image.cs)
         _fill[dt](d, top * length, outside)
         d = at[dt](d, top * length)
-        for i in range(top, bottom):
-            var s = ptr[src](at[src](plane, (y0 + i) * image.hs - left))
-            for j in range(0, length, W):
-                if j >= first and j + W <= last:
-                    ptr[dt](d).unsafe_store(j, s.unsafe_load[width=W](j).cast[dt]())
-                else:
-                    var inside = first_lanes[W](last - j) & ~first_lanes[W](first - j)
-                    var v = masked_load[W](s.unsafe_offset(j), inside, SIMD[src, W](0)).cast[dt]()
-                    ptr[dt](d).unsafe_store(j, inside.select(v, SIMD[dt, W](outside)))
-            d = at[dt](d, length)
+        var s = at[src](plane, (y0 + top) * image.hs - cols.before)
+        if length <= W:
+            _rows[src, dt, 1](s, image.hs, d, bottom - top, length, first, last, outside)
+        elif length <= 2 * W:
+            _rows[src, dt, 2](s, image.hs, d, bottom - top, length, first, last, outside)
+        else:
+            _long_rows[src, dt](s, image.hs, d, bottom - top, length, first, last, outside)
+        d = at[dt](d, (bottom - top) * length)
         _fill[dt](d, (height - bottom) * length, outside)
         d = at[dt](d, (height - bottom) * length)
 

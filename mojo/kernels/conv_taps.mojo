@@ -49,12 +49,16 @@ struct Filter(Copyable, Movable):
     var cs: Int
     var taps: List[Int]
 
-    def dense(self) -> Bool:
-        """Whether (channel, tap) runs through memory in order."""
+    def in_order(self) -> Bool:
+        """Whether the taps of a channel follow each other in memory."""
         for i in range(len(self.taps)):
             if self.taps[i] != i:
                 return False
-        return self.cs == len(self.taps)
+        return True
+
+    def dense(self) -> Bool:
+        """Whether (channel, tap) does."""
+        return self.in_order() and self.cs == len(self.taps)
 
 
 struct Segments:
@@ -277,6 +281,8 @@ struct TapConv[src: DType](Body):
     var scratch: Int
     var worker_bytes: Int
     var packing: Bool
+    var starts: List[Int]  # the first row of each panel of rows, and the end
+    var chunks: Int  # vectors of a row of results
 
     def __init__(
         out self, x: Image, var rows: Axis, var cols: Axis, groups: Int, cin: Int, cout: Int, var filter: Filter,
@@ -290,6 +296,9 @@ struct TapConv[src: DType](Body):
         self.bias = 0
         self.depth = cin * len(filter.taps)
         self.kc = max(1, ceildiv(self.depth, max(1, ceildiv(self.depth, DEPTH))))
+        var taps = max(1, len(filter.taps))
+        if taps < DEPTH:
+            self.kc = ceildiv(self.kc, taps) * taps
         self.filter = filter^
         self.in_place = (
             Self.src == Self.dt and x.ws == 1 and rows.inside() and cols.inside() and x.hs >= 0 and x.cs >= 0
@@ -317,6 +326,12 @@ struct TapConv[src: DType](Body):
         self.scratch = 0
         self.worker_bytes = 0
         self.packing = False
+        self.chunks = 1
+        # Panels differ by one row at most, so that none is much shorter than the kernel likes.
+        var row_panels = ceildiv(cout, MR)
+        self.starts = List[Int](capacity=row_panels + 1)
+        for t in range(row_panels + 1):
+            self.starts.append(t * (cout // row_panels) + min(t, cout % row_panels))
         self.offsets = List[Int](capacity=self.depth)
         self.rows = rows^
         self.cols = cols^
@@ -338,9 +353,13 @@ struct TapConv[src: DType](Body):
         if self.bands == 1:
             var pixels = self.rows.count * self.cols.count
             var most = max(1, TASK_PIXELS // max(1, pixels))
+            # Weights that no cache holds are read once for each part of the pixels: better few parts of them, and
+            # the threads share the rows.
+            var heavy = self.cout * self.depth * Self.SIZE > 4 * WEIGHT_BYTES
             if row_bytes > 0:
-                most = min(most, STAGED_BYTES // (self.rows.length(self.band) * row_bytes))
-            self.images = max(1, min(most, self.x.n * self.groups // (4 * nt)))
+                var room = 4 * STAGED_BYTES if heavy else STAGED_BYTES
+                most = min(most, room // (self.rows.length(self.band) * row_bytes))
+            self.images = max(1, min(most, self.x.n if heavy else self.x.n * self.groups // (4 * nt)))
         var tasks = ceildiv(self.x.n, self.images) * self.bands * self.groups
         var panels = ceildiv(self.cout, MR)
         if tasks < 4 * nt:
@@ -364,6 +383,9 @@ struct TapConv[src: DType](Body):
         var lanes = ceildiv(self.cols.count, W) * W
         var waste = lanes - self.cols.count
         self.direct = waste * self.cout <= lanes * GATHER_ROWS and (not self.in_place or waste == 0)
+        self.chunks = lanes // W
+        if self.direct:
+            self.group_panels = GROUP_PANELS
         for c in range(self.cin):
             for i in range(len(self.rows.positions)):
                 for j in range(len(self.cols.positions)):
@@ -373,9 +395,8 @@ struct TapConv[src: DType](Body):
 
     @always_inline
     def panel_rows(self, t: Int) -> Int:
-        """The first row of panel t; panels differ by one row at most."""
-        var panels = ceildiv(self.cout, MR)
-        return t * (self.cout // panels) + min(t, self.cout % panels)
+        """The first row of panel t."""
+        return self.starts.unsafe_ptr()[unsafe_offset=t]
 
     def go(mut self, bias: Int, bias_step: Int) -> Bool:
         """Runs it; False when there is no memory for the scratch."""
@@ -384,7 +405,7 @@ struct TapConv[src: DType](Body):
         var bias_bytes = ceildiv(self.groups * self.cout * Self.SIZE, 64) * 64
         var nt = num_threads()
         var staged = 0 if self.in_place else (self.images * self.image + 2 * Self.NR) * Self.SIZE
-        var panel = (self.kc + 1) * Self.NR * Self.SIZE
+        var panel = 0 if self.direct else (self.kc + 1) * Self.NR * Self.SIZE
         var block_rows = ceildiv(panels, self.blocks) * MR
         self.worker_bytes = ceildiv(staged, 64) * 64 + self.group_panels * (panel + block_rows * Self.NR * Self.SIZE)
         self.worker_bytes = ceildiv(self.worker_bytes + 64, 4096) * 4096 + 64
@@ -396,7 +417,8 @@ struct TapConv[src: DType](Body):
         if bias != 0:
             self.bias = ws.address + weight_bytes
             for i in range(self.groups * self.cout):
-                ptr[Self.dt](self.bias)[unsafe_offset=i] = ptr[Self.src](bias)[unsafe_offset=i * bias_step].cast[Self.dt]()
+                var b = ptr[Self.src](bias)[unsafe_offset=i * bias_step]
+                ptr[Self.dt](self.bias)[unsafe_offset=i] = b.cast[Self.dt]()
         var work = self.x.n * self.rows.count * self.cols.count * self.groups * self.cout * self.depth
         var workers = 1 if work < SERIAL_WORK else nt
         self.packing = True
@@ -428,6 +450,16 @@ struct TapConv[src: DType](Body):
             var to = at[Self.dt](self.weights, ((g * self.depth + k0) * panels + t * kc) * MR)
             if dense:
                 pack[Self.src, Self.dt, MR](Mat(at[Self.src](from_, k0), self.filter.rs, 1), count, kc, to)
+                continue
+            if taps == 1:
+                var start = at[Self.src](from_, k0 * self.filter.cs + self.filter.taps[0])
+                var m = Mat(start, self.filter.rs, self.filter.cs)
+                pack[Self.src, Self.dt, MR](m, count, kc, to)
+                continue
+            if self.filter.in_order() and self.kc % taps == 0:
+                for c in range(kc // taps):
+                    var m = Mat(at[Self.src](from_, (k0 // taps + c) * self.filter.cs), self.filter.rs, 1)
+                    pack[Self.src, Self.dt, MR](m, count, taps, at[Self.dt](to, c * taps * MR))
                 continue
             var s = ptr[Self.src](from_)
             var d = ptr[Self.dt](to)
@@ -481,7 +513,7 @@ struct TapConv[src: DType](Body):
         var rows = min(self.band, self.rows.count - row)
         var staged = 0 if self.in_place else (self.images * self.image + 2 * Self.NR) * Self.SIZE
         var panels = space + ceildiv(staged, 64) * 64
-        var sums = panels + self.group_panels * (self.kc + 1) * Self.NR * Self.SIZE
+        var sums = panels if self.direct else panels + self.group_panels * (self.kc + 1) * Self.NR * Self.SIZE
         var base = space
         if self.in_place:
             base = at[Self.dt](
@@ -495,9 +527,10 @@ struct TapConv[src: DType](Body):
                     at[Self.dt](space, i * self.image),
                 )
         var target = at[Self.src](self.out.data, n * self.out.ns + g * self.cout * self.out.cs + row * self.out.hs)
-        var step = self.group_panels * Self.NR
         if not self.direct:
             var pixels = images * rows * self.cols.count
+            var count = ceildiv(pixels, Self.NR)
+            var step = ceildiv(count, ceildiv(count, self.group_panels)) * Self.NR
             for first in range(0, pixels, step):
                 self._panels[False](g, block, first, pixels, rows, base, panels, sums, target)
             return
@@ -508,9 +541,10 @@ struct TapConv[src: DType](Body):
     def _vector(self, index: Int, image_rows: Int) -> Tuple[Int, Int, Int]:
         """Vector `index` of a task that uses the staged rows as they are: offsets in input and output, its pixels."""
         comptime W = width[Self.dt]()
-        var chunks = ceildiv(self.cols.count, W)
-        var row = index // chunks
-        var col = (index - row * chunks) * W
+        var row = index
+        if self.chunks > 1:
+            row = index // self.chunks
+        var col = (index - row * self.chunks) * W
         var n = 0
         if row >= image_rows:
             n = row // image_rows
@@ -528,14 +562,14 @@ struct TapConv[src: DType](Body):
         comptime NR = Self.NR
         comptime W = width[Self.dt]()
         comptime STEP = 2 if direct else NR
-        var row_panels = ceildiv(self.cout, MR)
+        var row_panels = len(self.starts) - 1
         var t0 = row_panels * block // self.blocks
         var t1 = row_panels * (block + 1) // self.blocks
         var row0 = self.panel_rows(t0)
         var sum_size = ceildiv(row_panels, self.blocks) * MR * NR
         var count = min(self.group_panels, ceildiv(end - first, STEP))
         var segments = Segments()
-        var spots = Array[Spot, GROUP_PANELS](fill=Spot(0, 0, 0, 0, 0, 0))
+        var spots = Array[Spot, GROUP_PANELS](uninitialized=True)
         var written = Array[Bool, GROUP_PANELS](fill=False)  # panels whose sums go to the output at once
         for q in range(count):
             var spot = Spot(0, 0, 0, 0, 0, 0)

@@ -164,7 +164,8 @@ struct WeightGrad[src: DType](Body):
         var nt = num_threads()
         var sum_bytes = self.parts * self.groups * self.depth * self.columns * Self.SIZE
         var staged = 0 if self.in_place else (self.images * self.channel_block * self.plane + Self.NR) * Self.SIZE
-        var turned = self.images * self.band * self.cols.count * ceildiv(self.column_block, Self.NR) * Self.NR * Self.SIZE
+        var pixels = self.images * self.band * self.cols.count
+        var turned = pixels * ceildiv(self.column_block, Self.NR) * Self.NR * Self.SIZE
         self.worker_bytes = ceildiv(ceildiv(staged, 64) * 64 + turned, 4096) * 4096 + 64
         var ws = Workspace.take(ceildiv(sum_bytes, 64) * 64 + nt * self.worker_bytes)
         if ws.address == 0:
@@ -231,7 +232,7 @@ struct WeightGrad[src: DType](Body):
             first = False
 
     def _turn(self, n: Int, images: Int, channel: Int, channels: Int, row: Int, rows: Int, to: Int):
-        """The output's gradient with channels innermost, in panels of two vectors (the last may be one), zeros past it."""
+        """The output's gradient with channels innermost, in panels of two vectors (or one), zeros past the last."""
         var pixels = images * rows * self.cols.count
         for j in range(0, channels, Self.NR):
             var d = at[Self.dt](to, j * pixels)

@@ -128,8 +128,8 @@ def _no_memory(call: Call) -> Error:
 def max_pool2d_with_indices(mut call: Call) raises -> Obj:
     """The maximum of each window and where it is: (input, kernel_size, stride, padding, dilation, ceil_mode).
 
-    input (N, C, H, W) or (C, H, W), integers up to int64 but the unsigned beyond uint8, and floats. The result is a tuple
-    (values, int64 positions in the plane). stride None or () is the kernel's size.
+    input (N, C, H, W) or (C, H, W): floats, signed integers, uint8. The result is a tuple (values, int64 positions in
+    the plane). stride None or () is the kernel's size.
     """
     var input = call.tensor(0)
     var kernel = _pair(call, 1, "either be")

@@ -93,7 +93,9 @@ struct AvgPool[src: DType](Body):
         var last = min((task + 1) * self.tasks.per_task, self.tasks.planes)
         var space = self.scratch + worker * self.worker_bytes
         for plane in range(task * self.tasks.per_task, last):
-            if self.grad:
+            if self.grad and self.pairs:
+                self._spread_pairs(plane)
+            elif self.grad:
                 self._spread(plane, space)
             elif self.pairs:
                 self._pairs(plane)
@@ -160,6 +162,28 @@ struct AvgPool[src: DType](Body):
                         var p = at[Self.dt](space, line * self.pitch + self.cols.place(j, self.length) + col)
                         sum += ptr[Self.dt](p).unsafe_load[width=W](0)
                 self._store(plane, row, col, sum / self._divisor(row, col))
+
+    def _spread_pairs(self, plane: Int):
+        """The derivative of 2 x 2 windows side by side, straight into the result (contiguous)."""
+        comptime W = Self.W
+        var to = at[Self.src](self.x.data, plane * self.x.h * self.x.w)
+        if 2 * self.rows.count < self.x.h or 2 * self.cols.count < self.x.w:
+            memset(to, 0, self.x.h * self.x.w * size_of[Scalar[Self.src]]())
+        for row in range(self.rows.count):
+            var g = ptr[Self.src](at[Self.src](self.other.data, self.other.offset(plane) + row * self.other.hs))
+            var top = ptr[Self.src](at[Self.src](to, 2 * row * self.x.w))
+            for col in range(0, self.cols.count, W):
+                var inside = first_lanes[W](self.cols.count - col)
+                var v = masked_load[W](g.unsafe_offset(col), inside, SIMD[Self.src, W](0)).cast[Self.dt]()
+                var share = (v / self._divisor(row, col)).cast[Self.src]()
+                var twice = share.interleave(share)
+                var left = 2 * (self.cols.count - col)
+                comptime for line in range(2):
+                    var d = top.unsafe_offset(line * self.x.w + 2 * col)
+                    if left >= 2 * W:
+                        d.unsafe_store(0, twice)
+                    else:
+                        masked_store[2 * W](twice, d, first_lanes[2 * W](left))
 
     def _spread(self, plane: Int, space: Int):
         """Adds each gradient's share to its window in staged memory, then puts the plane together from there."""

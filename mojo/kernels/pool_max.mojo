@@ -211,6 +211,7 @@ struct MaxPoolGrad[src: DType](Body):
     var size: Int  # elements of a plane of the result
     var tasks: Tasks
     var scratch: Int
+    var flat: Bool  # the planes of both operands are contiguous
     var bad: Int  # address of a word: 1 + the first wrong position that was found
 
     def __init__(out self, g: Planes, indices: Planes, target: Int, size: Int):
@@ -220,6 +221,7 @@ struct MaxPoolGrad[src: DType](Body):
         self.size = size
         self.tasks = Tasks.of(g.n * g.c, size)
         self.scratch = 0
+        self.flat = g.flat() and indices.flat()
         self.bad = 0
 
     def go(mut self) -> Int:
@@ -253,6 +255,27 @@ struct MaxPoolGrad[src: DType](Body):
         var d = ptr[Self.dt](to)
         var size = UInt64(self.size)
         var wrong = False
+        if self.flat:
+            var n = self.g.h * self.g.w
+            var g = ptr[Self.src](at[Self.src](self.g.data, self.g.offset(plane)))
+            var places = ptr[DType.uint64](self.indices.data + 8 * self.indices.offset(plane))
+            var i = 0
+            while i + 4 <= n:
+                var four = places.unsafe_load[width=4](i)
+                if four.reduce_max() >= size:
+                    break
+                comptime for j in range(4):
+                    d[unsafe_offset=Int(four[j])] += g[unsafe_offset=i + j].cast[Self.dt]()
+                i += 4
+            while i < n:
+                if places[unsafe_offset=i] < size:
+                    d[unsafe_offset=Int(places[unsafe_offset=i])] += g[unsafe_offset=i].cast[Self.dt]()
+                else:
+                    wrong = True
+                i += 1
+            if wrong:
+                ptr[I64](self.bad)[] = 1
+            return
         for row in range(self.g.h):
             var g = ptr[Self.src](at[Self.src](self.g.data, self.g.offset(plane) + row * self.g.hs))
             var at_ = ptr[I64](self.indices.data + 8 * (self.indices.offset(plane) + row * self.indices.hs))

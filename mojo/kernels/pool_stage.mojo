@@ -31,6 +31,12 @@ struct Planes(ImplicitlyCopyable, Movable):
         return plane // self.c * self.ns + plane % self.c * self.cs
 
 
+    @always_inline
+    def flat(self) -> Bool:
+        """The elements of a plane follow each other in memory."""
+        return self.ws == 1 and self.hs == self.w
+
+
 @fieldwise_init
 struct Window(ImplicitlyCopyable, Movable):
     """Kernel, stride, padding and dilation of the two axes."""
@@ -52,7 +58,7 @@ struct Window(ImplicitlyCopyable, Movable):
 
 @fieldwise_init
 struct Tasks(ImplicitlyCopyable, Movable):
-    """How planes are dealt out: to how many tasks, on how many threads, with how much scratch memory for each thread."""
+    """How planes are dealt out: to how many tasks, on how many threads."""
 
     var planes: Int
     var per_task: Int
