@@ -112,8 +112,7 @@ def line(s: Shape, top: Float64, kinds: String):
     var weight = filled(s.out * s.c * s.kernel * s.kernel)
     var y = filled(s.n * s.out * o * o)
     var text = String(
-        t"  {s.n}x{s.c}x{s.size}x{s.size} -> {s.out}, kernel {s.kernel}, stride {s.stride}:"
-        t" {Int(flops / 1e6)} MFLOP;"
+        t"  {s.n}x{s.c}x{s.size}x{s.size} -> {s.out}, kernel {s.kernel}, stride {s.stride}: {Int(flops / 1e6)} MFLOP;"
     )
     comptime NAMES = ["result", "input", "weight"]
     var names = materialize[NAMES]()

@@ -78,24 +78,27 @@ def _window(call: Call, weight: Dims, first: Int) raises -> Window:
     if stride[0] <= 0 or stride[1] <= 0:
         raise Error("RuntimeError|non-positive stride is not supported")
     if dilation[0] <= 0 or dilation[1] <= 0:
-        raise Error(
-            t"RuntimeError|dilation should be greater than zero, but got [{dilation[0]}, {dilation[1]}]"
-        )
+        raise Error(t"RuntimeError|dilation should be greater than zero, but got [{dilation[0]}, {dilation[1]}]")
     if groups <= 0:
         raise Error("RuntimeError|non-positive groups is not supported")
     if weight[2] <= 0 or weight[3] <= 0:
         raise Error(t"RuntimeError|kernel size should be greater than zero, but got [{weight[2]}, {weight[3]}]")
-    return Window(
-        weight[2], weight[3], stride[0], stride[1], padding[0], padding[1], dilation[0], dilation[1], groups
-    )
+    return Window(weight[2], weight[3], stride[0], stride[1], padding[0], padding[1], dilation[0], dilation[1], groups)
 
 
 def _image(t: TPtr) -> Image:
     """The tensor (C, H, W) or (N, C, H, W) as a batch of images."""
     var d = t[].rank() - 3
     return Image(
-        t[].data(), t[].shape[0] if d > 0 else 1, t[].shape[d], t[].shape[d + 1], t[].shape[d + 2],
-        t[].strides[0] if d > 0 else 0, t[].strides[d], t[].strides[d + 1], t[].strides[d + 2],
+        t[].data(),
+        t[].shape[0] if d > 0 else 1,
+        t[].shape[d],
+        t[].shape[d + 1],
+        t[].shape[d + 2],
+        t[].strides[0] if d > 0 else 0,
+        t[].strides[d],
+        t[].strides[d + 1],
+        t[].strides[d + 2],
     )
 
 
@@ -124,9 +127,7 @@ def _check_pair(call: Call, a: TPtr, b: TPtr) raises:
     if a[].device() != 0:
         raise call.fail("RuntimeError", "expected tensors on the CPU")
     if a[].code() != b[].code():
-        raise Error(
-            t"RuntimeError|expected scalar type {type_name(a[].code())} but found {type_name(b[].code())}"
-        )
+        raise Error(t"RuntimeError|expected scalar type {type_name(a[].code())} but found {type_name(b[].code())}")
     if a[].code() < FLOAT16 or a[].code() > FLOAT64:
         raise Error(t"NotImplementedError|\"{call.name()}\" not implemented for '{type_name(a[].code())}'")
 
@@ -189,9 +190,7 @@ def _weight_rank(weight: TPtr) raises:
         )
 
 
-def _forward[src: DType](
-    x: Image, weight: TPtr, w: Window, bias: Int, bias_step: Int, out_image: Image
-) -> Bool:
+def _forward[src: DType](x: Image, weight: TPtr, w: Window, bias: Int, bias_step: Int, out_image: Image) -> Bool:
     var taps = List[Int]()
     for i in range(w.kh):
         for j in range(w.kw):

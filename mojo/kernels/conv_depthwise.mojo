@@ -40,8 +40,16 @@ struct Depthwise[src: DType](Body):
     var scratch: Int
 
     def __init__(
-        out self, x: Image, out_image: Image, var rows: Axis, var cols: Axis, multiplier: Int, var filter: Filter,
-        bias: Int, bias_step: Int, grad: Int,
+        out self,
+        x: Image,
+        out_image: Image,
+        var rows: Axis,
+        var cols: Axis,
+        multiplier: Int,
+        var filter: Filter,
+        bias: Int,
+        bias_step: Int,
+        grad: Int,
     ):
         self.x = x
         self.out = out_image
@@ -55,9 +63,7 @@ struct Depthwise[src: DType](Body):
         self.offsets = List[Int]()
         for i in range(len(rows.positions)):
             for j in range(len(cols.positions)):
-                self.offsets.append(
-                    rows.place(i, self.height) * self.pitch + cols.place(j, cols.length(cols.count))
-                )
+                self.offsets.append(rows.place(i, self.height) * self.pitch + cols.place(j, cols.length(cols.count)))
         # Whole vectors are read and written past the ends.
         self.plane_bytes = (len(rows.residues) * self.height * self.pitch + 4 * Self.W) * Self.SIZE
         self.plane_bytes = ceildiv(self.plane_bytes, 64) * 64
@@ -107,8 +113,10 @@ struct Depthwise[src: DType](Body):
                         self._chunk[q](space, row, j, w, start, line)
                 for i in range(rows):
                     store_run[Self.src, Self.dt](
-                        at[Self.dt](line, i * W), at[Self.src](out, (row + i) * self.out.hs + j * self.out.ws),
-                        self.out.ws, min(W, self.cols.count - j),
+                        at[Self.dt](line, i * W),
+                        at[Self.src](out, (row + i) * self.out.hs + j * self.out.ws),
+                        self.out.ws,
+                        min(W, self.cols.count - j),
                     )
 
     @always_inline

@@ -121,7 +121,7 @@ def copy_run[src: DType, dt: DType](s: Int, step: Int, d: Int, n: Int):
     if step == 2:
         # The last element of the second vector is not needed and may not exist.
         while j + W < n:
-            var pair = sp.unsafe_load[width = 2 * W](2 * j).deinterleave()
+            var pair = sp.unsafe_load[width=2 * W](2 * j).deinterleave()
             dp.unsafe_store(j, pair[0].cast[dt]())
             j += W
     while j < n:
@@ -130,9 +130,9 @@ def copy_run[src: DType, dt: DType](s: Int, step: Int, d: Int, n: Int):
 
 
 @always_inline
-def _part[src: DType, dt: DType](
-    s: Int, inside: SIMD[DType.bool, width[dt]()], outside: Scalar[dt]
-) -> SIMD[dt, width[dt]()]:
+def _part[
+    src: DType, dt: DType
+](s: Int, inside: SIMD[DType.bool, width[dt]()], outside: Scalar[dt]) -> SIMD[dt, width[dt]()]:
     """A vector of which only some lanes exist, and `outside` for the rest."""
     comptime W = width[dt]()
     comptime if src == dt:
@@ -143,9 +143,9 @@ def _part[src: DType, dt: DType](
 
 
 @always_inline
-def _rows[src: DType, dt: DType, nv: Int](
-    s: Int, step: Int, d: Int, count: Int, length: Int, first: Int, last: Int, outside: Scalar[dt]
-):
+def _rows[
+    src: DType, dt: DType, nv: Int
+](s: Int, step: Int, d: Int, count: Int, length: Int, first: Int, last: Int, outside: Scalar[dt]):
     """Rows of nv vectors at most: the elements [first, last) of each exist."""
     comptime W = width[dt]()
     var inside = Array[SIMD[DType.bool, W], nv](uninitialized=True)
@@ -161,9 +161,9 @@ def _rows[src: DType, dt: DType, nv: Int](
 
 
 @always_inline
-def _long_rows[src: DType, dt: DType](
-    s: Int, step: Int, d: Int, count: Int, length: Int, first: Int, last: Int, outside: Scalar[dt]
-):
+def _long_rows[
+    src: DType, dt: DType
+](s: Int, step: Int, d: Int, count: Int, length: Int, first: Int, last: Int, outside: Scalar[dt]):
     comptime W = width[dt]()
     for i in range(count):
         var from_ = at[src](s, i * step)
@@ -177,8 +177,18 @@ def _long_rows[src: DType, dt: DType](
 
 
 @always_inline
-def _stage_plain[src: DType, dt: DType](
-    image: Image, n: Int, channel: Int, channels: Int, rows: Axis, first_row: Int, height: Int, cols: Axis, to: Int,
+def _stage_plain[
+    src: DType, dt: DType
+](
+    image: Image,
+    n: Int,
+    channel: Int,
+    channels: Int,
+    rows: Axis,
+    first_row: Int,
+    height: Int,
+    cols: Axis,
+    to: Int,
     outside: Scalar[dt],
 ):
     """`stage` without strides: a row is copied by vectors whose first and last lanes may lie outside."""
@@ -208,8 +218,18 @@ def _stage_plain[src: DType, dt: DType](
 
 
 @no_inline
-def stage[src: DType, dt: DType](
-    image: Image, n: Int, channel: Int, channels: Int, rows: Axis, first_row: Int, height: Int, cols: Axis, to: Int,
+def stage[
+    src: DType, dt: DType
+](
+    image: Image,
+    n: Int,
+    channel: Int,
+    channels: Int,
+    rows: Axis,
+    first_row: Int,
+    height: Int,
+    cols: Axis,
+    to: Int,
     outside: Scalar[dt] = 0,
 ):
     """Lays out some channels of image n for the results from row `first_row` on.
@@ -238,8 +258,6 @@ def stage[src: DType, dt: DType](
                     var last = cols.last[s]
                     _fill[dt](d, first, outside)
                     var x = first * cols.step + cols.residues[s] - cols.before
-                    copy_run[src, dt](
-                        at[src](line, x * image.ws), cols.step * image.ws, at[dt](d, first), last - first
-                    )
+                    copy_run[src, dt](at[src](line, x * image.ws), cols.step * image.ws, at[dt](d, first), last - first)
                     _fill[dt](at[dt](d, last), length - last, outside)
                     d = at[dt](d, length)

@@ -34,9 +34,9 @@ comptime BAND_PIXELS = 256
 
 
 @no_inline
-def taps_tile[dt: DType, mr: Int, nv: Int](
-    base: Int, taps: Int, pixels: Int, b0: Int, bs: Int, count: Int, c0: Int, crs: Int, first: Bool
-):
+def taps_tile[
+    dt: DType, mr: Int, nv: Int
+](base: Int, taps: Int, pixels: Int, b0: Int, bs: Int, count: Int, c0: Int, crs: Int, first: Bool):
     """C[mr, nv vectors] (+)= sum over pixels p of base[taps[i] + pixels[p]] * B[p]."""
     comptime W = width[dt]()
     var acc = Array[SIMD[dt, W], mr * nv](fill=0)
@@ -224,7 +224,14 @@ struct WeightGrad[src: DType](Body):
             else:
                 for i in range(images):
                     stage[Self.src, Self.dt](
-                        self.x, n + i, group * self.cin + channel, channels, self.rows, row, self.height, self.cols,
+                        self.x,
+                        n + i,
+                        group * self.cin + channel,
+                        channels,
+                        self.rows,
+                        row,
+                        self.height,
+                        self.cols,
                         at[Self.dt](space, i * self.channel_block * self.plane),
                     )
             self._turn(n, images, group * self.cout + column, min(columns, self.cout - column), row, rows, turned)
@@ -299,7 +306,5 @@ struct WeightGrad[src: DType](Body):
             var mask = first_lanes[W](self.depth - k)
             comptime for i in range(W):
                 if i < channels:
-                    var d = ptr[Self.src](
-                        at[Self.src](self.out, (group * self.cout + column + i) * self.depth + k)
-                    )
+                    var d = ptr[Self.src](at[Self.src](self.out, (group * self.cout + column + i) * self.depth + k))
                     masked_store[W](r[i].cast[Self.src](), d, mask)

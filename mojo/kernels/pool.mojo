@@ -44,8 +44,15 @@ def _planes(t: TPtr) -> Planes:
     """The tensor (C, H, W) or (N, C, H, W) as planes."""
     var d = t[].rank() - 3
     return Planes(
-        t[].data(), t[].shape[0] if d > 0 else 1, t[].shape[d], t[].shape[d + 1], t[].shape[d + 2],
-        t[].strides[0] if d > 0 else 0, t[].strides[d], t[].strides[d + 1], t[].strides[d + 2],
+        t[].data(),
+        t[].shape[0] if d > 0 else 1,
+        t[].shape[d],
+        t[].shape[d + 1],
+        t[].shape[d + 2],
+        t[].strides[0] if d > 0 else 0,
+        t[].strides[d],
+        t[].strides[d + 1],
+        t[].strides[d + 2],
     )
 
 
@@ -88,9 +95,7 @@ def _out_size(size: Int, kernel: Int, stride: Int, padding: Int, dilation: Int, 
 def _out_shape(call: Call, shape: Dims, rank: Int, w: Window, ceil_mode: Bool) raises -> Dims:
     """The sizes of the result, after PyTorch's checks."""
     if w.dh <= 0 or w.dw <= 0:
-        raise Error(
-            t"RuntimeError|dilation should be greater than zero, but got dilationH: {w.dh} dilationW: {w.dw}"
-        )
+        raise Error(t"RuntimeError|dilation should be greater than zero, but got dilationH: {w.dh} dilationW: {w.dw}")
     var result = shape.copy()
     var h = shape[rank - 2]
     var width = shape[rank - 1]
@@ -138,9 +143,7 @@ def max_pool2d_with_indices(mut call: Call) raises -> Obj:
     var dilation = _pair(call, 4, "be either")
     var ceil_mode = call.bool(5)
     _check_input(call, input)
-    var w = Window(
-        kernel[0], kernel[1], stride[0], stride[1], padding[0], padding[1], dilation[0], dilation[1]
-    )
+    var w = Window(kernel[0], kernel[1], stride[0], stride[1], padding[0], padding[1], dilation[0], dilation[1])
     var rank = input[].rank()
     var code = input[].code()
     var shape = _out_shape(call, input[].shape, rank, w, ceil_mode)
@@ -205,9 +208,7 @@ def max_pool2d_backward(mut call: Call) raises -> Obj:
     var rank = grad[].rank()
     var code = grad[].code()
     if indices[].code() != INT64:
-        raise call.fail(
-            "RuntimeError", String(t"expected int64 indices, got {type_name(indices[].code())}")
-        )
+        raise call.fail("RuntimeError", String(t"expected int64 indices, got {type_name(indices[].code())}"))
     for i in range(max(rank, indices[].rank())):
         if rank != indices[].rank() or grad[].shape[i] != indices[].shape[i]:
             raise call.fail(

@@ -46,9 +46,7 @@ struct AvgPool[src: DType](Body):
     var worker_bytes: Int
     var pairs: Bool
 
-    def __init__(
-        out self, x: Planes, other: Planes, grad: Bool, window: Window, count_padding: Bool, divisor: Int
-    ):
+    def __init__(out self, x: Planes, other: Planes, grad: Bool, window: Window, count_padding: Bool, divisor: Int):
         self.x = x
         self.other = other
         self.grad = grad
@@ -107,9 +105,7 @@ struct AvgPool[src: DType](Body):
         """A vector of results (contiguous); a short one is completed by the next row, save in the last."""
         comptime W = Self.W
         var left = self.cols.count - col
-        var to = ptr[Self.src](
-            at[Self.src](self.other.data, (plane * self.rows.count + row) * self.cols.count + col)
-        )
+        var to = ptr[Self.src](at[Self.src](self.other.data, (plane * self.rows.count + row) * self.cols.count + col))
         if left >= W or (self.rows.count - 1 - row) * self.cols.count + left >= W:
             to.unsafe_store(0, v.cast[Self.src]())
         else:
@@ -118,7 +114,7 @@ struct AvgPool[src: DType](Body):
 
     @always_inline
     def _divisor(self, row: Int, col: Int) -> SIMD[Self.dt, Self.W]:
-        var cols = self.col_share.unsafe_ptr().unsafe_load[width = Self.W](col)
+        var cols = self.col_share.unsafe_ptr().unsafe_load[width=Self.W](col)
         return cols * self.row_share.unsafe_ptr()[unsafe_offset=row]
 
     def _pairs(self, plane: Int):
@@ -133,8 +129,8 @@ struct AvgPool[src: DType](Body):
                 var b: SIMD[Self.dt, 2 * W]
                 var left = self.cols.count - col
                 if left >= W:
-                    a = ptr[Self.src](top).unsafe_load[width = 2 * W](0).cast[Self.dt]()
-                    b = ptr[Self.src](bottom).unsafe_load[width = 2 * W](0).cast[Self.dt]()
+                    a = ptr[Self.src](top).unsafe_load[width=2 * W](0).cast[Self.dt]()
+                    b = ptr[Self.src](bottom).unsafe_load[width=2 * W](0).cast[Self.dt]()
                 else:
                     var zero = SIMD[Self.src, 2 * W](0)
                     var inside = first_lanes[2 * W](2 * left)
@@ -150,9 +146,7 @@ struct AvgPool[src: DType](Body):
         comptime W = Self.W
         var x = self.x
         var image = Image(x.data, x.n, x.c, x.h, x.w, x.ns, x.cs, x.hs, x.ws)
-        stage[Self.src, Self.dt](
-            image, plane // x.c, plane % x.c, 1, self.rows, 0, self.height, self.cols, space
-        )
+        stage[Self.src, Self.dt](image, plane // x.c, plane % x.c, 1, self.rows, 0, self.height, self.cols, space)
         for row in range(self.rows.count):
             for col in range(0, self.cols.count, W):
                 var sum = SIMD[Self.dt, W](0)
@@ -190,9 +184,7 @@ struct AvgPool[src: DType](Body):
         comptime W = Self.W
         memset(space, 0, self.staged_bytes)
         for row in range(self.rows.count):
-            var g = ptr[Self.src](
-                at[Self.src](self.other.data, self.other.offset(plane) + row * self.other.hs)
-            )
+            var g = ptr[Self.src](at[Self.src](self.other.data, self.other.offset(plane) + row * self.other.hs))
             for col in range(0, self.cols.count, W):
                 var left = min(W, self.cols.count - col)
                 var v = SIMD[Self.dt, W](0)

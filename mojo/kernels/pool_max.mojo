@@ -125,7 +125,7 @@ struct MaxPool[src: DType](Body):
                     odd[i] = ptr[Self.src](p)[unsafe_offset=2 * i + 1].cast[Self.dt]()
                 return (even, odd)
         else:
-            var d = ptr[Self.src](p).unsafe_load[width = 2 * W](0).cast[Self.dt]().deinterleave()
+            var d = ptr[Self.src](p).unsafe_load[width=2 * W](0).cast[Self.dt]().deinterleave()
             return (rebind[SIMD[Self.dt, W]](d[0]), rebind[SIMD[Self.dt, W]](d[1]))
 
     @always_inline

@@ -30,7 +30,6 @@ struct Planes(ImplicitlyCopyable, Movable):
         """The first element of plane `plane`, counted through the batch."""
         return plane // self.c * self.ns + plane % self.c * self.cs
 
-
     @always_inline
     def flat(self) -> Bool:
         """The elements of a plane follow each other in memory."""
