@@ -347,7 +347,8 @@ def test_arange(bounds: tuple[Any, ...], kind: str | None) -> None:
     ("name", "args"),
     [
         ("flip", ((0, 2),)), ("flip", (-1,)), ("roll", (1, 0)), ("roll", ((1, -2), (0, 2))), ("roll", (5,)),
-        ("repeat", (2, 1, 3)), ("repeat", (2, 1, 1, 2)), ("tile", ((2,),)), ("rot90", (1, (0, 1))), ("rot90", (-1, (1, 2))),
+        ("repeat", (2, 1, 3)), ("repeat", (2, 1, 1, 2)), ("tile", ((2,),)), ("rot90", (1, (0, 1))),
+        ("rot90", (-1, (1, 2))),
         ("fliplr", ()), ("flipud", ()),
     ],
 )  # fmt: skip
