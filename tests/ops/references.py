@@ -44,6 +44,7 @@ REFERENCES: dict[str, Callable[..., Any]] = {
     "embedding": lambda weight, index, padding=-1, scale=False: F.embedding(
         index, weight, padding if padding >= 0 else None, scale_grad_by_freq=scale
     ),
+    "index": lambda input, index: input[index],
     "embedding_backward": lambda grad, index, count, padding=-1, scale=False: torch.ops.aten.embedding_dense_backward(
         grad, index, count, padding, scale
     ),

@@ -266,6 +266,21 @@ def test_strided_and_empty_parameters() -> None:
             assert_close(a, b)
 
 
+def test_parameters_of_several_dtypes_in_one_group() -> None:
+    for name, options in (("SGD", {"momentum": 0.9}), ("Adam", {"amsgrad": True}), ("AdamW", {})):
+        results = []
+        for T in (dumbtorch, torch):
+            params = [T.nn.Parameter(T.ones(3, dtype=kind)) for kind in (T.float32, T.float64, T.float32)]
+            optimizer = getattr(T.optim, name)(params, lr=0.1, **options)
+            for _ in range(2):
+                for factor, param in enumerate(params, 1):
+                    param.grad = factor * param.detach()
+                optimizer.step()
+            results.append(params)
+        for a, b in zip(*results, strict=True):
+            assert_close(a, b, as_numpy(a).dtype.name)
+
+
 def test_step_bumps_the_version_of_what_it_writes() -> None:
     param = dumbtorch.nn.Parameter(dumbtorch.ones(3))
     loss = (param * param).sum()
