@@ -42,6 +42,30 @@ class MojoFailure(Exception):
     """What the compiler or the failing tests printed."""
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """`--device cuda` runs the tests of the op table on that device."""
+    parser.addoption("--device", default="cpu", help="where the tests of the op table compute: cpu (default) or cuda")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Tell tests/ops/harness.py, which is imported later, the device."""
+    os.environ["DUMBTORCH_TEST_DEVICE"] = config.getoption("--device")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Skip the tests of the op table when the device that was asked for is not there."""
+    device = config.getoption("--device")
+    if device == "cpu":
+        return
+    import dumbtorch
+
+    if not dumbtorch.cuda.is_available():
+        mark = pytest.mark.skip(reason=f"--device {device}: there is none")
+        for item in items:
+            if item.path.parent.name == "ops":
+                item.add_marker(mark)
+
+
 def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> pytest.Collector | None:
     """Take the Mojo files in; helpers beside them have other names."""
     if file_path.suffix == ".mojo" and file_path.name.startswith("test_"):

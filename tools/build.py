@@ -1,6 +1,6 @@
 """Build the extension in the working tree: compile what has changed, link the result into python/dumbtorch.
 
-    python tools/build.py [-Dlevels=v4 ...]
+    python tools/build.py [-Dlevels=v4 -Daccelerators=sm_80,sm_90a ...]
 
 Arguments are options for meson (see meson.options) and are remembered. After it, `PYTHONPATH=python` or an editable
 install finds the extension.
@@ -40,7 +40,7 @@ def main() -> None:
     if any(f"'{f.stem}'," in listed and f"/{f.stem}.mojo" not in known for f in ROOT.glob("mojo/kernels/*.mojo")):
         run("meson", "setup", "--reconfigure", BUILD)
     run("ninja", "-C", BUILD)
-    for extension in BUILD.glob("_C_*.so"):
+    for extension in [*BUILD.glob("_C_*.so"), *BUILD.glob("_G_*.so")]:
         link = PACKAGE / extension.name
         link.unlink(missing_ok=True)
         link.symlink_to(extension)

@@ -24,7 +24,8 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--nvidia", action="store_true", help="add the compiler for NVIDIA devices")
     options = parser.parse_args()
-    extensions = sorted((ROOT / "build" / "dev").glob("_C_*.so"))
+    built = ROOT / "build" / "dev"
+    extensions = sorted(built.glob("_C_*.so"))
     if not extensions:
         sys.exit("bundle: the extension is not built; run `./pixiw run build`")
     spec = importlib.util.find_spec("modular")
@@ -34,7 +35,8 @@ def main() -> None:
     package = options.folder / "dumbtorch"
     leave = shutil.ignore_patterns("__pycache__", "*.so")
     shutil.copytree(ROOT / "python" / "dumbtorch", package, ignore=leave, dirs_exist_ok=True)
-    files = [*extensions, *(libraries / f"lib{name}.so" for name in LIBRARIES)]
+    # with the kernels for accelerators that are built: `python tools/build.py -Daccelerators=sm_90a`
+    files = [*extensions, *sorted(built.glob("_G_*.so")), *(libraries / f"lib{name}.so" for name in LIBRARIES)]
     if options.nvidia:
         files.append(libraries / "libNVPTX.so")
     for file in files:

@@ -2,6 +2,7 @@
 
     toolchain.py linker       the linker of the package mojo-compiler
     toolchain.py libraries    the run-time library of that package, libc and libm
+    toolchain.py device-libraries    the same and what an accelerator's extension needs; of the package max
 
 libc and libm are named as they lie on this machine, so that the
 extension binds to the current versions of their symbols; without them it would bind to the oldest.
@@ -26,7 +27,10 @@ def main() -> None:
     ctypes.CDLL("libm.so.6")
     loaded = Path("/proc/self/maps").read_text(encoding="utf-8")
     system = sorted(set(re.findall(r"/.+/lib[cm]\.so\.6$", loaded, re.MULTILINE)))
-    print(modular / "lib" / "libKGENCompilerRTShared.so", *system, sep="\n")
+    names = ["KGENCompilerRTShared"]
+    if sys.argv[1:] == ["device-libraries"]:
+        names += ["AsyncRTMojoBindings", "AsyncRTRuntimeGlobals", "MSupportGlobals"]
+    print(*(modular / "lib" / f"lib{name}.so" for name in names), *system, sep="\n")
 
 
 if __name__ == "__main__":

@@ -205,7 +205,8 @@ def _library() -> ctypes.CDLL:
         if file is not None:
             ctypes.CDLL(str(file), mode=ctypes.RTLD_GLOBAL)
     try:
-        library = ctypes.CDLL(str(found.extension))
+        # with the interpreter lock held: the extension's tables are one process's, not one thread's
+        library = ctypes.PyDLL(str(found.extension))
     except OSError as error:
         raise RuntimeError(
             f"no cuda device is available: the extension {found.extension.name} could not be loaded ({error}); its "
@@ -219,6 +220,12 @@ def _library() -> ctypes.CDLL:
     return library
 
 
+@functools.cache
+def _waiting() -> ctypes.CDLL:
+    """The same library for calls that wait: other threads run meanwhile."""
+    return ctypes.CDLL(_library()._name)
+
+
 def _load() -> None:
     _library()
 
@@ -229,7 +236,9 @@ _device._loaders["cuda"] = _load
 def _call(function: str, *args: int) -> int:
     """Call a function of the extension; a negative result is an error."""
     library = _library()
-    result: int = getattr(library, f"dumbtorch_accelerator_{function}")(*(ctypes.c_int64(a) for a in args))
+    name = f"dumbtorch_accelerator_{function}"
+    code = getattr(_waiting(), name) if function.startswith("synchronize") else getattr(library, name)
+    result: int = code(*(ctypes.c_int64(a) for a in args))
     if result < 0:
         raise RuntimeError(f"cuda.{function}: {library.dumbtorch_accelerator_error().decode()}")
     return result

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import math
+import os
 from typing import Any
 
 import numpy as np
@@ -13,6 +15,8 @@ import dumbtorch
 from dumbtorch import ops
 from dumbtorch.ops.samples import DTYPES, S, T
 
+#: Where our side computes: pytest's option --device.
+DEVICE = os.environ.get("DUMBTORCH_TEST_DEVICE", "cpu")
 HALVES = ("float16", "bfloat16")
 FLOATS = ("float16", "bfloat16", "float32", "float64")
 #: (rtol, atol) of values; gradients get ten times as much.
@@ -95,9 +99,10 @@ class Pair:
         dtype = arg.dtype or self.dtype
         values = values_of(arg, dtype, self.rng)
         # through Python numbers: exact, and independent of either framework's reading of arrays
-        mine = dumbtorch.tensor(values.tolist(), dtype=getattr(dumbtorch, dtype)).reshape(values.shape)
+        own = getattr(dumbtorch, dtype)
+        mine = dumbtorch.tensor(values.tolist(), dtype=own, device=DEVICE).reshape(values.shape)
         its = torch.tensor(values.tolist(), dtype=getattr(torch, dtype)).reshape(values.shape)
-        mine = layout_of(mine, self.layout, dumbtorch.empty).detach()
+        mine = layout_of(mine, self.layout, functools.partial(dumbtorch.empty, device=DEVICE)).detach()
         its = layout_of(its, self.layout, torch.empty).detach()
         if self.grad and arg.grad and dtype in FLOATS:
             mine.requires_grad_()

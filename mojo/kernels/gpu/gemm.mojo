@@ -6,14 +6,15 @@ a time; a thread reads each operand along the dimension in which it lies side by
 """
 
 from std.builtin.device_passable import DevicePassable, DeviceTypeEncoder
-from std.math import ceildiv
+from std.math import ceildiv, fma
 from std.memory import Pointer, stack_allocation
+from std.sys.info import size_of
 from max.gpu import block_idx, thread_idx
 from max.gpu.memory import AddressSpace
 from max.gpu.sync import barrier
 from kernels.gpu.device import device, fail
 from kernels.matmul import Product
-from tensor.dtype import dtype_of, itemsize
+from tensor.dtype import dtype_of
 from tensor.memory import address_of, at, load, store
 from tensor.storage import DeviceTable
 
@@ -128,7 +129,7 @@ def gemm_kernel[dt: DType, BM: Int, BN: Int, BK: Int, TM: Int, TN: Int](w: Work)
             comptime for j in range(TN):
                 right[j] = sb[unsafe_offset = kk * LDB + x + j * COLUMNS]
             comptime for i in range(TM):
-                acc[i] = sa[unsafe_offset = kk * LDA + y * TM + i] * right + acc[i]
+                acc[i] = fma(SIMD[A, TN](sa[unsafe_offset = kk * LDA + y * TM + i]), right, acc[i])
         barrier()
         start += BK
     var c = at[Scalar[dt]](Int(w.c)).unsafe_offset(Int(w.co[batch]))
@@ -158,16 +159,13 @@ def _queue[dt: DType, BM: Int, BN: Int, BK: Int, TM: Int, TN: Int](index: Int, w
     while row < Int(w.m):
         var part = w.copy()
         part.m = Int32(min(Int(w.m) - row, BAND))
-        comptime size = Int64(itemsize_of[dt])
+        comptime size = Int64(size_of[Scalar[dt]]())
         part.a += Int64(row) * w.ars * size
         part.c += Int64(row) * w.crs * size
         context.enqueue_function[kernel](
             part, grid_dim=(ceildiv(Int(w.n), BN), ceildiv(Int(part.m), BM), batches), block_dim=THREADS
         )
         row += BAND
-
-
-comptime itemsize_of[dt: DType]: Int = 8 if dt == DType.float64 or dt == DType.int64 else 4 if dt == DType.float32 or dt == DType.int32 else 2 if dt == DType.float16 or dt == DType.bfloat16 or dt == DType.int16 else 1
 
 
 def _multiply[c: Int](index: Int, p: Product) raises:
