@@ -216,7 +216,13 @@ def _library() -> ctypes.CDLL:
     library.dumbtorch_accelerator_error.restype = ctypes.c_char_p
     for function in ("dumbtorch_accelerator_new_stream", "dumbtorch_accelerator_new_event"):
         getattr(library, function).restype = ctypes.c_int64
-    _C.set_device_table(_CODE, library.dumbtorch_accelerator_table())
+    table = library.dumbtorch_accelerator_table()
+    if ctypes.c_int64.from_address(table + 8).value == 0:
+        raise RuntimeError(
+            f"no cuda device is available: {', '.join(found.architectures)} was found, but Mojo's run time opens none; "
+            "on NVIDIA it wants a driver of version 580 or newer. Use device='cpu'"
+        )
+    _C.set_device_table(_CODE, table)
     return library
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import subprocess
 import sys
@@ -166,10 +167,26 @@ def test_amd_devices_are_read_from_the_kernel(tmp_path: Path) -> None:
 
 
 def test_a_table_of_another_build_is_refused() -> None:
-    import ctypes
-
     table = (ctypes.c_int64 * 16)(-1)
     with pytest.raises(RuntimeError, match="built from other sources"):
         dumbtorch._C.set_device_table(3, ctypes.addressof(table))
     with pytest.raises(ValueError, match="no device type 9"):
         dumbtorch._C.set_device_table(9, ctypes.addressof(table))
+
+
+@without_gpu
+@pytest.mark.skipif(not cuda.get_arch_list(), reason="no extension for an accelerator is built")
+def test_a_built_extension_loads_without_a_device(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its table is complete, it knows the functors by the names that `_C` asks for, and it finds no device."""
+    file = next(iter(cuda._built().values()))
+    monkeypatch.setattr(cuda, "_devices", lambda: cuda._Search(("sm_90",), file, ""))
+    with pytest.raises(RuntimeError, match="Mojo's run time opens none"):
+        cuda._library.__wrapped__()
+    library = ctypes.PyDLL(str(file))
+    library.dumbtorch_accelerator_table.restype = ctypes.c_void_p
+    table = (ctypes.c_int64 * 17).from_address(library.dumbtorch_accelerator_table())
+    assert table[1] == 0 and all(table[3:])
+    find = ctypes.PYFUNCTYPE(ctypes.c_int64, ctypes.c_char_p)(table[8])
+    for name in ("binary.Add", "unary.Relu", "unary_exp.Exp", "activation_backward.Gelu", "ternary.Clamp"):
+        assert find(f"kernels.{name}".encode()) != 0
+    assert find(b"select1") != 0 and find(b"select2") != 0 and find(b"kernels.binary.Nothing") == 0
