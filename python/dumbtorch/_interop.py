@@ -345,9 +345,7 @@ def to_dlpack(
             raise AssertionError("stream should be None on cpu.")
     elif stream != -1:
         # the consumer's stream is not ours to wait on: what is queued here is finished first
-        from dumbtorch import cuda
-
-        cuda.synchronize(self.device)
+        sys.modules["dumbtorch.cuda"].synchronize(self.device)
     copied = bool(copy)
     here = dlpack_device(self)
     if dl_device is not None and (int(dl_device[0]), int(dl_device[1])) != here:
