@@ -60,7 +60,8 @@ def main(arguments: list[str] | None = None) -> int:
     print(f"dumbtorch beside PyTorch {torch.__version__}, {threads} threads, {report.processor()}")
     if os.getloadavg()[0] > 0.5:
         print(
-            f"The machine is busy (load {os.getloadavg()[0]:.1f}): figures of several threads mean little, least PyTorch's."
+            f"The machine is busy (load {os.getloadavg()[0]:.1f}): the figures mean little, those of one thread "
+            "(--threads 1) more than others."
         )
     sections: list[report.Section] = []
     for name in chosen:

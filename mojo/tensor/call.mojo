@@ -442,11 +442,8 @@ def _parse_and_run(op: OpPtr, args: Words, nargs: Int, kwnames: Obj, raw: Bool) 
                 return 0
             slots[unsafe_offset=i] = d
     if result != 0 and not is_tensor(result):
-        if not is_sequence(result):
-            set_python_error(
-                Error(t"TypeError|{op_name(op)}(): argument 'out' must be Tensor, not {type_name_of(result)}")
-            )
-            return 0
+        set_python_error(Error(t"TypeError|{op_name(op)}(): argument 'out' must be Tensor, not {type_name_of(result)}"))
+        return 0
     if raw:
         return run_raw(op, slots.as_unsafe_any_origin(), result)
     return run_op(op, slots.as_unsafe_any_origin(), result)
@@ -498,6 +495,14 @@ def _set_keyword_error(op: OpPtr, key: Obj, text: StaticString):
 
 
 @no_inline
+def _set_target_error(op: OpPtr, target: Obj):
+    var name = string_of(op[].names[0])
+    set_python_error(
+        Error(t"TypeError|{op_name(op)}(): argument '{name}' (position 1) must be Tensor, not {type_name_of(target)}")
+    )
+
+
+@no_inline
 def _set_missing_error(op: OpPtr, i: Int):
     var missing = string_of(op[].names[i])
     set_python_error(Error(t"TypeError|{op_name(op)}() missing 1 required positional arguments: \"{missing}\""))
@@ -526,9 +531,12 @@ def run_raw(op: OpPtr, slots: Words, out_: Obj) -> Obj:
     var target = out_
     if op[].flags & INPLACE != 0:
         target = slots[]
+        if not is_tensor(target):
+            _set_target_error(op, target)
+            return 0
     var f = function_at[KernelFn](op[].impl)
     var r = f(op, slots, target)
-    if target != 0 and r != 0 and is_tensor(target):
+    if target != 0 and r != 0:
         as_tensor(target)[].storage()[].version += 1
     return r
 

@@ -245,6 +245,7 @@ def avg_pool1d(
 
 def _averaging_matrix(size: int, out: int, like: Tensor) -> Tensor:
     """(out, size): row i averages the window that adaptive pooling gives output i."""
+    like.new_empty((out, size))  # refuses what memory cannot hold before the loop over it
     rows = []
     for i in range(out):
         start, end = i * size // out, math.ceil((i + 1) * size / out)
