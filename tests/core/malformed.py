@@ -35,13 +35,13 @@ DTYPES = (
 )  # fmt: skip
 INTS = (-1, 0, 1, 2, 3, 7, 63, -64, 2**31 - 1, 2**31, -(2**31), 2**40, 2**62, 2**63 - 1, 2**63, -(2**63), 2**64, 10**30)
 OTHERS = (
-    "0.0", "-0.0", "0.5", "-1.5", "1e308", "1e-320", "float('nan')", "float('inf')", "-float('inf')", "1j", "complex('nan')",
-    "True", "False", "None", "None", "'mean'", "'no such word'", "''", "b'x'", "object()", "{}", "{'dim': 0}", "...",
-    "slice(None)", "slice(3, None, -1)", "slice(2**70)", "slice('a', None)", "[]", "()", "[[]]", "[None]", "[1, [2, 3]]",
-    "range(3)", "d.float32", "d.int64", "d.bool", "d.complex64", "d.float8_e5m2", "float", "int", "'cpu'", "d.device('cpu')",
-    "'cuda'", "'meta:-1'", "d", "len", "(0, 0)", "(0, 1)", "(-1,)", "[1, 2, 3]", "(2**40, 2**40)", "(-3, 4)", "(1,) * 17",
-    "[float('nan')]", "['a']", "d.Tensor", "set()", "iter([1])", "memoryview(b'abcd')", "np.ones(3)", "np.float32(2)",
-    "np.array('x')", "lambda *a: 1",
+    "0.0", "-0.0", "0.5", "-1.5", "1e308", "1e-320", "float('nan')", "float('inf')", "-float('inf')", "1j",
+    "complex('nan')", "True", "False", "None", "None", "'mean'", "'no such word'", "''", "b'x'", "object()", "{}",
+    "{'dim': 0}", "...", "slice(None)", "slice(3, None, -1)", "slice(2**70)", "slice('a', None)", "[]", "()", "[[]]",
+    "[None]", "[1, [2, 3]]", "range(3)", "d.float32", "d.int64", "d.bool", "d.complex64", "d.float8_e5m2", "float",
+    "int", "'cpu'", "d.device('cpu')", "'cuda'", "'meta:-1'", "d", "len", "(0, 0)", "(0, 1)", "(-1,)", "[1, 2, 3]",
+    "(2**40, 2**40)", "(-3, 4)", "(1,) * 17", "[float('nan')]", "['a']", "d.Tensor", "set()", "iter([1])",
+    "memoryview(b'abcd')", "np.ones(3)", "np.float32(2)", "np.array('x')", "lambda *a: 1",
 )  # fmt: skip
 LAYOUTS = (
     "[::2]",
@@ -119,21 +119,19 @@ def callables() -> dict[str, Callable[..., Any]]:
     for name in ("grad", "backward"):
         found[f"d.autograd.{name}"] = getattr(dumbtorch.autograd, name)
     for name in ("empty_cache", "set_num_threads", "memory_stats", "is_grad_enabled", "finfo", "iinfo", "promote_types",
-                 "can_cast", "result_type", "device", "from_numpy", "as_tensor", "asarray", "from_dlpack", "Tensor", "Size",
-                 "manual_seed", "Generator", "frombuffer"):  # fmt: skip
+                 "can_cast", "result_type", "device", "from_numpy", "as_tensor", "asarray", "from_dlpack", "Tensor",
+                 "Size", "manual_seed", "Generator", "frombuffer"):  # fmt: skip
         if hasattr(dumbtorch, name):
             found[f"d.{name}"] = getattr(dumbtorch, name)
     return found
 
 
-DUNDERS = {
-    f"__{name}__"
-    for name in (
-        "abs add and array bool complex contains copy deepcopy delitem dlpack eq float floordiv format ge "
-        "getattribute getitem gt hash iadd imul index int invert ipow iter le len lshift lt matmul mod mul ne neg "
-        "or pow radd reduce_ex repr reversed rmatmul rpow rshift rsub rtruediv setattr setitem sub truediv xor "
-    ).split()
-}
+_SPECIAL = (
+    "abs add and array bool complex contains copy deepcopy delitem dlpack eq float floordiv format ge getattribute "
+    "getitem gt hash iadd imul index int invert ipow iter le len lshift lt matmul mod mul ne neg or pow radd reduce_ex "
+    "repr reversed rmatmul rpow rshift rsub rtruediv setattr setitem sub truediv xor"
+)
+DUNDERS = {f"__{name}__" for name in _SPECIAL.split()}
 
 
 def sample_text(value: Any, dtype: str) -> str:
