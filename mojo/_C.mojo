@@ -15,6 +15,7 @@ def _register_families():
     external_call["dumbtorch_register_unary_special", NoneType]()
     external_call["dumbtorch_register_join", NoneType]()
     external_call["dumbtorch_register_conv", NoneType]()
+    external_call["dumbtorch_register_polygamma", NoneType]()
     external_call["dumbtorch_register_binary", NoneType]()
     external_call["dumbtorch_register_binary_math", NoneType]()
     external_call["dumbtorch_register_comparison", NoneType]()

@@ -9,13 +9,13 @@ from std.memory import stack_allocation
 from std.sys.info import size_of
 from kernels import math
 from kernels.functor import (
-    ALL, Binary, EVERY, FAULT, FLOAT, FLOATS, INTS, MAX_NUMBERS, REAL, SAME, TablePtr, Unary, binary_table, number,
-    unary_table,
+    ALL, Binary, EVERY, FAULT, FLOAT, FLOATS, INTS, MAX_NUMBERS, REAL, SAME, Unary, binary_table, number, tables,
+    unary_table, wide,
 )  # fmt: skip
-from kernels.pointwise import divide_with, pointwise, pointwise_checked, pointwise_with
+from kernels.pointwise import divide_with, pointwise, pointwise_checked, pointwise_with, table_of
 from tensor.call import Call, register
-from tensor.dtype import BOOL, category
-from tensor.memory import Numbers, at, zeroed
+from tensor.dtype import BOOL, FLOAT16, category
+from tensor.memory import Numbers
 from tensor.object import as_tensor, is_tensor
 from tensor.py import Obj, class_of
 from tensor.runtime import runtime
@@ -223,6 +223,20 @@ struct InverseSquare(Unary):
         return 1 / (x * x)
 
 
+struct Itself(Unary):
+    @staticmethod
+    @always_inline
+    def apply[dt: DType, w: SIMDLength](x: SIMD[dt, w], params: Numbers) -> SIMD[dt, w]:
+        return x
+
+
+struct One(Unary):
+    @staticmethod
+    @always_inline
+    def apply[dt: DType, w: SIMDLength](x: SIMD[dt, w], params: Numbers) -> SIMD[dt, w]:
+        return SIMD[DType.uint8, w](1).cast[dt]()
+
+
 struct InverseRoot(Unary):
     @staticmethod
     @always_inline
@@ -231,19 +245,6 @@ struct InverseRoot(Unary):
 
 
 # ---------------------------------------------------------------- the ops
-
-
-def _tables(tables: List[Int]) -> Int:
-    """Several tables as one op's data."""
-    var p = zeroed[Int](len(tables))
-    for i in range(len(tables)):
-        p[unsafe_offset=i] = tables[i]
-    return Int(p)
-
-
-@always_inline
-def _table(call: Call, i: Int) -> TablePtr:
-    return TablePtr(unsafe_from_address=at[Int](call.data())[unsafe_offset=i])
 
 
 @always_inline
@@ -289,6 +290,8 @@ def _alpha(call: Call) raises -> Float64:
             highest = max(highest, 1)
     if alpha.category >= 2 and highest < 2:
         raise Error("RuntimeError|For integral input tensors, argument alpha must not be a floating point number.")
+    if alpha.category == 0 and highest > 0:
+        raise Error("RuntimeError|Boolean alpha only supported for Boolean results.")
     return alpha.d
 
 
@@ -322,13 +325,13 @@ def rsub(mut call: Call) raises -> Obj:
 
 def pointwise_plain(mut call: Call, table: Int) raises -> Obj:
     var none = stack_allocation[MAX_NUMBERS, Float64]()
-    return pointwise_with(call, _table(call, table), none.as_unsafe_any_origin())
+    return pointwise_with(call, table_of(call, table), none.as_unsafe_any_origin())
 
 
 def _scaled(mut call: Call, table: Int, alpha: Float64) raises -> Obj:
     var params = stack_allocation[MAX_NUMBERS, Float64]()
     params[unsafe_offset=0] = alpha
-    return pointwise_with(call, _table(call, table), params.as_unsafe_any_origin())
+    return pointwise_with(call, table_of(call, table), params.as_unsafe_any_origin())
 
 
 def div(mut call: Call) raises -> Obj:
@@ -337,9 +340,9 @@ def div(mut call: Call) raises -> Obj:
         return pointwise_plain(call, 0)
     var mode = call.string(2)
     if mode == "trunc":
-        return divide_with(call, _table(call, 1))
+        return divide_with(call, table_of(call, 1))
     if mode == "floor":
-        return divide_with(call, _table(call, 2))
+        return divide_with(call, table_of(call, 2))
     raise Error(
         t"RuntimeError|div expected rounding_mode to be one of None, 'trunc', or 'floor' but found '{mode}'"
     )
@@ -352,21 +355,27 @@ def pow(mut call: Call) raises -> Obj:
     if is_tensor(first) and not is_tensor(second):
         var s = call.scalar(1)
         var kind = category(as_tensor(first)[].code())
-        if kind == 1 and s.category == 1 and s.i < 0:
+        if kind < 2 and s.category == 1 and s.i < 0:
             raise Error("RuntimeError|Integers to negative integer powers are not allowed.")
+        if s.category <= kind and s.d == 1:
+            return pointwise_plain(call, 7)
+        if s.category <= kind and s.d == 0:
+            return pointwise_plain(call, 8)
         if kind == 2 and s.category < 3:
             var special = 0
+            # of -inf the root is NaN, the power inf: PyTorch has the power for float16 alone
+            var root = as_tensor(first)[].code() != FLOAT16
             if s.d == 2:
                 special = 1
             elif s.d == 3:
                 special = 2
-            elif s.d == 0.5:
+            elif s.d == 0.5 and root:
                 special = 3
             elif s.d == -1:
                 special = 4
             elif s.d == -2:
                 special = 5
-            elif s.d == -0.5:
+            elif s.d == -0.5 and root:
                 special = 6
             return pointwise_plain(call, special)
     return pointwise_plain(call, 0)
@@ -374,21 +383,23 @@ def pow(mut call: Call) raises -> Obj:
 
 @export("dumbtorch_register_binary")
 def register_binary() abi("C") -> None:
-    register[add]("add", _tables([binary_table[Add, ALL](SAME, "add_stub"), binary_table[AddScaled, ALL](SAME, "add_stub")]))
-    register[sub]("sub", _tables([binary_table[Sub, REAL](SAME, "add_stub"), binary_table[AddScaled, REAL](SAME, "add_stub")]))
-    register[rsub]("rsub", _tables([binary_table[SubReversed, REAL](SAME, "add_stub")]))
-    register[pointwise]("mul", binary_table[Mul, EVERY](SAME, "mul_cpu"))
-    var quotient = binary_table[TrueDivide, FLOATS](FLOAT, "div_true_cpu")
+    var plus = binary_table[Add, ALL](SAME, "add_stub")
+    var scaled = binary_table[AddScaled, ALL](SAME, "add_stub")
+    register[add]("add", tables([plus, scaled]))
+    register[sub]("sub", tables([binary_table[Sub, REAL](SAME, "add_stub"), scaled]))
+    register[rsub]("rsub", tables([binary_table[SubReversed, REAL](SAME, "add_stub")]))
+    register[pointwise]("mul", wide(binary_table[Mul, EVERY](SAME, "mul_cpu")))
+    var quotient = wide(binary_table[TrueDivide, FLOATS](FLOAT, "div_true_cpu"))
     var truncated = binary_table[TruncDivide, REAL](SAME, "div_trunc_cpu")
     var floored = binary_table[FloorDivide, REAL, True](SAME, "div_floor_cpu")
-    register[div]("div", _tables([quotient, truncated, floored]))
+    register[div]("div", tables([quotient, truncated, floored]))
     register[pointwise]("true_divide", quotient)
     register[pointwise_checked]("floor_divide", floored)
     register[pointwise_checked]("remainder", binary_table[Remainder, REAL, True](SAME))
     register[pointwise_checked]("fmod", binary_table[Fmod, REAL, True](SAME))
     register[pow](
         "pow",
-        _tables(
+        tables(
             [
                 binary_table[Pow, REAL, True](SAME, "pow"),
                 unary_table[Square, FLOATS](SAME, "pow"),
@@ -397,6 +408,8 @@ def register_binary() abi("C") -> None:
                 unary_table[Reciprocal, FLOATS](SAME, "pow"),
                 unary_table[InverseSquare, FLOATS](SAME, "pow"),
                 unary_table[InverseRoot, FLOATS](SAME, "pow"),
+                unary_table[Itself, EVERY](SAME, "pow"),
+                unary_table[One, EVERY](SAME, "pow"),
             ]
         ),
     )

@@ -140,7 +140,7 @@ struct HalfNext[infinity: Int](Binary):
         var r = outward.select(a + 1, a - 1)
         r = x.eq(0).select((b & 0x8000) | 1, r)
         r = i.eq(j).select(b, r)
-        return (x.gt(top) | y.gt(top)).select(V(0x7E00 | Self.infinity), r)
+        return (x.gt(top) | y.gt(top)).select(V(0x7E00 if Self.infinity == 0x7C00 else 0x7FC0), r)
 
 
 def nextafter_table() -> Int:

@@ -102,13 +102,12 @@ struct Lcm(Binary):
         var y = _magnitude(b)
         var r = x
         for i in range(Int(w)):
-            var g = _gcd(x[i], y[i]).cast[DType.int64]()
-            r[i] = Scalar[dt](0)
-            if g != 0:
-                # the quotient is exact
-                var q = x[i].cast[DType.int64]().cast[DType.uint64]() // g.cast[DType.uint64]()
-                r[i] = q.cast[dt]() * y[i]
-        return _magnitude(r)
+            var g = _gcd(x[i], y[i])
+            var divisor = (Scalar[dt](1) if g == 0 else g).cast[DType.uint64]()
+            # the quotient is exact; the sign goes before the bits that do not fit
+            var q = x[i].cast[DType.uint64]() // divisor
+            r[i] = _magnitude((q * y[i].cast[DType.uint64]()).cast[DType.int64]()).cast[dt]()
+        return r
 
 
 @export("dumbtorch_register_bits")

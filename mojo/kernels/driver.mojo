@@ -1,7 +1,7 @@
 """The driver of the pointwise ops: promotes, broadcasts, allocates, and runs a table's kernel over the operands.
 
-Three ways, the quickest that fits: `_direct` for small contiguous tensors on the CPU, alone, with a number or with rows
-to repeat; `_general` for everything else, by the strided loop or the device's launcher.
+The quickest way that fits: `_direct` for small contiguous tensors of one shape on the CPU, `_by_rows` with rows to
+repeat, `_blocked` with numbers; `_general` for everything else, by the strided loop or the device's launcher.
 """
 
 from std.memory import Pointer, stack_allocation
@@ -11,11 +11,11 @@ from kernels.pointwise import (
 )  # fmt: skip
 from tensor.allocator import pool
 from tensor.call import Call, OpPtr, Scalar2, number_of
-from tensor.dtype import BOOL, FLOAT32, FLOAT64, INT64, category, itemsize
+from tensor.dtype import BFLOAT16, BOOL, FLOAT16, FLOAT32, FLOAT64, INT64, category, itemsize
 from tensor.errors import python_error, set_python_error
 from tensor.layout import Dims, broadcast_into, no_dims, same_dims, shape_text
 from tensor.loop import ElementwiseFn, Loop
-from tensor.memory import Numbers, Words, at, function_at, load, store
+from tensor.memory import Numbers, Words, at, function_at, load, memcpy
 from tensor.object import TPtr, as_tensor, is_tensor, new_strided, new_tensor
 from tensor.promote import ResultType, check_can_cast, put_number
 from tensor.py import Obj, class_of, error_occurred, incref
@@ -58,60 +58,63 @@ def _direct(call: Call, table: TablePtr, params: Numbers) raises -> Obj:
     var inputs = table[].inputs
     var first = call.obj(0)
     if not _plain(first):
-        if inputs == 2 and _plain(call.obj(1)) and not is_tensor(first):
-            return _with_number(call, table, params, 1)
-        return 0
+        return _blocked(call, table, params) if inputs > 1 else 0
     var a = as_tensor(first)
+    var b = a
+    if inputs > 1:
+        if inputs > 2:
+            return _blocked(call, table, params)
+        var second = call.obj(1)
+        if not _plain(second):
+            return _blocked(call, table, params)
+        b = as_tensor(second)
+        if b[].dtype != a[].dtype:
+            return 0
+        if b[].ndim != a[].ndim or not same_dims(a[].shape, b[].shape, a[].rank()):
+            if b[].rank() == 0 or a[].rank() == 0:
+                return _blocked(call, table, params)
+            return _by_rows(call, table, params, a, b)
     var code = a[].code()
     var kernel = table[].kernels[code]
     if a[].numel >= SMALL_LOOP or kernel == 0 or (table[].rule == FLOAT and category(code) < 2):
         return 0
-    var blocks = stack_allocation[3, Int]()
+    var made = _output(call, table, a, code)
+    if made == 0:
+        return 0
     var run = function_at[ElementwiseFn](kernel)
-    if inputs == 1:
-        var made = _output(call, table, a, a)
-        if made == 0:
-            return 0
-        blocks[unsafe_offset=0] = as_tensor(made)[].data()
-        blocks[unsafe_offset=1] = a[].data()
-        run(blocks.as_unsafe_any_origin(), a[].numel, params)
-        return made
-    if inputs != 2:
-        return 0
-    var second = call.obj(1)
-    if not _plain(second):
-        return 0 if is_tensor(second) else _with_number(call, table, params, 0)
-    var b = as_tensor(second)
-    if b[].dtype != a[].dtype:
-        return 0
-    if b[].ndim == a[].ndim and same_dims(a[].shape, b[].shape, a[].rank()):
-        var made = _output(call, table, a, b)
-        if made == 0:
-            return 0
-        blocks[unsafe_offset=0] = as_tensor(made)[].data()
-        blocks[unsafe_offset=1] = a[].data()
-        blocks[unsafe_offset=2] = b[].data()
-        run(blocks.as_unsafe_any_origin(), a[].numel, params)
-        return made
-    return _by_rows(call, table, params, a, b)
+    var blocks = stack_allocation[3, Int]()
+    blocks[unsafe_offset=0] = as_tensor(made)[].data()
+    blocks[unsafe_offset=1] = a[].data()
+    blocks[unsafe_offset=2] = b[].data()
+    run(blocks.as_unsafe_any_origin(), a[].numel, params)
+    return made
 
 
 @always_inline
-def _output(call: Call, table: TablePtr, a: TPtr, b: TPtr) raises -> Obj:
+def _output(call: Call, table: TablePtr, a: TPtr, operand_code: Int) raises -> Obj:
     """A new reference to a contiguous output of a's shape: a new tensor, or `out` if it fits; 0 if it does not."""
-    var code = BOOL if table[].rule == TO_BOOL else a[].code()
+    var code = BOOL if table[].rule == TO_BOOL else operand_code
     if call.out == 0:
         return new_tensor(code, a[].shape, a[].rank())
+    return _given_output(call, table, a, code)
+
+
+@no_inline
+def _given_output(call: Call, table: TablePtr, a: TPtr, code: Int) raises -> Obj:
     var t = as_tensor(call.out)
     if (
         t[].code() != code or not t[].contiguous() or t[].device() != 0 or t[].ndim != a[].ndim
         or not same_dims(t[].shape, a[].shape, a[].rank())
     ):
         return 0
-    if (t[].storage_address == a[].storage_address and t[].offset != a[].offset) or (
-        t[].storage_address == b[].storage_address and (t[].offset != b[].offset or t[].numel != b[].numel)
-    ):
-        return 0
+    for k in range(table[].inputs):
+        var o = call.obj(k)
+        if is_tensor(o) and o != call.out:
+            var operand = as_tensor(o)
+            if operand[].storage_address == t[].storage_address and (
+                operand[].offset != t[].offset or operand[].numel != t[].numel or operand[].dtype != t[].dtype
+            ):
+                return 0
     _ = t[].writable()
     incref(call.out)
     return call.out
@@ -122,16 +125,17 @@ def _by_rows(call: Call, table: TablePtr, params: Numbers, a: TPtr, b: TPtr) rai
     """b, repeated over the leading dimensions of a, as a bias is; 0 when the shapes are not so."""
     var n = b[].numel
     var shift = a[].rank() - b[].rank()
-    if shift <= 0 or n < 4:
+    var code = a[].code()
+    var kernel = table[].kernels[code]
+    if shift <= 0 or n < 4 or a[].numel >= SMALL_LOOP or kernel == 0 or (table[].rule == FLOAT and category(code) < 2):
         return 0
     for i in range(b[].rank()):
         if b[].shape[i] != a[].shape[i + shift]:
             return 0
-    var made = _output(call, table, a, b)
+    var made = _output(call, table, a, code)
     if made == 0:
         return 0
-    var code = a[].code()
-    var run = function_at[ElementwiseFn](table[].kernels[code])
+    var run = function_at[ElementwiseFn](kernel)
     var blocks = stack_allocation[3, Int]()
     blocks[unsafe_offset=0] = as_tensor(made)[].data()
     blocks[unsafe_offset=1] = a[].data()
@@ -146,44 +150,88 @@ def _by_rows(call: Call, table: TablePtr, params: Numbers, a: TPtr, b: TPtr) rai
 
 
 @no_inline
-def _with_number(call: Call, table: TablePtr, params: Numbers, which: Int) raises -> Obj:
-    """A tensor (slot `which`) and a Python number that does not change its dtype; 0 when it is not so."""
-    var t = as_tensor(call.obj(which))
-    var code = t[].code()
+def _blocked(call: Call, table: TablePtr, params: Numbers) raises -> Obj:
+    """Contiguous operands of one shape among numbers and 0-d tensors that do not change the dtype; else 0.
+
+    What has one element is laid out `FILL` times in scratch, and the kernel runs by so many elements."""
+    var inputs = table[].inputs
+    var shape = 0  # the tensor that gives the shape
+    var code = -1
+    for k in range(inputs):
+        var o = call.obj(k)
+        if is_tensor(o):
+            var t = as_tensor(o)
+            if shape == 0 or t[].rank() > as_tensor(shape)[].rank():
+                shape = o
+            if k != table[].mask and (code < 0 or t[].rank() > 0):
+                code = t[].code()
+    if shape == 0 or code < 0:
+        return 0
+    var first = as_tensor(shape)
     var kernel = table[].kernels[code]
-    if t[].numel >= SMALL_LOOP or kernel == 0 or (table[].rule == FLOAT and category(code) < 2):
+    if (
+        first[].numel >= SMALL_LOOP
+        or kernel == 0
+        or (table[].rule == FLOAT and category(code) < 2)
+        or (table[].rule == OWN and (not is_tensor(call.obj(0)) or as_tensor(call.obj(0))[].code() != code))
+        or (table[].wide and (code == FLOAT16 or code == BFLOAT16))
+    ):
         return 0
-    var o = call.obj(1 - which)
-    var rt = runtime()
-    var s = Scalar2(0, 0, 0, 0)
-    if class_of(o) != rt[].float_type and class_of(o) != rt[].long_type and class_of(o) != rt[].bool_type:
-        return 0
-    if not number_of(o, s):
-        raise python_error()
-    if s.category > category(code):
-        return 0
-    var made = _output(call, table, t, t)
+    var numbers = Array[Scalar2, 3](fill=Scalar2(0, 0, 0, 0))
+    for k in range(inputs):
+        var o = call.obj(k)
+        if is_tensor(o):
+            var t = as_tensor(o)
+            if t[].device() != 0 or t[].code() != (BOOL if k == table[].mask else code):
+                return 0
+            if t[].rank() == 0 and first[].rank() > 0:
+                continue
+            if not t[].contiguous() or t[].ndim != first[].ndim or not same_dims(t[].shape, first[].shape, t[].rank()):
+                return 0
+        else:
+            var rt = runtime()
+            var kind = class_of(o)
+            if kind != rt[].float_type and kind != rt[].long_type and kind != rt[].bool_type:
+                return 0
+            if not number_of(o, numbers[k]):
+                raise python_error()
+            if numbers[k].category > category(code) and table[].rule != OWN:
+                return 0
+    var made = _output(call, table, first, code)
     if made == 0:
         return 0
     var size = itemsize(code)
-    var count = min(t[].numel, FILL)
-    var space = pool()[].take(FILL * 8)
+    var length = min(first[].numel, FILL)
+    var stride = (length * size + 127) // 128 * 128
+    var space = pool()[].take(3 * stride)
     if space == 0:
-        raise Error("OutOfMemoryError|no memory for a number's scratch")
-    _fill(space, code, s, count)
-    var run = function_at[ElementwiseFn](kernel)
-    var blocks = stack_allocation[3, Int]()
+        raise Error("OutOfMemoryError|no memory for the scratch of a pointwise op")
+    var blocks = stack_allocation[4, Int]()
+    var steps = Array[Int, 4](fill=0)
     blocks[unsafe_offset=0] = as_tensor(made)[].data()
-    blocks[unsafe_offset=1 + which] = t[].data()
-    blocks[unsafe_offset=2 - which] = space
-    var out_step = FILL * itemsize(as_tensor(made)[].code())
-    var left = t[].numel
+    steps[0] = FILL * itemsize(as_tensor(made)[].code())
+    for k in range(inputs):
+        var o = call.obj(k)
+        if is_tensor(o) and (as_tensor(o)[].rank() > 0 or first[].rank() == 0):
+            blocks[unsafe_offset=k + 1] = as_tensor(o)[].data()
+            steps[k + 1] = FILL * itemsize(as_tensor(o)[].code())
+        else:
+            var block = space + k * stride
+            blocks[unsafe_offset=k + 1] = block
+            var own = BOOL if k == table[].mask else code
+            if is_tensor(o):
+                memcpy(block, as_tensor(o)[].data(), itemsize(own))
+                _repeat(block, own, length)
+            else:
+                _fill(block, own, numbers[k], length)
+    var run = function_at[ElementwiseFn](kernel)
+    var left = first[].numel
     while left > 0:
         run(blocks.as_unsafe_any_origin(), min(left, FILL), params)
-        blocks[unsafe_offset=0] += out_step
-        blocks[unsafe_offset=1 + which] += FILL * size
+        for k in range(inputs + 1):
+            blocks[unsafe_offset=k] += steps[k]
         left -= FILL
-    pool()[].give(space, FILL * 8)
+    pool()[].give(space, 3 * stride)
     return made
 
 
@@ -198,15 +246,23 @@ def _fill(space: Int, code: Int, s: Scalar2, count: Int):
         _splat[DType.int64](space, Int64(s.i), count)
     else:
         put_number(Pointer[UInt8, MutAnyOrigin](unsafe_from_address=space), code, s)
-        var size = itemsize(code)
-        if size == 1:
-            _splat[DType.uint8](space, load[UInt8](space), count)
-        elif size == 2:
-            _splat[DType.uint16](space, load[UInt16](space), count)
-        elif size == 4:
-            _splat[DType.uint32](space, load[UInt32](space), count)
-        else:
-            _splat[DType.uint64](space, load[UInt64](space), count)
+        _repeat(space, code, count)
+
+
+def _repeat(space: Int, code: Int, count: Int):
+    """Repeats the first element of a block."""
+    var size = itemsize(code)
+    if size == 1:
+        _splat[DType.uint8](space, load[UInt8](space), count)
+    elif size == 2:
+        _splat[DType.uint16](space, load[UInt16](space), count)
+    elif size == 4:
+        _splat[DType.uint32](space, load[UInt32](space), count)
+    elif size == 8:
+        _splat[DType.uint64](space, load[UInt64](space), count)
+    else:
+        for i in range(1, count):
+            memcpy(space + i * size, space, size)
 
 
 @always_inline
@@ -232,6 +288,8 @@ def _general(mut call: Call, table: TablePtr, params: Numbers) raises -> Obj:
     var inputs = table[].inputs
     var numbers = Array[Scalar2, MAX_INPUTS](fill=Scalar2(0, 0, 0, 0))
     var tensors = Array[Int, MAX_INPUTS](fill=0)
+    var scalars = False
+    var dimensioned = ~0  # the one dtype of the tensors with dimensions, as a bit; 0 if there are several
     var types = ResultType()
     var shape = no_dims()
     var ndim = 0
@@ -241,6 +299,9 @@ def _general(mut call: Call, table: TablePtr, params: Numbers) raises -> Obj:
         if is_tensor(o):
             var t = as_tensor(o)
             tensors[i] = o
+            scalars = scalars or t[].rank() == 0
+            if t[].rank() > 0:
+                dimensioned = dimensioned & (1 << t[].code())
             if i != table[].mask:
                 types.add_tensor(t)
             if t[].device() != 0:
@@ -256,6 +317,7 @@ def _general(mut call: Call, table: TablePtr, params: Numbers) raises -> Obj:
                     raise python_error()
                 raise call.type_error(i, "Tensor")
             types.add_number(numbers[i])
+            scalars = True
     var code = as_tensor(tensors[0])[].code() if table[].rule == OWN and tensors[0] != 0 else types.result()
     if table[].rule == FLOAT and category(code) < 2:
         code = runtime()[].default_dtype
@@ -265,6 +327,11 @@ def _general(mut call: Call, table: TablePtr, params: Numbers) raises -> Obj:
         raise unsupported(table_name(call, table), code)
     var result_code = BOOL if table[].rule == TO_BOOL else code
     var out_code = result_code
+    # a number keeps its digits and its range beside half types
+    var kernel_code = code
+    if table[].wide and scalars and (code == FLOAT16 or code == BFLOAT16) and dimensioned & (1 << code) != 0:
+        kernel_code = FLOAT32
+    var made_code = BOOL if table[].rule == TO_BOOL else kernel_code
 
     # the output: given, or allocated in the inputs' dimension order
     var result: Obj
@@ -285,7 +352,7 @@ def _general(mut call: Call, table: TablePtr, params: Numbers) raises -> Obj:
     else:
         result = 0
 
-    var loop = Loop(table[].kernels[code], params, shape, ndim, 1)
+    var loop = Loop(table[].kernels[kernel_code], params, shape, ndim, 1)
     loop.grain = table[].grain
     if result != 0:
         var t = as_tensor(result)
@@ -293,13 +360,13 @@ def _general(mut call: Call, table: TablePtr, params: Numbers) raises -> Obj:
         for i in range(inputs):
             if tensors[i] != 0:
                 check_overlap(t, as_tensor(tensors[i]))
-        loop.add(t[].writable(), t[].code(), result_code, t[].shape, t[].strides, t[].rank())
+        loop.add(t[].writable(), t[].code(), made_code, t[].shape, t[].strides, t[].rank())
     else:
         loop.num_operands = 1
         loop.operands[0].code = out_code
-        loop.operands[0].kernel_code = result_code
+        loop.operands[0].kernel_code = made_code
     for i in range(inputs):
-        var operand_code = BOOL if i == table[].mask else code
+        var operand_code = BOOL if i == table[].mask else kernel_code
         if tensors[i] != 0:
             loop.add_tensor(as_tensor(tensors[i]), operand_code)
         else:
@@ -319,5 +386,5 @@ def _general(mut call: Call, table: TablePtr, params: Numbers) raises -> Obj:
         loop.execute()
     else:
         loop.plan()
-        launch(call, device, loop, table, code)
+        launch(call, device, loop, table, kernel_code)
     return result

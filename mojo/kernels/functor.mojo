@@ -39,6 +39,7 @@ struct Table:
     var functor: Int  # C string: the functor's name, by which an accelerator finds its kernels
     var device: Int  # the accelerator's kernels, once looked up; -1: it has none
     var mask: Int  # the operand that is a bool mask and has no part in promotion, -1: none
+    var wide: Bool  # numbers beside half types are float32
     var label: Int  # C string: what errors call the op where that is not its name
 
 
@@ -401,6 +402,12 @@ def ternary_table[F: Ternary, dtypes: Int, heavy: Bool = False](rule: Int, label
                 var f: ElementwiseFn = ternary_kernel[F, dtype_of[c]]
                 t[].kernels[c] = address_of(f)
     return Int(t)
+
+
+def wide(table: Int) -> Int:
+    """The table, with numbers beside half types computed in float32."""
+    TablePtr(unsafe_from_address=table)[].wide = True
+    return table
 
 
 def tables(tables: List[Int]) -> Int:

@@ -10,9 +10,9 @@ from std.memory import stack_allocation
 from kernels import math
 from kernels.functor import (
     Binary, FLOATS, INTS, MAX_NUMBERS, OWN, REAL, SAME, TablePtr, Ternary, binary_table, number, select_table, tables,
-    ternary_table,
+    ternary_table, wide,
 )  # fmt: skip
-from kernels.pointwise import pointwise, pointwise_numbers, pointwise_with, table_of
+from kernels.pointwise import pointwise, pointwise_numbers, pointwise_with, table_of, unsupported
 from tensor.call import Call, register
 from tensor.dtype import BOOL, UINT8, category, type_name
 from tensor.memory import Numbers
@@ -145,6 +145,8 @@ def lerp(mut call: Call) raises -> Obj:
     """The point between self and end: (self, end, weight). Tensors have one dtype."""
     var code = call.tensor(0)[].code()
     var end = call.tensor(1)[].code()
+    if category(code) < 2:
+        raise unsupported("lerp_kernel_tensor" if call.is_tensor(2) else "lerp_kernel_scalar", code)
     if end != code:
         raise Error(t"RuntimeError|expected dtype {c_name(code)} for `end` but got dtype {c_name(end)}")
     if call.is_tensor(2):
@@ -180,6 +182,6 @@ def register_ternary() abi("C") -> None:
     register[clamp]("clamp", tables([ternary_table[Clamp, REAL](SAME), low, high]))
     register[pointwise]("clamp_min", low)
     register[pointwise]("clamp_max", high)
-    register[lerp]("lerp", ternary_table[Lerp, FLOATS](SAME, "lerp_kernel_scalar"))
+    register[lerp]("lerp", wide(ternary_table[Lerp, FLOATS](SAME, "lerp_kernel_scalar")))
     register[pointwise_numbers]("addcmul", ternary_table[AddCMul, REAL](SAME, "addcmul_cpu_out"))
     register[addcdiv]("addcdiv", ternary_table[AddCDiv, FLOATS](SAME, "addcdiv_cpu_out"))
