@@ -6,9 +6,11 @@ threshold (self, threshold, value); softshrink, hardshrink (self, lambd); silu, 
 log_sigmoid (self). The op declares the defaults.
 """
 
+from std.math import fma
 from std.memory import stack_allocation
 from kernels import math
 from kernels.functor import FLOATS, MAX_NUMBERS, REAL, SAME, TablePtr, Unary, number, tables, unary_table
+from kernels.math_core import _exp_split, _exp_tail, bits_const, from_bits, poly
 from kernels.pointwise import pointwise, pointwise_numbers, pointwise_with, table_of
 from tensor.call import Call, register
 from tensor.dtype import BOOL, UINT8
@@ -24,11 +26,39 @@ def clip[dt: DType, w: SIMDLength](x: SIMD[dt, w], low: SIMD[dt, w], high: SIMD[
     return y.gt(high).select(high, y)
 
 
+@always_inline
+def normal_cdf[dt: DType, w: SIMDLength](x: SIMD[dt, w]) -> Tuple[SIMD[dt, w], SIMD[dt, w]]:
+    """The normal distribution's cumulative function, and exp(-x**2 / 2).
+
+    float32: 2 ulp above -1; relative 5e-6 in the far lower tail, which ends (with 0) at -13.1."""
+    comptime V = SIMD[dt, w]
+    comptime if dt == DType.float32:
+        var a = math.fabs(x)
+        var out = a.gt(13.1)
+        a = out.select(V(13.1), a)
+        # the exponential of [-86, 0] needs no care for its ends
+        var rn = _exp_split(-0.5 * a * a)
+        var r = rn[0]
+        var power = from_bits[dt]((rn[1] + bits_const[dt, w, 127]()) << bits_const[dt, w, 23]())
+        var e = fma(fma(r * r, _exp_tail(r), r), power, power)
+        # the tail as exp(-a**2 / 2) t P(t) with t = 1 / (1 + a / 4); P fitted to a relative 4e-8
+        var t = 1 / fma(a, V(0.25), V(1))
+        var p = poly[
+            0.09973556672, 0.09973643172, 0.09346635169, 0.08160315583, 0.05897485434, 0.06370012464, -0.03171951534,
+            0.09559932, -0.08087863968, 0.01978233312,
+        ](t)
+        e = out.select(V(0), e)
+        var tail = e * t * p
+        return x.gt(0).select(1 - tail, tail), e
+    else:
+        return 0.5 * math.erfc(-0.70710678118654752 * x), math.exp(-0.5 * x * x)
+
+
 struct Gelu(Unary):
     @staticmethod
     @always_inline
     def apply[dt: DType, w: SIMDLength](x: SIMD[dt, w], params: Numbers) -> SIMD[dt, w]:
-        return 0.5 * x * math.erfc(-0.70710678118654752 * x)
+        return x * normal_cdf(x)[0]
 
 
 struct GeluTanh(Unary):

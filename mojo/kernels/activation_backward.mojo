@@ -8,7 +8,7 @@ hardtanh_backward (.., min_val, max_val); threshold_backward (.., threshold); so
 
 from std.memory import stack_allocation
 from kernels import math
-from kernels.activation import gelu_kind
+from kernels.activation import gelu_kind, normal_cdf
 from kernels.functor import Binary, FLOATS, MAX_NUMBERS, REAL, SAME, binary_table, number, tables
 from kernels.pointwise import pointwise, pointwise_numbers, pointwise_with, table_of
 from tensor.call import Call, register
@@ -41,9 +41,8 @@ struct Gelu(Binary):
     @staticmethod
     @always_inline
     def apply[dt: DType, w: SIMDLength](a: SIMD[dt, w], b: SIMD[dt, w], params: Numbers) -> SIMD[dt, w]:
-        var cdf = 0.5 * math.erfc(-0.70710678118654752 * b)
-        var pdf = 0.39894228040143268 * math.exp(-0.5 * b * b)
-        return a * (cdf + b * pdf)
+        var both = normal_cdf(b)
+        return a * (both[0] + b * (0.39894228040143268 * both[1]))
 
 
 struct GeluTanh(Binary):

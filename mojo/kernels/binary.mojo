@@ -13,6 +13,7 @@ from kernels.functor import (
     unary_table, wide,
 )  # fmt: skip
 from kernels.pointwise import divide_with, pointwise, pointwise_checked, pointwise_with, table_of
+from kernels.unary import Itself
 from tensor.call import Call, register
 from tensor.dtype import BOOL, FLOAT16, category
 from tensor.memory import Numbers
@@ -221,13 +222,6 @@ struct InverseSquare(Unary):
     @always_inline
     def apply[dt: DType, w: SIMDLength](x: SIMD[dt, w], params: Numbers) -> SIMD[dt, w]:
         return 1 / (x * x)
-
-
-struct Itself(Unary):
-    @staticmethod
-    @always_inline
-    def apply[dt: DType, w: SIMDLength](x: SIMD[dt, w], params: Numbers) -> SIMD[dt, w]:
-        return x
 
 
 struct One(Unary):

@@ -8,9 +8,10 @@ value). Numbers may stand for tensors.
 from std.math import fma
 from std.memory import stack_allocation
 from kernels import math
+from kernels.activation import clip
 from kernels.functor import (
-    Binary, FLOATS, INTS, MAX_NUMBERS, OWN, REAL, SAME, TablePtr, Ternary, binary_table, number, select_table, tables,
-    ternary_table, wide,
+    Binary, FLOATS, INTS, MAX_NUMBERS, OWN, REAL, SAME, TablePtr, Ternary, Unary, binary_table, number, select_table, tables,
+    ternary_table, unary_table, wide,
 )  # fmt: skip
 from kernels.pointwise import pointwise, pointwise_numbers, pointwise_with, table_of, unsupported
 from tensor.call import Call, register
@@ -43,6 +44,14 @@ struct Clamp(Ternary):
     @always_inline
     def apply[dt: DType, w: SIMDLength](a: SIMD[dt, w], b: SIMD[dt, w], c: SIMD[dt, w], params: Numbers) -> SIMD[dt, w]:
         return at_most(at_least(a, b), c)
+
+
+struct ClampNumbers(Unary):
+    @staticmethod
+    @always_inline
+    def apply[dt: DType, w: SIMDLength](x: SIMD[dt, w], params: Numbers) -> SIMD[dt, w]:
+        # the numbers are not NaN
+        return clip(x, number[dt, w](params, 0), number[dt, w](params, 1))
 
 
 struct ClampMin(Binary):
@@ -116,6 +125,20 @@ def clamp(mut call: Call) raises -> Obj:
     """The tensor within [min, max]: (self, min, max)."""
     var none = stack_allocation[MAX_NUMBERS, Float64]()
     if not call.is_none(1) and not call.is_none(2):
+        if is_tensor(call.obj(0)) and not is_tensor(call.obj(1)) and not is_tensor(call.obj(2)):
+            # two numbers that do not change the dtype, and that a double holds exactly: one operand to read
+            var low = call.scalar(1)
+            var high = call.scalar(2)
+            comptime exact = 1 << 53
+            if (
+                max(low.category, high.category) <= category(as_tensor(call.obj(0))[].code())
+                and max(low.category, high.category) < 3
+                and abs(low.d) <= Float64(exact)
+                and abs(high.d) <= Float64(exact)
+            ):
+                none[unsafe_offset=0] = low.d
+                none[unsafe_offset=1] = high.d
+                return pointwise_with(call, table_of(call, 3), none.as_unsafe_any_origin())
         return pointwise_with(call, table_of(call, 0), none.as_unsafe_any_origin())
     if call.is_none(1) and call.is_none(2):
         raise Error("RuntimeError|torch.clamp: At least one of 'min' or 'max' must not be None")
@@ -179,7 +202,7 @@ def register_ternary() abi("C") -> None:
     register[masked_fill]("masked_fill", select_table[2](OWN, "masked_fill"))
     var low = binary_table[ClampMin, REAL](SAME, "clamp_min_cpu")
     var high = binary_table[ClampMax, REAL](SAME, "clamp_max_cpu")
-    register[clamp]("clamp", tables([ternary_table[Clamp, REAL](SAME), low, high]))
+    register[clamp]("clamp", tables([ternary_table[Clamp, REAL](SAME), low, high, unary_table[ClampNumbers, REAL](SAME, "clamp_scalar_cpu")]))
     register[pointwise]("clamp_min", low)
     register[pointwise]("clamp_max", high)
     register[lerp]("lerp", wide(ternary_table[Lerp, FLOATS](SAME, "lerp_kernel_scalar")))

@@ -12,6 +12,7 @@ from std.ffi import external_call
 from std.math import ceildiv
 from std.os import abort
 from std.memory import Pointer, stack_allocation
+from std.sys.info import simd_width_of
 from .dtype import NUM_DTYPES, itemsize
 from .layout import Dims, no_dims
 from .allocator import aligned_block
@@ -413,11 +414,44 @@ def repeat_element(block: Int, size: Int, n: Int):
         filled += step
 
 
+def _copy_vectors[dt: DType](src: Int, src_step: Int, dst: Int, n: Int):
+    comptime W = simd_width_of[dt]()
+    var i = 0
+    var p = at[Scalar[dt]](src)
+    var q = at[Scalar[dt]](dst)
+    if src_step == 0:
+        var value = SIMD[dt, W](p[])
+        while i + W <= n:
+            q.unsafe_store(i, value)
+            i += W
+        while i < n:
+            q[unsafe_offset=i] = value[0]
+            i += 1
+        return
+    # not the last vector: the element after the last pair's first may lie outside
+    while i + W < n:
+        q.unsafe_store(i, p.unsafe_load[width = 2 * W](2 * i).deinterleave()[0])
+        i += W
+    while i < n:
+        q[unsafe_offset=i] = p[unsafe_offset=2 * i]
+        i += 1
+
+
 @no_inline
 def strided_copy(src: Int, src_step: Int, dst: Int, dst_step: Int, size: Int, n: Int):
     """Copies n elements of `size` bytes between two strided runs; the same code for every dtype."""
     if src_step == size and dst_step == size:
         memcpy(dst, src, n * size)
+    elif dst_step == size and size <= 8 and (src_step == 0 or src_step == 2 * size):
+        # a repeated element, or every second one (as of pairs)
+        if size == 4:
+            _copy_vectors[DType.uint32](src, src_step, dst, n)
+        elif size == 8:
+            _copy_vectors[DType.uint64](src, src_step, dst, n)
+        elif size == 2:
+            _copy_vectors[DType.uint16](src, src_step, dst, n)
+        else:
+            _copy_vectors[DType.uint8](src, src_step, dst, n)
     elif size == 4:
         _copy_elements[UInt32](src, src_step, dst, dst_step, n)
     elif size == 8:
