@@ -49,9 +49,9 @@ def every_float(step: int) -> np.ndarray:
 
 def error_in_ulp(ours: np.ndarray, exact: np.ndarray) -> np.ndarray:
     """The distance to the float64 value in units of the float32 spacing there; 0 where both are the same special."""
-    rounded = exact.astype(np.float32)
-    spacing = np.maximum(np.spacing(np.abs(rounded)).astype(np.float64), 2.0**-149)
-    with np.errstate(invalid="ignore"):
+    with np.errstate(all="ignore"):
+        rounded = exact.astype(np.float32)
+        spacing = np.maximum(np.spacing(np.abs(rounded)).astype(np.float64), 2.0**-149)
         error = np.abs(ours.astype(np.float64) - exact) / spacing
     same = (ours == rounded) | (np.isnan(ours) & np.isnan(rounded))
     return np.where(same, 0.0, error)
@@ -60,8 +60,9 @@ def error_in_ulp(ours: np.ndarray, exact: np.ndarray) -> np.ndarray:
 @pytest.mark.parametrize("name", ["exp", "tanh", "sigmoid", "sin", "cos", "log", "erf"])
 def test_at_most_two_ulp(name: str) -> None:
     values = every_float(4999)
+    with np.errstate(invalid="ignore"):  # signalling NaNs
+        exact = getattr(torch, name)(torch.from_numpy(values.astype(np.float64))).numpy()
     ours = np.asarray(getattr(dumbtorch, name)(dumbtorch.tensor(values)).numpy())
-    exact = getattr(torch, name)(torch.from_numpy(values.astype(np.float64))).numpy()
     error = error_in_ulp(ours, exact)
     worst = int(np.nanargmax(error))
     assert not np.isnan(error).any()
@@ -94,7 +95,9 @@ def test_special_values(name: str, dtype: str) -> None:
     # 1e30 is no multiple of pi that single-precision trigonometry of either library must agree on
     keep = slice(0, 11) if name in ("sin", "cos", "tan") else slice(None)
     ours, theirs = ours[keep], theirs[keep]
-    agree(getattr(dumbtorch, name)(ours), getattr(torch, name)(theirs), rtol=tolerance)
+    # PyTorch's erf loses tiny bfloat16 numbers
+    atol = 1e-20 if (name, dtype) == ("erf", "bfloat16") else 0.0
+    agree(getattr(dumbtorch, name)(ours), getattr(torch, name)(theirs), tolerance, atol)
 
 
 BINARY = "add sub mul div maximum minimum fmax fmin atan2 hypot copysign fmod remainder pow eq ne lt le gt ge".split()
@@ -124,6 +127,12 @@ def test_integer_division(name: str, dtype: str) -> None:
     info = torch.iinfo(getattr(torch, dtype))
     numbers = [n for n in (info.min, info.min + 1, -7, -2, -1, 0, 1, 2, 3, 100, info.max - 1, info.max) if n >= info.min]
     pairs = [(a, b) for a in numbers for b in numbers if b != 0]
+    if dtype in ("int32", "int64"):
+        # PyTorch's own truncation traps here
+        lowest = dumbtorch.full((9,), info.min, dtype=getattr(dumbtorch, dtype))
+        assert dumbtorch.div(lowest, -1, rounding_mode="trunc").tolist() == [info.min] * 9
+        assert dumbtorch.fmod(lowest, -1).tolist() == [0] * 9
+        pairs.remove((info.min, -1))
     a, ta = both([p[0] for p in pairs], dtype)
     b, tb = both([p[1] for p in pairs], dtype)
     if name.startswith("div_"):
@@ -195,7 +204,7 @@ def test_mixed_dtypes(name: str, left: str, right: str) -> None:
     ("call", "message"),
     [
         (lambda t: t & t, "\"bitwise_and_cpu\" not implemented for 'Float'"),
-        (lambda t: ~t, "\"bitwise_not_cpu\" not implemented for 'Float'"),
+        (lambda t: t.bitwise_not(), "\"bitwise_not_cpu\" not implemented for 'Float'"),
         (lambda t: t << 1, "\"lshift_cpu\" not implemented for 'Float'"),
         (lambda t: (t > 0) % (t > 0), "\"remainder_cpu\" not implemented for 'Bool'"),
         (lambda t: (t > 0).floor(), "\"floor_vml_cpu\" not implemented for 'Bool'"),
