@@ -351,10 +351,11 @@ def pow(mut call: Call) raises -> Obj:
         var kind = category(as_tensor(first)[].code())
         if kind < 2 and s.category == 1 and s.i < 0:
             raise Error("RuntimeError|Integers to negative integer powers are not allowed.")
-        if s.category <= kind and s.d == 1:
-            return pointwise_plain(call, 7)
-        if s.category <= kind and s.d == 0:
-            return pointwise_plain(call, 8)
+        if s.category <= kind and as_tensor(first)[].device() == 0:
+            if s.d == 1:
+                return pointwise_plain(call, 7)
+            if s.d == 0:
+                return pointwise_plain(call, 8)
         if kind == 2 and s.category < 3:
             var special = 0
             # of -inf the root is NaN, the power inf: PyTorch has the power for float16 alone

@@ -91,7 +91,7 @@ struct AddCDiv(Ternary):
         return a + number[dt, w](params, 0) * b / c
 
 
-def where(mut call: Call) raises -> Obj:
+def select(mut call: Call) raises -> Obj:
     """Elements of self where the condition is true, else of other: (condition, self, other)."""
     var code = call.tensor(0)[].code()
     if code != BOOL and code != UINT8:
@@ -126,13 +126,14 @@ def clamp(mut call: Call) raises -> Obj:
     var none = stack_allocation[MAX_NUMBERS, Float64]()
     if not call.is_none(1) and not call.is_none(2):
         if is_tensor(call.obj(0)) and not is_tensor(call.obj(1)) and not is_tensor(call.obj(2)):
-            # two numbers that do not change the dtype, and that a double holds exactly: one operand to read
+            # two numbers that do not change the dtype, and that a double holds exactly, on the CPU: one operand to read
             var low = call.scalar(1)
             var high = call.scalar(2)
             comptime exact = 1 << 53
             if (
                 max(low.category, high.category) <= category(as_tensor(call.obj(0))[].code())
                 and max(low.category, high.category) < 3
+                and as_tensor(call.obj(0))[].device() == 0
                 and abs(low.d) <= Float64(exact)
                 and abs(high.d) <= Float64(exact)
             ):
@@ -198,7 +199,7 @@ def addcdiv(mut call: Call) raises -> Obj:
 
 @export("dumbtorch_register_ternary")
 def register_ternary() abi("C") -> None:
-    register[where]("where", select_table[1](SAME, "where_cpu"))
+    register[select]("where", select_table[1](SAME, "where_cpu"))
     register[masked_fill]("masked_fill", select_table[2](OWN, "masked_fill"))
     var low = binary_table[ClampMin, REAL](SAME, "clamp_min_cpu")
     var high = binary_table[ClampMax, REAL](SAME, "clamp_max_cpu")
