@@ -66,18 +66,41 @@ def main():
     var blocks = Int(unsafe_alloc[Int](4 * 256))
     var numbers = Int(unsafe_alloc[Float64](MAX_NUMBERS))
     var names: List[String] = [
-        "copy", "neg", "relu", "sqrt", "add", "mul", "div", "lt", "exp", "log", "tanh", "sigmoid", "sin", "erf", "gelu",
+        "copy",
+        "neg",
+        "relu",
+        "sqrt",
+        "add",
+        "mul",
+        "div",
+        "lt",
+        "exp",
+        "log",
+        "tanh",
+        "sigmoid",
+        "sin",
+        "erf",
+        "gelu",
         "silu",
     ]
     var copy: ElementwiseFn = unary_kernel[Itself, DType.float32]
     var kernels: List[ElementwiseFn] = [
         copy,
-        unary_kernel[Neg, DType.float32], unary_kernel[Relu, DType.float32], unary_kernel[Sqrt, DType.float32],
-        binary_kernel[Add, DType.float32], binary_kernel[Mul, DType.float32], binary_kernel[TrueDivide, DType.float32],
+        unary_kernel[Neg, DType.float32],
+        unary_kernel[Relu, DType.float32],
+        unary_kernel[Sqrt, DType.float32],
+        binary_kernel[Add, DType.float32],
+        binary_kernel[Mul, DType.float32],
+        binary_kernel[TrueDivide, DType.float32],
         comparison_kernel[Lt, DType.float32],
-        unary_kernel[Exp, DType.float32], unary_kernel[Log, DType.float32], unary_kernel[Tanh, DType.float32],
-        unary_kernel[Sigmoid, DType.float32], unary_kernel[Sin, DType.float32], unary_kernel[Erf, DType.float32],
-        unary_kernel[Gelu, DType.float32], unary_kernel[Silu, DType.float32],
+        unary_kernel[Exp, DType.float32],
+        unary_kernel[Log, DType.float32],
+        unary_kernel[Tanh, DType.float32],
+        unary_kernel[Sigmoid, DType.float32],
+        unary_kernel[Sin, DType.float32],
+        unary_kernel[Erf, DType.float32],
+        unary_kernel[Gelu, DType.float32],
+        unary_kernel[Silu, DType.float32],
     ]
     var all = num_threads()
     var threads = 1

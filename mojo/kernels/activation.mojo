@@ -44,8 +44,16 @@ def normal_cdf[dt: DType, w: SIMDLength](x: SIMD[dt, w]) -> Tuple[SIMD[dt, w], S
         # the tail as exp(-a**2 / 2) t P(t) with t = 1 / (1 + a / 4); P fitted to a relative 4e-8
         var t = 1 / fma(a, V(0.25), V(1))
         var p = poly[
-            0.09973556672, 0.09973643172, 0.09346635169, 0.08160315583, 0.05897485434, 0.06370012464, -0.03171951534,
-            0.09559932, -0.08087863968, 0.01978233312,
+            0.09973556672,
+            0.09973643172,
+            0.09346635169,
+            0.08160315583,
+            0.05897485434,
+            0.06370012464,
+            -0.03171951534,
+            0.09559932,
+            -0.08087863968,
+            0.01978233312,
         ](t)
         e = out.select(V(0), e)
         var tail = e * t * p
@@ -202,7 +210,15 @@ def softshrink(mut call: Call) raises -> Obj:
 
 @export("dumbtorch_register_activation")
 def register_activation() abi("C") -> None:
-    register[gelu]("gelu", tables([unary_table[Gelu, FLOATS, True](SAME, "GeluKernelImpl"), unary_table[GeluTanh, FLOATS, True](SAME, "GeluKernelImpl")]))
+    register[gelu](
+        "gelu",
+        tables(
+            [
+                unary_table[Gelu, FLOATS, True](SAME, "GeluKernelImpl"),
+                unary_table[GeluTanh, FLOATS, True](SAME, "GeluKernelImpl"),
+            ]
+        ),
+    )
     register[pointwise]("silu", unary_table[Silu, FLOATS, True](SAME))
     register[pointwise]("mish", unary_table[Mish, FLOATS, True](SAME))
     var log_sigmoid = unary_table[LogSigmoid, FLOATS, True](SAME, "log_sigmoid_cpu")

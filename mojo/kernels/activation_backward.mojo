@@ -144,7 +144,9 @@ def gelu_backward(mut call: Call) raises -> Obj:
 
 @export("dumbtorch_register_activation_backward")
 def register_activation_backward() abi("C") -> None:
-    register[gelu_backward]("gelu_backward", tables([binary_table[Gelu, FLOATS, True](SAME), binary_table[GeluTanh, FLOATS, True](SAME)]))
+    register[gelu_backward](
+        "gelu_backward", tables([binary_table[Gelu, FLOATS, True](SAME), binary_table[GeluTanh, FLOATS, True](SAME)])
+    )
     register[pointwise]("sigmoid_backward", binary_table[Sigmoid, FLOATS](SAME))
     register[pointwise]("tanh_backward", binary_table[Tanh, FLOATS](SAME))
     register[pointwise]("silu_backward", binary_table[Silu, FLOATS, True](SAME))

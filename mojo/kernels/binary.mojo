@@ -8,6 +8,7 @@ from std.math import fma
 from std.memory import stack_allocation
 from std.sys.info import size_of
 from kernels import math
+
 from kernels.functor import (
     ALL, Binary, EVERY, FAULT, FLOAT, FLOATS, INTS, MAX_NUMBERS, REAL, SAME, Unary, binary_table, number, tables,
     unary_table, wide,
@@ -337,9 +338,7 @@ def div(mut call: Call) raises -> Obj:
         return divide_with(call, table_of(call, 1))
     if mode == "floor":
         return divide_with(call, table_of(call, 2))
-    raise Error(
-        t"RuntimeError|div expected rounding_mode to be one of None, 'trunc', or 'floor' but found '{mode}'"
-    )
+    raise Error(t"RuntimeError|div expected rounding_mode to be one of None, 'trunc', or 'floor' but found '{mode}'")
 
 
 def pow(mut call: Call) raises -> Obj:

@@ -6,6 +6,7 @@ repeat, `_blocked` with numbers; `_general` for everything else, by the strided 
 
 from std.memory import Pointer, stack_allocation
 from kernels.functor import COUNT, FLOAT, OWN, SAME, SMALL_LOOP, TO_BOOL, Table, TablePtr
+
 from kernels.pointwise import (
     broadcast_error, check_overlap, check_writable, launch, output_strides, resize_out, unsupported,
 )  # fmt: skip
@@ -103,7 +104,10 @@ def _output(call: Call, table: TablePtr, a: TPtr, operand_code: Int) raises -> O
 def _given_output(call: Call, table: TablePtr, a: TPtr, code: Int) raises -> Obj:
     var t = as_tensor(call.out)
     if (
-        t[].code() != code or not t[].contiguous() or t[].device() != 0 or t[].ndim != a[].ndim
+        t[].code() != code
+        or not t[].contiguous()
+        or t[].device() != 0
+        or t[].ndim != a[].ndim
         or not same_dims(t[].shape, a[].shape, a[].rank())
     ):
         return 0

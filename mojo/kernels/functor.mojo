@@ -102,9 +102,7 @@ trait Ternary:
     """out = apply(a, b, c) in the operands' common dtype."""
 
     @staticmethod
-    def apply[dt: DType, w: SIMDLength](
-        a: SIMD[dt, w], b: SIMD[dt, w], c: SIMD[dt, w], params: Numbers
-    ) -> SIMD[dt, w]:
+    def apply[dt: DType, w: SIMDLength](a: SIMD[dt, w], b: SIMD[dt, w], c: SIMD[dt, w], params: Numbers) -> SIMD[dt, w]:
         ...
 
 
@@ -124,9 +122,7 @@ comptime is_half[dt: DType]: Bool = dt == DType.float16 or dt == DType.bfloat16
 comptime width_of[dt: DType]: Int = simd_width_of[DType.float32]() if size_of[Scalar[dt]]() < 4 else simd_width_of[dt]()
 comptime compute[dt: DType]: DType = DType.float32 if is_half[dt] else dt
 # Bools are bytes in memory; masks work on plain integers for types that the CPU does not compute in.
-comptime stored[dt: DType]: DType = (
-    DType.uint8 if dt == DType.bool else DType.uint16 if is_half[dt] else dt
-)
+comptime stored[dt: DType]: DType = (DType.uint8 if dt == DType.bool else DType.uint16 if is_half[dt] else dt)
 
 
 @always_inline
@@ -197,6 +193,7 @@ def store_at[dt: DType, w: Int](address: Int, i: Int, value: SIMD[dt, w]):
 
 # ---------------------------------------------------------------- contiguous kernels: (output, inputs ...), n elements
 
+
 def unary_kernel[F: Unary, dt: DType](blocks: Words, n: Int, params: Numbers) abi("C") -> None:
     comptime W = width_of[dt]
     var o = blocks[]
@@ -255,10 +252,14 @@ def ternary_kernel[F: Ternary, dt: DType](blocks: Words, n: Int, params: Numbers
     var c = blocks[unsafe_offset=3]
     var i = 0
     while i + W <= n:
-        store_lanes[dt, W](o, i, F.apply(load_lanes[dt, W](a, i), load_lanes[dt, W](b, i), load_lanes[dt, W](c, i), params))
+        store_lanes[dt, W](
+            o, i, F.apply(load_lanes[dt, W](a, i), load_lanes[dt, W](b, i), load_lanes[dt, W](c, i), params)
+        )
         i += W
     if i < n:
-        store_some[dt, W](o, i, n, F.apply(load_some[dt, W](a, i, n), load_some[dt, W](b, i, n), load_some[dt, W](c, i, n), params))
+        store_some[dt, W](
+            o, i, n, F.apply(load_some[dt, W](a, i, n), load_some[dt, W](b, i, n), load_some[dt, W](c, i, n), params)
+        )
 
 
 comptime HALF_BLOCK = 512

@@ -94,7 +94,8 @@ def broadcast_error(shape: Dims, ndim: Int, t: TPtr, bad: Int, out_ndim: Int) ->
     var a = shape[bad - (out_ndim - ndim)]
     var b = t[].shape[bad - (out_ndim - t[].rank())]
     return Error(
-        t"RuntimeError|The size of tensor a ({a}) must match the size of tensor b ({b}) at non-singleton dimension {bad}"
+        t"RuntimeError|The size of tensor a ({a}) must match the size of tensor b ({b}) at non-singleton dimension"
+        t" {bad}"
     )
 
 

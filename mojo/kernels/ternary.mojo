@@ -9,6 +9,7 @@ from std.math import fma
 from std.memory import stack_allocation
 from kernels import math
 from kernels.activation import clip
+
 from kernels.functor import (
     Binary, FLOATS, INTS, MAX_NUMBERS, OWN, REAL, SAME, TablePtr, Ternary, Unary, binary_table, number, select_table, tables,
     ternary_table, unary_table, wide,
@@ -106,9 +107,7 @@ def masked_fill(mut call: Call) raises -> Obj:
     """The tensor with `value` where the mask is true: (self, mask, value)."""
     var code = call.tensor(1)[].code()
     if code != BOOL:
-        raise Error(
-            t"RuntimeError|masked_fill_ only supports boolean masks, but got mask with dtype {c_name(code)}"
-        )
+        raise Error(t"RuntimeError|masked_fill_ only supports boolean masks, but got mask with dtype {c_name(code)}")
     if call.is_tensor(2):
         var rank = call.tensor(2)[].rank()
         if rank != 0:
@@ -155,10 +154,23 @@ def clamp(mut call: Call) raises -> Obj:
 def c_name(code: Int) -> String:
     """The C name of a dtype, as some of PyTorch's errors spell it."""
     comptime NAMES = [
-        "bool", "unsigned char", "signed char", "short int", "int", "long int", "unsigned short", "unsigned int",
-        "unsigned long", "c10::Half", "c10::BFloat16", "float", "double", "c10::complex<c10::Half>",
-        "c10::complex<float>", "c10::complex<double>",
-    ]  # fmt: skip
+        "bool",
+        "unsigned char",
+        "signed char",
+        "short int",
+        "int",
+        "long int",
+        "unsigned short",
+        "unsigned int",
+        "unsigned long",
+        "c10::Half",
+        "c10::BFloat16",
+        "float",
+        "double",
+        "c10::complex<c10::Half>",
+        "c10::complex<float>",
+        "c10::complex<double>",
+    ]
     if code > 15:
         return type_name(code)
     var names = materialize[NAMES]()
@@ -203,7 +215,12 @@ def register_ternary() abi("C") -> None:
     register[masked_fill]("masked_fill", select_table[2](OWN, "masked_fill"))
     var low = binary_table[ClampMin, REAL](SAME, "clamp_min_cpu")
     var high = binary_table[ClampMax, REAL](SAME, "clamp_max_cpu")
-    register[clamp]("clamp", tables([ternary_table[Clamp, REAL](SAME), low, high, unary_table[ClampNumbers, REAL](SAME, "clamp_scalar_cpu")]))
+    register[clamp](
+        "clamp",
+        tables(
+            [ternary_table[Clamp, REAL](SAME), low, high, unary_table[ClampNumbers, REAL](SAME, "clamp_scalar_cpu")]
+        ),
+    )
     register[pointwise]("clamp_min", low)
     register[pointwise]("clamp_max", high)
     register[lerp]("lerp", wide(ternary_table[Lerp, FLOATS](SAME, "lerp_kernel_scalar")))

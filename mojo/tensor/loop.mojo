@@ -104,7 +104,11 @@ struct Loop(Body):
         var k = self.num_operands
         self.operands[k].code = kernel_code
         self.operands[k].kernel_code = kernel_code
-        put_number(Pointer(to=self.numbers).unsafe_bitcast[UInt8]().as_unsafe_any_origin().unsafe_offset(16 * k), kernel_code, number)
+        put_number(
+            Pointer(to=self.numbers).unsafe_bitcast[UInt8]().as_unsafe_any_origin().unsafe_offset(16 * k),
+            kernel_code,
+            number,
+        )
         self.num_operands += 1
 
     def plan(mut self):
@@ -295,7 +299,7 @@ struct Loop(Body):
         if operand.data == 0:
             # a number: it lies in this struct
             for i in range(size):
-                store[UInt8](target + i, Pointer(to=self.numbers).unsafe_bitcast[UInt8]()[unsafe_offset = 16 * k + i])
+                store[UInt8](target + i, Pointer(to=self.numbers).unsafe_bitcast[UInt8]()[unsafe_offset=16 * k + i])
         else:
             memcpy(target, operand.data, size)
         if target != block:
@@ -430,7 +434,7 @@ def _copy_vectors[dt: DType](src: Int, src_step: Int, dst: Int, n: Int):
         return
     # not the last vector: the element after the last pair's first may lie outside
     while i + W < n:
-        q.unsafe_store(i, p.unsafe_load[width = 2 * W](2 * i).deinterleave()[0])
+        q.unsafe_store(i, p.unsafe_load[width=2 * W](2 * i).deinterleave()[0])
         i += W
     while i < n:
         q[unsafe_offset=i] = p[unsafe_offset=2 * i]
