@@ -11,33 +11,13 @@ from std.sys.info import size_of
 from .dtype import FLOAT32, dtype_name
 from .errors import python_error, set_python_error
 from .layout import Dims, no_dims
-from .memory import (
-    Ptr,
-    address_of,
-    at,
-    c_string,
-    Words,
-    function_at,
-    load,
-    store,
-    words,
-    zeroed,
-)
+from .memory import Ptr, address_of, at, c_string, Words, function_at, load, store, words, zeroed
 from .object import TPtr, as_tensor, is_tensor, REQUIRES_GRAD, INFERENCE_TENSOR
-
 from .py import (
     Obj, class_of, decref, error_occurred, get_attr, incref, is_long, is_sequence, is_str, is_subtype, new_ref, py_int, py_str,
     seq_item, seq_len, string_of, tuple_new, tuple_set, type_name_of,
 )  # fmt: skip
-from .runtime import (
-    Kernel,
-    MAX_RANK,
-    MODE_INFERENCE,
-    MODE_NO_GRAD,
-    MODE_TRACE,
-    RuntimePtr,
-    runtime,
-)
+from .runtime import Kernel, MAX_RANK, MODE_INFERENCE, MODE_NO_GRAD, MODE_TRACE, RuntimePtr, runtime
 from .storage import device_table
 
 comptime MAX_PARAMS = 16
@@ -76,8 +56,7 @@ comptime OpPtr = Pointer[Op, MutUntrackedOrigin]
 
 @fieldwise_init
 struct Scalar2(Copyable, ImplicitlyCopyable):
-    """A Python number: its category (0 bool, 1 int, 2 float, 3 complex) and its value in each.
-    """
+    """A Python number: its category (0 bool, 1 int, 2 float, 3 complex) and its value in each."""
 
     var category: Int
     var i: Int
@@ -86,8 +65,7 @@ struct Scalar2(Copyable, ImplicitlyCopyable):
 
 
 struct Call(Movable):
-    """One call of an op: typed access to its argument slots, with errors that name op and argument.
-    """
+    """One call of an op: typed access to its argument slots, with errors that name op and argument."""
 
     var op: OpPtr
     var slots: Int  # address of the argument words: a struct may not hold `Words`
@@ -139,8 +117,8 @@ struct Call(Movable):
     @no_inline
     def type_error(self, i: Int, expected: StaticString) -> Error:
         return Error(
-            t"TypeError|{self.name()}(): argument '{self.param(i)}' (position"
-            t" {i + 1}) must be {expected}, not {type_name_of(self.obj(i))}"
+            t"TypeError|{self.name()}(): argument '{self.param(i)}' (position {i + 1}) must be {expected},"
+            t" not {type_name_of(self.obj(i))}"
         )
 
     def fail(self, kind: StaticString, text: String) -> Error:
@@ -148,8 +126,7 @@ struct Call(Movable):
         return Error(t"{kind}|{self.name()}(): {text}")
 
     def int(self, i: Int) raises -> Int:
-        """An int argument (anything with __index__; a one-element integer tensor too).
-        """
+        """An int argument (anything with __index__; a one-element integer tensor too)."""
         return int_of(self.obj(i), self, i)
 
     def bool(self, i: Int) raises -> Bool:
@@ -194,15 +171,13 @@ struct Call(Movable):
         return device_code(o)
 
     def dims(self, i: Int, mut out_dims: Dims) raises -> Int:
-        """An int or a sequence of ints into `out_dims`; how many there were (a lone int is one).
-        """
+        """An int or a sequence of ints into `out_dims`; how many there were (a lone int is one)."""
         return ints_of(self.obj(i), self, i, out_dims)
 
 
 def _span(c_text: Int) -> Span[UInt8, MutUntrackedOrigin]:
     return Span[UInt8, MutUntrackedOrigin](
-        unsafe_ptr=at[UInt8](c_text),
-        length=external_call["strlen", Int](c_text),
+        unsafe_ptr=at[UInt8](c_text), length=external_call["strlen", Int](c_text)
     )
 
 
@@ -232,18 +207,14 @@ def ints_of(o: Obj, call: Call, i: Int, mut result: Dims) raises -> Int:
         return 1
     var n = seq_len(o)
     if n > MAX_RANK:
-        raise call.fail(
-            "RuntimeError",
-            String(t"at most {MAX_RANK} dimensions are supported, got {n}"),
-        )
+        raise call.fail("RuntimeError", String(t"at most {MAX_RANK} dimensions are supported, got {n}"))
     for j in range(n):
         result[j] = int_of(seq_item(o, j), call, i)
     return n
 
 
 def number_of(o: Obj, mut s: Scalar2) -> Bool:
-    """Reads a Python bool, int, float or complex (or an object that converts, such as a NumPy scalar).
-    """
+    """Reads a Python bool, int, float or complex (or an object that converts, such as a NumPy scalar)."""
     var rt = runtime()
     var tp = class_of(o)
     if tp == rt[].bool_type:
@@ -304,18 +275,8 @@ def number_of(o: Obj, mut s: Scalar2) -> Bool:
             decref(n)
             return ok
         external_call["PyErr_Clear", NoneType]()
-    if (
-        external_call["PyObject_HasAttrString", c_int](
-            o, Int(StaticString("__float__").unsafe_ptr())
-        )
-        != 0
-    ):
-        if (
-            external_call["PyObject_HasAttrString", c_int](
-                o, Int(StaticString("ndim").unsafe_ptr())
-            )
-            != 0
-        ):
+    if external_call["PyObject_HasAttrString", c_int](o, Int(StaticString("__float__").unsafe_ptr())) != 0:
+        if external_call["PyObject_HasAttrString", c_int](o, Int(StaticString("ndim").unsafe_ptr())) != 0:
             var f = external_call["PyNumber_Float", Int](o)
             if f == 0:
                 external_call["PyErr_Clear", NoneType]()
@@ -354,8 +315,7 @@ def dtype_code(o: Obj) -> Int:
 
 
 def device_code(o: Obj) raises -> Int:
-    """The code of a device object, a string such as "cpu" or "cuda:1", or a device index.
-    """
+    """The code of a device object, a string such as "cpu" or "cuda:1", or a device index."""
     var rt = runtime()
     var owned: Obj
     if is_subtype(class_of(o), rt[].device_type):
@@ -364,9 +324,7 @@ def device_code(o: Obj) raises -> Int:
         owned = external_call["PyObject_CallOneArg", Int](rt[].device_type, o)
         if owned == 0:
             raise python_error()
-    var c = external_call["PyObject_GetAttrString", Int](
-        owned, Int(StaticString("_code").unsafe_ptr())
-    )
+    var c = external_call["PyObject_GetAttrString", Int](owned, Int(StaticString("_code").unsafe_ptr()))
     decref(owned)
     if c == 0:
         raise python_error()
@@ -390,10 +348,7 @@ def device_code(o: Obj) raises -> Int:
     if code & 255 == 255:
         return (code & ~255) | table[].current
     if code & 255 >= table[].count:
-        raise Error(
-            t"RuntimeError|invalid device ordinal {code & 255}: there are"
-            t" {table[].count} devices of this type"
-        )
+        raise Error(t"RuntimeError|invalid device ordinal {code & 255}: there are {table[].count} devices of this type")
     return code
 
 
@@ -426,37 +381,25 @@ def op_of(function_self: Obj) -> OpPtr:
     return OpPtr(unsafe_from_address=load[Int](function_self + 16))
 
 
-def op_vectorcall(
-    function_self: Obj, args: Int, nargs_: Int, kwnames: Obj
-) abi("C") -> Obj:
+def op_vectorcall(function_self: Obj, args: Int, nargs_: Int, kwnames: Obj) abi("C") -> Obj:
     """The METH_FASTCALL | METH_KEYWORDS entry of every op."""
     return call_op(op_of(function_self), words(args), nargs_, kwnames)
 
 
 @always_inline
 def call_op(op: OpPtr, args: Words, nargs: Int, kwnames: Obj) -> Obj:
-    if (
-        kwnames == 0
-        and nargs == op[].num_params
-        and nargs <= op[].num_positional
-    ):
+    if kwnames == 0 and nargs == op[].num_params and nargs <= op[].num_positional:
         return run_op(op, args, 0)
     return _parse_and_run(op, args, nargs, kwnames, False)
 
 
-def op_rawcall(
-    function_self: Obj, args: Int, nargs: Int, kwnames: Obj
-) abi("C") -> Obj:
+def op_rawcall(function_self: Obj, args: Int, nargs: Int, kwnames: Obj) abi("C") -> Obj:
     """The entry of `raw(op)`: the kernel alone, no recording."""
-    return _parse_and_run(
-        op_of(function_self), words(args), nargs, kwnames, True
-    )
+    return _parse_and_run(op_of(function_self), words(args), nargs, kwnames, True)
 
 
 @no_inline
-def _parse_and_run(
-    op: OpPtr, args: Words, nargs: Int, kwnames: Obj, raw: Bool
-) -> Obj:
+def _parse_and_run(op: OpPtr, args: Words, nargs: Int, kwnames: Obj, raw: Bool) -> Obj:
     var slots = stack_allocation[MAX_PARAMS, Int]()
     comptime for i in range(MAX_PARAMS):
         slots[unsafe_offset=i] = 0
@@ -484,9 +427,7 @@ def _parse_and_run(
                     result = value
                 continue
             if found < 0:
-                _set_keyword_error(
-                    op, key, "got an unexpected keyword argument"
-                )
+                _set_keyword_error(op, key, "got an unexpected keyword argument")
                 return 0
             if slots[unsafe_offset=found] != 0:
                 _set_keyword_error(op, key, "got multiple values for argument")
@@ -501,12 +442,7 @@ def _parse_and_run(
                 return 0
             slots[unsafe_offset=i] = d
     if result != 0 and not is_tensor(result):
-        set_python_error(
-            Error(
-                t"TypeError|{op_name(op)}(): argument 'out' must be Tensor, not"
-                t" {type_name_of(result)}"
-            )
-        )
+        set_python_error(Error(t"TypeError|{op_name(op)}(): argument 'out' must be Tensor, not {type_name_of(result)}"))
         return 0
     if raw:
         return run_raw(op, slots.as_unsafe_any_origin(), result)
@@ -518,8 +454,7 @@ def op_name(op: OpPtr) -> String:
 
 
 def _find_keyword(op: OpPtr, key: Obj) -> Int:
-    """A keyword that was not the interned object: by text. -2 is out=; 'input', 'other', 'axis', 'keepdims' are aliases.
-    """
+    """A keyword that was not the interned object: by text. -2 is out=; 'input', 'other', 'axis', 'keepdims' are aliases."""
     var text = string_of(key)
     if text == "out" and op[].flags & HAS_OUT != 0:
         return -2
@@ -529,9 +464,7 @@ def _find_keyword(op: OpPtr, key: Obj) -> Int:
     var alias = String("")
     if text == "input" or text == "self":
         # the first parameter is `input` to functions and self to methods
-        var first = string_of(op[].names[0]) if op[].num_params > 0 else String(
-            ""
-        )
+        var first = string_of(op[].names[0]) if op[].num_params > 0 else String("")
         if first == "self" or first == "input":
             return 0
     if text == "axis":
@@ -552,40 +485,27 @@ def _find_keyword(op: OpPtr, key: Obj) -> Int:
 @no_inline
 def _set_arity_error(op: OpPtr, nargs: Int, limit: Int):
     set_python_error(
-        Error(
-            t"TypeError|{op_name(op)}() takes {limit} positional arguments but"
-            t" {nargs} were given"
-        )
+        Error(t"TypeError|{op_name(op)}() takes {limit} positional arguments but {nargs} were given")
     )
 
 
 @no_inline
 def _set_keyword_error(op: OpPtr, key: Obj, text: StaticString):
-    set_python_error(
-        Error(t"TypeError|{op_name(op)}() {text} '{string_of(key)}'")
-    )
+    set_python_error(Error(t"TypeError|{op_name(op)}() {text} '{string_of(key)}'"))
 
 
 @no_inline
 def _set_target_error(op: OpPtr, target: Obj):
     var name = string_of(op[].names[0])
     set_python_error(
-        Error(
-            t"TypeError|{op_name(op)}(): argument '{name}' (position 1) must be"
-            t" Tensor, not {type_name_of(target)}"
-        )
+        Error(t"TypeError|{op_name(op)}(): argument '{name}' (position 1) must be Tensor, not {type_name_of(target)}")
     )
 
 
 @no_inline
 def _set_missing_error(op: OpPtr, i: Int):
     var missing = string_of(op[].names[i])
-    set_python_error(
-        Error(
-            t"TypeError|{op_name(op)}() missing 1 required positional"
-            t" arguments: \"{missing}\""
-        )
-    )
+    set_python_error(Error(t"TypeError|{op_name(op)}() missing 1 required positional arguments: \"{missing}\""))
 
 
 @always_inline
@@ -628,19 +548,13 @@ def run_op(op: OpPtr, slots: Words, out_: Obj) -> Obj:
     var mode = rt[].mode()
     if mode & MODE_TRACE != 0 and op[].trace != 0:
         return _call_hook(op[].trace, op, slots, 0)
-    if (
-        op[].flags & DIFFERENTIABLE == 0
-        or mode & MODE_NO_GRAD != 0
-        or not _carries_grad(op, slots)
-    ):
+    if op[].flags & DIFFERENTIABLE == 0 or mode & MODE_NO_GRAD != 0 or not _carries_grad(op, slots):
         if op[].flags & INPLACE != 0 and mode & MODE_NO_GRAD == 0:
             # a write of constants into something with history still changes that history
             var first = slots[]
             if is_tensor(first):
                 var t = as_tensor(first)
-                if t[].requires_grad() or (
-                    t[].base != 0 and as_tensor(t[].base)[].requires_grad()
-                ):
+                if t[].requires_grad() or (t[].base != 0 and as_tensor(t[].base)[].requires_grad()):
                     return _call_hook(op[].inplace, op, slots, 0)
         return run_raw(op, slots, out_)
     if op[].flags & INPLACE != 0:
@@ -648,9 +562,8 @@ def run_op(op: OpPtr, slots: Words, out_: Obj) -> Obj:
     if out_ != 0:
         set_python_error(
             Error(
-                t"RuntimeError|{op_name(op)}(): functions with out=..."
-                t" arguments don't support automatic differentiation, but one"
-                t" of the arguments requires grad."
+                t"RuntimeError|{op_name(op)}(): functions with out=... arguments don't support automatic"
+                t" differentiation, but one of the arguments requires grad."
             )
         )
         return 0
@@ -662,14 +575,11 @@ def run_op(op: OpPtr, slots: Words, out_: Obj) -> Obj:
 
 @no_inline
 def _call_hook(hook: Obj, op: OpPtr, slots: Words, result: Obj) -> Obj:
-    """Calls a Python hook with the slots as a tuple (after the result, whose reference is taken).
-    """
+    """Calls a Python hook with the slots as a tuple (after the result, whose reference is taken)."""
     if hook == 0:
         if result != 0:
             return result
-        set_python_error(
-            Error(t"RuntimeError|{op_name(op)}(): has no autograd hook")
-        )
+        set_python_error(Error(t"RuntimeError|{op_name(op)}(): has no autograd hook"))
         return 0
     var n = op[].num_params
     var t = tuple_new(n)
@@ -687,9 +597,7 @@ def _call_hook(hook: Obj, op: OpPtr, slots: Words, result: Obj) -> Obj:
         count = 2
     else:
         args[unsafe_offset=0] = t
-    var r = external_call["PyObject_Vectorcall", Int](
-        hook, args.as_unsafe_any_origin(), count, Int(0)
-    )
+    var r = external_call["PyObject_Vectorcall", Int](hook, args.as_unsafe_any_origin(), count, Int(0))
     decref(t)
     if result == 0:
         return r

@@ -62,8 +62,7 @@ struct TensorObj:
 
     @always_inline
     def writable(self) raises -> Int:
-        """The address of the first element, for writing: ends copy-on-write sharing.
-        """
+        """The address of the first element, for writing: ends copy-on-write sharing."""
         make_writable(self.storage())
         return self.storage()[].data + self.offset * itemsize(Int(self.dtype))
 
@@ -78,10 +77,7 @@ comptime MAX_BYTES = Float64(1 << 62)
 
 @no_inline
 def _too_large(shape: Dims, ndim: Int) -> Error:
-    return Error(
-        t"RuntimeError|Storage size calculation overflowed with"
-        t" sizes={shape_text(shape, ndim)}"
-    )
+    return Error(t"RuntimeError|Storage size calculation overflowed with sizes={shape_text(shape, ndim)}")
 
 
 comptime TPtr = Pointer[TensorObj, MutUntrackedOrigin]
@@ -101,19 +97,13 @@ def is_tensor(o: Obj) -> Bool:
 
 @always_inline
 def allocate_object(rt: RuntimePtr) -> Obj:
-    """A zero-filled object of the Python class Tensor (0 with MemoryError set when there is no memory).
-    """
+    """A zero-filled object of the Python class Tensor (0 with MemoryError set when there is no memory)."""
     rt[].live_tensors += 1
     return external_call["PyType_GenericAlloc", Int](rt[].tensor_type, Int(0))
 
 
 def wrap_storage(
-    storage: StoragePtr,
-    offset: Int,
-    dtype: Int,
-    shape: Dims,
-    strides: Dims,
-    ndim: Int,
+    storage: StoragePtr, offset: Int, dtype: Int, shape: Dims, strides: Dims, ndim: Int
 ) raises -> Obj:
     """A new tensor over a storage whose reference it takes over."""
     var count = Float64(1)
@@ -144,18 +134,13 @@ def set_layout(t: TPtr, shape: Dims, strides: Dims, ndim: Int):
         n *= shape[i]
     t[].numel = n
     t[].ndim = UInt8(ndim)
-    var contig = UInt16(CONTIGUOUS) if is_contiguous(
-        shape, strides, ndim
-    ) else UInt16(0)
+    var contig = UInt16(CONTIGUOUS) if is_contiguous(shape, strides, ndim) else UInt16(0)
     t[].flags = (t[].flags & ~UInt16(CONTIGUOUS)) | contig
 
 
 @always_inline
-def new_tensor(
-    dtype: Int, shape: Dims, ndim: Int, device: Int = 0
-) raises -> Obj:
-    """An uninitialised contiguous tensor. Sizes are not negative; what no address space can hold is refused.
-    """
+def new_tensor(dtype: Int, shape: Dims, ndim: Int, device: Int = 0) raises -> Obj:
+    """An uninitialised contiguous tensor. Sizes are not negative; what no address space can hold is refused."""
     var n = 1
     var size = Float64(itemsize(dtype))
     for i in range(ndim):
@@ -183,9 +168,7 @@ def new_tensor(
     return o
 
 
-def new_strided(
-    dtype: Int, shape: Dims, strides: Dims, ndim: Int, device: Int = 0
-) raises -> Obj:
+def new_strided(dtype: Int, shape: Dims, strides: Dims, ndim: Int, device: Int = 0) raises -> Obj:
     """An uninitialised tensor with dense strides of the caller's choice."""
     var n = 1
     var size = Float64(itemsize(dtype))
@@ -194,20 +177,13 @@ def new_strided(
         size *= Float64(shape[i])
     if size > MAX_BYTES:
         raise _too_large(shape, ndim)
-    return wrap_storage(
-        new_storage(n * itemsize(dtype), device), 0, dtype, shape, strides, ndim
-    )
+    return wrap_storage(new_storage(n * itemsize(dtype), device), 0, dtype, shape, strides, ndim)
 
 
-def view_of(
-    t: TPtr, offset: Int, shape: Dims, strides: Dims, ndim: Int
-) raises -> Obj:
-    """A tensor of the same dtype on the same storage; its base is the root of the view chain.
-    """
+def view_of(t: TPtr, offset: Int, shape: Dims, strides: Dims, ndim: Int) raises -> Obj:
+    """A tensor of the same dtype on the same storage; its base is the root of the view chain."""
     retain(t[].storage())
-    var o = wrap_storage(
-        t[].storage(), offset, t[].code(), shape, strides, ndim
-    )
+    var o = wrap_storage(t[].storage(), offset, t[].code(), shape, strides, ndim)
     var v = as_tensor(o)
     v[].base = t[].base if t[].base != 0 else Int(t)
     incref(v[].base)
@@ -217,22 +193,13 @@ def view_of(
 
 
 def alias_of(t: TPtr) raises -> Obj:
-    """A tensor on the same elements with no history and no base (what detach returns).
-    """
+    """A tensor on the same elements with no history and no base (what detach returns)."""
     retain(t[].storage())
-    return wrap_storage(
-        t[].storage(),
-        t[].offset,
-        t[].code(),
-        t[].shape,
-        t[].strides,
-        t[].rank(),
-    )
+    return wrap_storage(t[].storage(), t[].offset, t[].code(), t[].shape, t[].strides, t[].rank())
 
 
 def replace_storage(t: TPtr, dtype: Int, shape: Dims, ndim: Int) raises:
-    """Gives a tensor fresh contiguous memory of another shape (the resize of an `out=` argument).
-    """
+    """Gives a tensor fresh contiguous memory of another shape (the resize of an `out=` argument)."""
     var n = 1
     for i in range(ndim):
         n *= shape[i]
