@@ -182,7 +182,7 @@ def index_rows(mut call: Call) raises -> Obj:
     var indices = as_indices(index)
     var result: Obj = 0
     try:
-        indices = wrapped(indices, t[].shape[0])
+        indices = wrapped(indices, 0, t[].shape[0])
         result = result_for(call, t[].code(), shape, n + t[].rank() - 1, t[].device())
         var r = as_tensor(result)
         var span = span_of(t, t[].data(), r[].data(), as_tensor(indices)[].data(), 0)
@@ -207,7 +207,7 @@ def _row_size(t: TPtr) -> Int:
     return n
 
 
-def wrapped(indices: Obj, size: Int) raises -> Obj:
+def wrapped(indices: Obj, dim: Int, size: Int) raises -> Obj:
     """Contiguous int64 indices counted from the front, checked: the same tensor or, in its place, a new one."""
     var t = as_tensor(indices)
     if t[].device() != 0 or first_outside(t[].data(), t[].numel, size) < 0:
@@ -215,13 +215,26 @@ def wrapped(indices: Obj, size: Int) raises -> Obj:
     for i in range(t[].numel):
         var v = load[Int](t[].data() + 8 * i)
         if v < -size or v >= size:
-            raise Error(t"IndexError|index {v} is out of bounds for dimension 0 with size {size}")
+            raise Error(t"IndexError|index {v} is out of bounds for dimension {dim} with size {size}")
     var made = new_tensor(INT64, t[].shape, t[].rank())
     for i in range(t[].numel):
         var v = load[Int](t[].data() + 8 * i)
         at[Int](as_tensor(made)[].data())[unsafe_offset=i] = v + size if v < 0 else v
     decref(indices)
     return made
+
+
+def wrap_indices(mut call: Call) raises -> Obj:
+    """Parameters (index, dim, size): the indices as contiguous int64, counted from the front and checked."""
+    var index = call.tensor(0)
+    if not is_index(index):
+        raise Error("IndexError|tensors used as indices must be long, int, byte or bool tensors")
+    var indices = as_indices(index)
+    try:
+        return wrapped(indices, call.int(1), call.int(2))
+    except e:
+        decref(indices)
+        raise e^
 
 
 def _check_vector(call: Call, t: TPtr, dim: Int, index: TPtr, source: TPtr, name: StaticString) raises:
@@ -661,6 +674,7 @@ def _scale_row[dt: DType](to: Int, from_: Int, start: Int, n: Int, factor: Float
 def register_index() abi("C") -> None:
     register[index_select]("index_select")
     register[index_rows]("index_rows")
+    register[wrap_indices]("_wrap_indices")
     register[index_add]("index_add")
     register[index_copy]("index_copy")
     register[gather]("gather")

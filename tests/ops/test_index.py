@@ -161,6 +161,36 @@ def test_large_moves_in_threads(threads: int) -> None:
     assert np.array_equal(x.masked_select(dt.from_numpy(mask)).numpy(), table[mask])
 
 
+def test_assignment_by_a_tensor() -> None:
+    """x[i] = v beside PyTorch: numbers, broadcast tensors, negative and repeated indices, views, gradients."""
+    for index in ([0, 2], [-1, 1], [[0], [-3]], []):
+        for value in (7, 2.5, [1.0, 2.0], [[1.0, 2.0]]):
+            for turned in (False, True):
+                results = []
+                for m in (dt, torch):
+                    x = m.arange(6.0).reshape(2, 3).t() if turned else m.arange(6.0).reshape(3, 2)
+                    i = m.tensor(index, dtype=m.int64)
+                    x[i] = m.tensor(value) if isinstance(value, list) else value
+                    results.append(x.tolist())
+                assert results[0] == results[1], (index, value, turned)
+    grads = []
+    for m in (dt, torch):
+        x, v = m.ones(4, 2, requires_grad=True), m.ones(2, requires_grad=True)
+        y = x * 3
+        y[m.tensor([1, -1])] = v
+        (y * y).sum().backward()
+        grads.append((x.grad.tolist(), v.grad.tolist()))
+    assert grads[0] == grads[1]
+    x = dt.zeros(3, 2)
+    with pytest.raises(IndexError, match="index 3 is out of bounds for dimension 0 with size 3"):
+        x[dt.tensor([0, 3])] = 1.0
+    with pytest.raises(IndexError, match="dimension 1 with size 2"):
+        x[:, dt.tensor([-3])] = 1.0
+    with pytest.raises(RuntimeError, match="shape mismatch"):
+        x[dt.tensor([0, 1])] = dt.ones(3)
+    assert x.tolist() == dt.zeros(3, 2).tolist()
+
+
 ERRORS: list[tuple[str, Callable[[Any], Any]]] = [
     ("select", lambda m: m.zeros(5, 3).index_select(0, m.tensor([0, 5]))),
     ("select negative", lambda m: m.zeros(5, 3).index_select(0, m.tensor([-1]))),

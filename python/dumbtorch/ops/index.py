@@ -111,6 +111,22 @@ def index_fill_(self: Any, dim: int, index: Any, value: Any) -> Any:
     return self.copy_(index_fill(self, dim, index, value))
 
 
+@composite(method=False)
+def broadcast_shapes(*shapes: Any) -> Any:
+    """The shape that tensors of the given shapes broadcast to. Reference: ``torch.broadcast_shapes``."""
+    ndim = max((len(shape) for shape in shapes), default=0)
+    result = [1] * ndim
+    for shape in shapes:
+        for place, n in enumerate(shape, ndim - len(shape)):
+            if n != 1:
+                if result[place] not in (1, n):
+                    raise RuntimeError(
+                        f"Shape mismatch: objects cannot be broadcast to a single shape: {[list(s) for s in shapes]}"
+                    )
+                result[place] = n
+    return tuple(result)
+
+
 row("nonzero", "input", dtypes="real", function=False, method=False,
     samples=lambda: (S(T(3, 4, dtype="bool")), S(T(3, 4)), S(T()), S(T(0, 3))), doc="The indices of nonzero elements.",
 )  # fmt: skip
@@ -162,24 +178,9 @@ def _taken(g: Any, mask: Any, shape: Any) -> Any:
 @composite("take")
 def take(input: Any, index: Any) -> Any:
     """Elements by their place in the flattened input. Reference: ``torch.take``."""
-    count = input.numel()
-    return input.reshape(-1).index_select(0, _wrapped(index.reshape(-1), count)).reshape(index.shape)
-
-
-@composite(method=False)
-def broadcast_shapes(*shapes: Any) -> Any:
-    """The shape that tensors of the given shapes broadcast to. Reference: ``torch.broadcast_shapes``."""
-    ndim = max((len(shape) for shape in shapes), default=0)
-    result = [1] * ndim
-    for shape in shapes:
-        for place, n in enumerate(shape, ndim - len(shape)):
-            if n != 1:
-                if result[place] not in (1, n):
-                    raise RuntimeError(
-                        f"Shape mismatch: objects cannot be broadcast to a single shape: {[list(s) for s in shapes]}"
-                    )
-                result[place] = n
-    return tuple(result)
+    if index.dtype is not _dtypes.int64:
+        raise RuntimeError(f"take(): Expected a long tensor for index, but got {_dtypes.TYPE_NAMES[index.dtype]}")
+    return _ROWS(input.reshape(-1), index)
 
 
 def _embedding_second(g: Any, indices: Any, num_weights: int, padding_idx: int, scale_grad_by_freq: bool) -> Any:
@@ -220,21 +221,15 @@ _EMBEDDING_BACKWARD: Any = TABLE["embedding_backward"].op
 # ---------------------------------------------------------------- x[...] and x[...] = y
 
 
-def _wrapped(index: Any, size: int) -> Any:
-    """Indices counted from the front, checked."""
-    if index.numel():
-        low, high = index.min().item(), index.max().item()
-        if low < -size or high >= size:
-            bad = low if low < -size else high
-            raise IndexError(f"index {bad} is out of bounds for dimension with size {size}")
-        if low < 0:
-            index = FUNCTIONS["where"](index < 0, index + size, index)
-    return index
+# (index, dim, size): contiguous int64 indices counted from the front; IndexError, naming the dimension, outside
+_wrapped = _C.make_op(
+    "_wrapped", "_wrap_indices", ("index", "dim", "size"), (_C.required,) * 3, 3, "...", 0, "Indices from the front."
+)
 
 
 def _rows_back(g: Any, shape: Any, index: Any) -> Any:
     rest = tuple(shape[1:])
-    flat = _wrapped(index.reshape(-1).to(_dtypes.int64), shape[0])
+    flat = _wrapped(index.reshape(-1), 0, shape[0])
     return g.new_zeros(shape).index_add(0, flat, g.reshape((flat.numel(), *rest)))
 
 
@@ -312,7 +307,7 @@ def _parse(self: Any, key: Any) -> tuple[Any, list[Any]]:
                 picks += nonzero(item, as_tuple=True)
                 dim += max(item.ndim, 1)
             else:
-                picks.append(_wrapped(item.to(_dtypes.int64), view.shape[dim]))
+                picks.append(_wrapped(item.to(_dtypes.int64), dim, view.shape[dim]))
                 dim += 1
         elif hasattr(item, "__index__"):
             view = view.select(dim, item.__index__())
@@ -404,25 +399,19 @@ def setitem(self: Any, key: Any, value: Any) -> None:
     ):
         self.masked_fill_(key, value)
         return
+    if isinstance(key, _C.TensorBase) and self.ndim and key.dtype in (_dtypes.int64, _dtypes.int32):
+        rest = tuple(self.shape[1:])
+        values = _spread(self, value, (*key.shape, *rest))
+        rows = _wrapped(key.reshape(-1), 0, self.shape[0])
+        if rows.numel():
+            self.index_copy_(0, rows, values.reshape((rows.numel(), *rest)))
+        return
     view, picks = _parse(self, key)
     if not any(pick is not None for pick in picks):
         _write(view, value)
         return
     plan = _Plan(view, picks)
-    if not isinstance(value, _C.TensorBase):
-        value = self.new_full((), value)
-    if value.dtype is not self.dtype:
-        value = value.to(self.dtype)
-    target = plan.placed(_Shape((*plan.shape, *plan.rest)))
-    while value.ndim > len(target.shape) and value.shape[0] == 1:
-        value = value.squeeze(0)
-    try:
-        value = value.expand(target.shape)
-    except RuntimeError:
-        raise RuntimeError(
-            f"shape mismatch: value tensor of shape {list(value.shape)} cannot be broadcast to indexing result of "
-            f"shape {list(target.shape)}"
-        ) from None
+    value = _spread(self, value, plan.placed(_Shape((*plan.shape, *plan.rest))).shape)
     values = plan.unplaced(value).reshape((-1, *plan.rest)) if plan.rows.numel() else None
     if values is None:
         return
@@ -432,6 +421,23 @@ def setitem(self: Any, key: Any, value: Any) -> None:
     else:
         changed = plan.view.reshape(shape).index_copy(0, plan.rows, values)
         plan.view.copy_(changed.reshape(plan.view.shape))
+
+
+def _spread(self: Any, value: Any, shape: tuple[int, ...]) -> Any:
+    """A value to be written as a tensor of the target's dtype, expanded to the shape of the place."""
+    if not isinstance(value, _C.TensorBase):
+        value = self.new_full((), value)
+    if value.dtype is not self.dtype:
+        value = value.to(self.dtype)
+    while value.ndim > len(shape) and value.shape[0] == 1:
+        value = value.squeeze(0)
+    try:
+        return value.expand(shape)
+    except RuntimeError:
+        raise RuntimeError(
+            f"shape mismatch: value tensor of shape {list(value.shape)} cannot be broadcast to indexing result of "
+            f"shape {list(shape)}"
+        ) from None
 
 
 class _Shape:

@@ -50,9 +50,8 @@ row("dropout_backward", "grad, mask:i, scale", method=False, function=False, out
 UNIFORM_, NORMAL_, EXPONENTIAL_, BERNOULLI_, RANDOM_ = (
     TABLE[name].inplace_op for name in ("uniform", "normal", "exponential", "bernoulli", "random")
 )
-_RANDPERM, NATIVE_DROPOUT, _DROPOUT_BACKWARD = (
-    TABLE[name].op for name in ("randperm", "native_dropout", "dropout_backward")
-)
+_RANDPERM, NATIVE_DROPOUT = (TABLE[name].op for name in ("randperm", "native_dropout"))
+_DROPOUT_BACKWARD: Any = TABLE["dropout_backward"].op
 # what the kernels use where no generator is given: set by dumbtorch.random
 SET_DEFAULT_STATE = _C.make_op(
     "_set_default_state", "_set_default_state", ("state",), (_C.required,), 1, ".", 0, "Sets the default generator."
