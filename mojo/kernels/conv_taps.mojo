@@ -141,9 +141,9 @@ struct Spot(ImplicitlyCopyable, Movable):
 
 
 @no_inline
-def tile[dt: DType, mr: Int, nv: Int, direct: Bool](
-    a0: Int, spot: Spot, offsets: Int, kc: Int, crs: Int, bias: Int, first: Bool
-):
+def tile[
+    dt: DType, mr: Int, nv: Int, direct: Bool
+](a0: Int, spot: Spot, offsets: Int, kc: Int, crs: Int, bias: Int, first: Bool):
     """C[mr, nv vectors] (+)= A[kc][MR] (packed) times B[kc, nv vectors]; the first block starts from each row's bias.
 
     Row k of B is offsets[k] elements after its first with `direct`, else k panel widths.
@@ -193,9 +193,9 @@ def tile[dt: DType, mr: Int, nv: Int, direct: Bool](
 
 
 @always_inline
-def tile_rows[dt: DType, direct: Bool](
-    mr: Int, a: Int, spot: Spot, offsets: Int, kc: Int, crs: Int, bias: Int, first: Bool
-):
+def tile_rows[
+    dt: DType, direct: Bool
+](mr: Int, a: Int, spot: Spot, offsets: Int, kc: Int, crs: Int, bias: Int, first: Bool):
     """`tile` for 1..MR rows."""
     comptime for q in reversed(range(1, MR + 1)):
         if mr == q:
@@ -285,7 +285,14 @@ struct TapConv[src: DType](Body):
     var chunks: Int  # vectors of a row of results
 
     def __init__(
-        out self, x: Image, var rows: Axis, var cols: Axis, groups: Int, cin: Int, cout: Int, var filter: Filter,
+        out self,
+        x: Image,
+        var rows: Axis,
+        var cols: Axis,
+        groups: Int,
+        cin: Int,
+        cout: Int,
+        var filter: Filter,
         out_image: Image,
     ):
         self.x = x
@@ -523,7 +530,14 @@ struct TapConv[src: DType](Body):
         else:
             for i in range(images):
                 stage[Self.src, Self.dt](
-                    self.x, n + i, g * self.cin, self.cin, self.rows, row, self.height, self.cols,
+                    self.x,
+                    n + i,
+                    g * self.cin,
+                    self.cin,
+                    self.rows,
+                    row,
+                    self.height,
+                    self.cols,
                     at[Self.dt](space, i * self.image),
                 )
         var target = at[Self.src](self.out.data, n * self.out.ns + g * self.cout * self.out.cs + row * self.out.hs)
@@ -555,9 +569,9 @@ struct TapConv[src: DType](Body):
             min(W, self.cols.count - col),
         )
 
-    def _panels[direct: Bool](
-        self, g: Int, block: Int, first: Int, end: Int, image_rows: Int, base: Int, panels: Int, sums: Int, target: Int
-    ):
+    def _panels[
+        direct: Bool
+    ](self, g: Int, block: Int, first: Int, end: Int, image_rows: Int, base: Int, panels: Int, sums: Int, target: Int):
         """All of the depth for a few panels and one block of rows, from pixel (`direct`: vector) `first` on."""
         comptime NR = Self.NR
         comptime W = width[Self.dt]()
@@ -629,10 +643,10 @@ struct TapConv[src: DType](Body):
             comptime if direct:
                 segments.count = 0
                 for v in range(first + 2 * q, min(first + 2 * q + 2, end)):
-                    var where = self._vector(v, image_rows)
-                    segments.target[segments.count] = where[1]
+                    var at_ = self._vector(v, image_rows)
+                    segments.target[segments.count] = at_[1]
                     segments.lane[segments.count] = segments.count * W
-                    segments.length[segments.count] = where[2]
+                    segments.length[segments.count] = at_[2]
                     segments.count += 1
             else:
                 self._segments(first + q * NR, min(NR, end - first - q * NR), image_rows, segments)
@@ -644,6 +658,8 @@ struct TapConv[src: DType](Body):
             var s = at[Self.dt](sums, (row - row0) * Self.NR)
             for i in range(segments.count):
                 store_run[Self.src, Self.dt](
-                    at[Self.dt](s, segments.lane[i]), at[Self.src](target, row * self.out.cs + segments.target[i]),
-                    self.out.ws, segments.length[i],
+                    at[Self.dt](s, segments.lane[i]),
+                    at[Self.src](target, row * self.out.cs + segments.target[i]),
+                    self.out.ws,
+                    segments.length[i],
                 )
