@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ TIMED: dict[str, tuple[str, Callable[[], list[Case]]]] = {
     "layers": ("Layers", layers.cases),
     "steps": ("Training steps", steps.cases),
 }
-PROCESSES: dict[str, tuple[str, Callable[[Any, Any, int], list[Figure]]]] = {
+PROCESSES: dict[str, tuple[str, Callable[[Any, Any, int], Iterable[Figure]]]] = {
     "memory": ("Peak memory", processes.memory),
     "import": ("Import", processes.imports),
     "busy": ("On a busy machine", busy.busy),

@@ -10,6 +10,7 @@ import resource
 import statistics
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from benchmarks.cases import Figure
 
 ROOT = Path(__file__).resolve().parent.parent
 LIBRARIES = ("dumbtorch", "torch")
-STEPS = 30
+STEPS = 10
 IMPORTS = 5
 BASELINES = {"import": "the import", "step": "a first small step"}
 MEMORY_ROWS = (
@@ -80,9 +81,8 @@ def _python(*arguments: str) -> str:
     return done.stdout
 
 
-def memory(ours: Any, theirs: Any, rounds: int) -> list[Figure]:
+def memory(ours: Any, theirs: Any, rounds: int) -> Iterator[Figure]:
     """Peak memory of training steps, each in a process of its own."""
-    figures = []
     for baseline in BASELINES:
         for network, batch, optimizer in MEMORY_ROWS:
             name = f"{network.upper()} steps, batch {batch}, {optimizer}: peak above {BASELINES[baseline]}"
@@ -92,11 +92,10 @@ def memory(ours: Any, theirs: Any, rounds: int) -> list[Figure]:
                     int(_python("-m", "benchmarks.processes", "memory", library, *words)) for library in LIBRARIES
                 ]
             except RuntimeError as error:
-                figures.append(Figure(name, "", "", None, 1.0, str(error)))
+                yield Figure(name, "", "", None, 1.0, str(error))
                 continue
             texts = [f"{value / 1e6:.1f} MB" for value in values]
-            figures.append(Figure(name, *texts, values[0] / values[1], 1.0))
-    return figures
+            yield Figure(name, *texts, values[0] / values[1], 1.0)
 
 
 _IMPORT = "import time; start = time.perf_counter(); import {0}; print(time.perf_counter() - start)"
