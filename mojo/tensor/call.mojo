@@ -548,6 +548,14 @@ def run_op(op: OpPtr, slots: Words, out_: Obj) -> Obj:
     var mode = rt[].mode()
     if mode & MODE_TRACE != 0 and op[].trace != 0:
         return _call_hook(op[].trace, op, slots, 0)
+    if op[].flags & INPLACE != 0 and mode & MODE_INFERENCE == 0 and _is_inference(slots[]):
+        set_python_error(
+            Error(
+                "RuntimeError|Inplace update to inference tensor outside InferenceMode is not allowed. You can make a"
+                " clone to get a normal tensor before doing inplace update."
+            )
+        )
+        return 0
     if op[].flags & DIFFERENTIABLE == 0 or mode & MODE_NO_GRAD != 0 or not _carries_grad(op, slots):
         if op[].flags & INPLACE != 0 and mode & MODE_NO_GRAD == 0:
             # a write of constants into something with history still changes that history
@@ -556,7 +564,10 @@ def run_op(op: OpPtr, slots: Words, out_: Obj) -> Obj:
                 var t = as_tensor(first)
                 if t[].requires_grad() or (t[].base != 0 and as_tensor(t[].base)[].requires_grad()):
                     return _call_hook(op[].inplace, op, slots, 0)
-        return run_raw(op, slots, out_)
+        var made = run_raw(op, slots, out_)
+        if mode & MODE_INFERENCE != 0 and op[].flags & INPLACE == 0 and out_ == 0 and made != slots[]:
+            _mark_inference(made)
+        return made
     if op[].flags & INPLACE != 0:
         return _call_hook(op[].inplace, op, slots, 0)
     if out_ != 0:
@@ -571,6 +582,24 @@ def run_op(op: OpPtr, slots: Words, out_: Obj) -> Obj:
     if r == 0:
         return 0
     return _call_hook(op[].record, op, slots, r)
+
+
+@always_inline
+def _is_inference(o: Obj) -> Bool:
+    return is_tensor(o) and as_tensor(o)[].flags & UInt16(INFERENCE_TENSOR) != 0
+
+
+@no_inline
+def _mark_inference(made: Obj):
+    """Marks new tensors (not views, which follow their base) as made in inference mode."""
+    if made == 0:
+        return
+    if is_tensor(made):
+        if as_tensor(made)[].base == 0:
+            as_tensor(made)[].flags |= UInt16(INFERENCE_TENSOR)
+    elif is_sequence(made):
+        for i in range(seq_len(made)):
+            _mark_inference(seq_item(made, i))
 
 
 @no_inline

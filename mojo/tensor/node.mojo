@@ -11,7 +11,7 @@ from std.sys.info import size_of
 from .errors import python_error, set_python_error
 from .layout import same_dims
 from .memory import address_of, at, c_string, function_at, load, zeroed
-from .object import REQUIRES_GRAD, TPtr, alias_of, as_tensor, is_tensor
+from .object import INFERENCE_TENSOR, REQUIRES_GRAD, TPtr, alias_of, as_tensor, is_tensor
 from .py import Obj, call1, decref, incref, new_ref, py_int, seq_item, seq_len, tuple_new, tuple_set, xdecref
 from .pytype import MethodDef, RawSlot, RawSpec, dims_tuple
 from .runtime import runtime
@@ -282,6 +282,18 @@ def _record(capsule: Int, args: Int, nargs: Int) abi("C") -> Int:
         if k.kind == KEEP_TENSOR:
             var version = -1
             if needed and is_tensor(o):
+                if as_tensor(o)[].flags & UInt16(INFERENCE_TENSOR) != 0:
+                    set_python_error(
+                        Error(
+                            "RuntimeError|Inference tensors cannot be saved for backward. Please do not use Tensors created"
+                            " in inference mode in computation tracked by autograd. To work around this, you can make a"
+                            " clone to get a normal tensor and use it in autograd, or use `torch.no_grad()` instead of"
+                            " `torch.inference_mode()`."
+                        )
+                    )
+                    decref(edges)
+                    decref(saved)
+                    return 0
                 version = as_tensor(o)[].storage()[].version
             tuple_set(saved, at_, new_ref(o if needed else none))
             tuple_set(saved, at_ + 1, py_int(version))

@@ -8,11 +8,12 @@ from std.memory import Pointer
 from std.sys.info import size_of
 from .dtype import itemsize
 from .layout import Dims, contiguous_strides, is_contiguous, no_dims, shape_text
-from .memory import at, store
+from .memory import at, load, store
 from .py import Obj, class_of, decref, incref, is_subtype, type_name_of, xdecref
 from .runtime import MAX_RANK, RuntimePtr, runtime
 from .storage import StoragePtr, make_writable, new_storage, release, retain
 
+comptime _GRAD_FN = 48  # where TensorObj has its grad_fn
 comptime REQUIRES_GRAD = 1
 comptime CONTIGUOUS = 2
 comptime INFERENCE_TENSOR = 4
@@ -68,7 +69,10 @@ struct TensorObj:
 
     @always_inline
     def requires_grad(self) -> Bool:
-        return self.grad_fn != 0 or self.flags & REQUIRES_GRAD != 0
+        if self.grad_fn != 0 or self.flags & REQUIRES_GRAD != 0:
+            return True
+        # a view made before its base joined the graph: the write that did it counts for the view too
+        return self.base != 0 and load[Int](self.base + _GRAD_FN) != 0 and self.view_version != self.storage()[].version
 
 
 comptime MAX_BYTES = Float64(1 << 62)

@@ -15,7 +15,7 @@ from .py import (
     Obj, class_of, decref, incref, is_long, is_subtype, new_ref, py_bool, py_int, symbol, tuple_new, tuple_set,
     type_name_of, xdecref,
 )  # fmt: skip
-from .runtime import MODE_NO_GRAD, runtime
+from .runtime import MODE_INFERENCE, runtime
 from .storage import release
 
 comptime UnaryFn = def(Int) thin abi("C") -> Int
@@ -271,7 +271,7 @@ def _set_requires_grad(o: Int, value: Int, closure: Int) abi("C") -> c_int:
                 Error("RuntimeError|only Tensors of floating point and complex dtype can require gradients")
             )
             return -1
-        if t[].flags & UInt16(INFERENCE_TENSOR) != 0:
+        if t[].flags & UInt16(INFERENCE_TENSOR) != 0 and runtime()[].mode() & MODE_INFERENCE == 0:
             set_python_error(
                 Error(
                     "RuntimeError|Setting requires_grad=True on inference tensor outside InferenceMode is not allowed."

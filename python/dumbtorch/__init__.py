@@ -98,6 +98,8 @@ e = 2.718281828459045
 newaxis = None
 
 __all__ = [
+    "get_num_threads",
+    "set_num_threads",
     "get_printoptions",
     "printoptions",
     "set_printoptions",

@@ -293,3 +293,15 @@ def test_grad_assignment_is_checked() -> None:
     x.grad = torch.ones(3)
     x.grad = None
     assert x.grad is None
+
+
+def test_operations_on_a_view_made_before_its_base_joined_the_graph() -> None:
+    for t in (torch, reference):
+        x = t.ones(2, requires_grad=True)
+        base = t.zeros(4)
+        v, other = base[:2], base[1:]
+        v.add_(x)
+        y = other * 3  # nothing asked `other` about its gradient before
+        assert y.requires_grad
+        y.sum().backward()
+        assert x.grad.tolist() == [0, 3]

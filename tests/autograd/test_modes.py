@@ -145,3 +145,21 @@ def test_detach_and_requires_grad() -> None:
         torch.ones(2, dtype=torch.int64).requires_grad_()
     y.detach_()
     assert y.is_leaf and not y.requires_grad
+
+
+def test_inference_tensors_stay_out_of_graphs() -> None:
+    normal = torch.ones(3, requires_grad=True)
+    with torch.inference_mode():
+        made = torch.ones(3) * 2
+        view = normal[:2]
+        made.add_(1)
+    assert made.is_inference() and made[:1].is_inference()
+    assert not view.is_inference() and not normal.is_inference()
+    with pytest.raises(RuntimeError, match="Inference tensors cannot be saved for backward"):
+        normal * made
+    with pytest.raises(RuntimeError, match="Inplace update to inference tensor outside InferenceMode"):
+        made.add_(1)
+    with pytest.raises(RuntimeError, match="inference tensor"):
+        made.requires_grad_()
+    (normal * made.clone()).sum().backward()
+    assert normal.grad.tolist() == [3, 3, 3]
