@@ -109,6 +109,7 @@ __all__ = [
     "reset_peak_memory_stats",
     "set_memory_limit",
     "autograd",
+    "cuda",
     "nn",
     "ops",
     "optim",
