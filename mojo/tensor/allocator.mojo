@@ -11,7 +11,7 @@ for the next request of its class. Memory kept plus memory in use never exceeds 
 from std.bit import count_leading_zeros
 from std.ffi import external_call, c_int, _Global
 from std.memory import Pointer
-from .memory import at, load, store
+from .memory import POOL_WORD, at, load, shared_word, store
 
 comptime SMALL = 4096
 comptime SMALL_CLASSES = 65
@@ -208,11 +208,21 @@ comptime _POOL = _Global[StorageType=Pool, "DUMBTORCH_CPU_POOL", Pool.__init__]
 
 @always_inline
 def pool() -> Pointer[Pool, MutUntrackedOrigin]:
+    var address = shared_word(POOL_WORD)[]
+    if address == 0:
+        address = _find_pool()
+    return at[Pool](address)
+
+
+@no_inline
+def _find_pool() -> Int:
     try:
-        return at[Pool](Int(_POOL.get_or_create_ptr()))
+        var address = Int(_POOL.get_or_create_ptr())
+        shared_word(POOL_WORD)[] = address
+        return address
     except:
         # the initialiser cannot raise
-        return at[Pool](8)
+        return 8
 
 
 @always_inline

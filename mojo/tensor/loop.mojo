@@ -15,7 +15,7 @@ from std.memory import Pointer, stack_allocation
 from std.sys.info import simd_width_of
 from .dtype import NUM_DTYPES, itemsize
 from .layout import Dims, no_dims
-from .allocator import aligned_block
+from .allocator import aligned_block, pool
 from .call import Scalar2
 from .memory import Numbers, Words, at, function_at, load, memcpy, store, words
 from .object import TPtr
@@ -66,6 +66,7 @@ struct Loop(Body):
     var task_elements: Int
     var grain: Int
     var all_direct: Bool
+    var scratch: Int  # memory for the blocks of a run in the calling thread, 0: each run takes its own
 
     def __init__(out self, kernel: Int, params: Numbers, shape: Dims, ndim: Int, num_outputs: Int):
         self.kernel = kernel
@@ -82,6 +83,7 @@ struct Loop(Body):
         self.task_elements = 0
         self.grain = 32768
         self.all_direct = False
+        self.scratch = 0
 
     def add(mut self, data: Int, code: Int, kernel_code: Int, shape: Dims, strides: Dims, ndim: Int):
         """Adds an operand (outputs first); its dimensions are aligned to the loop's from the back."""
@@ -193,7 +195,7 @@ struct Loop(Body):
         var threads = num_threads()
         if self.numel < 2 * self.grain or threads == 1:
             if self.numel < 8 * self.grain:
-                self.run_range(0, self.numel)
+                self._run_here()
                 return
             var held = release_gil()
             self.run_range(0, self.numel)
@@ -209,6 +211,18 @@ struct Loop(Body):
             take_gil(held)
         else:
             parallel(self, tasks)
+
+    def _run_here(mut self):
+        """Runs all of it with the interpreter lock held: scratch comes from the pool."""
+        if self.all_direct:
+            self.run_range(0, self.numel)
+            return
+        var nbytes = _scratch_bytes(self.num_operands, min(BLOCK, self.numel))
+        self.scratch = pool()[].take(nbytes)
+        self.run_range(0, self.numel)
+        if self.scratch != 0:
+            pool()[].give(self.scratch, nbytes)
+            self.scratch = 0
 
     def run(self, task: Int, worker: Int):
         var start = task * self.task_elements
@@ -231,7 +245,9 @@ struct Loop(Body):
         # on the heap: addresses of the stack do not travel as Int (see memory.mojo)
         var count = min(BLOCK, end - start)
         var block_bytes = (count * 16 + 63) & -64
-        var space = aligned_block((self.num_operands + 1) * block_bytes + 64, 64)
+        var space = self.scratch
+        if space == 0:
+            space = aligned_block(_scratch_bytes(self.num_operands, count), 64)
         if space == 0:
             abort("out of memory for the scratch of an elementwise loop")
         var scratch_at = space + 64
@@ -283,7 +299,8 @@ struct Loop(Body):
                 index[d + 1] += index[d] // self.shape[d]
                 index[d] %= self.shape[d]
                 d += 1
-        external_call["free", NoneType](space)
+        if space != self.scratch:
+            external_call["free", NoneType](space)
 
     @always_inline
     def _address(self, k: Int, index: Dims) -> Int:
@@ -354,6 +371,11 @@ struct Loop(Body):
                 position[d] = 0
                 position[d + 1] += 1
                 d += 1
+
+
+def _scratch_bytes(operands: Int, count: Int) -> Int:
+    """A line for the blocks' addresses, a block for each operand and one for what is cast."""
+    return (operands + 1) * ((count * 16 + 63) & -64) + 64
 
 
 def sorted_dims(loop: Loop) -> Dims:

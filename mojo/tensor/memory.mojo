@@ -3,6 +3,8 @@
 from std.memory import Pointer
 from std.memory.alloc import unsafe_alloc
 from std.ffi import external_call
+from std.sys import CompilationTarget
+from std.sys._assembly import inlined_assembly
 
 # Heap memory. The compiler takes a call whose arguments are Ints or untracked pointers for one that cannot reach the
 # caller's stack (it marks it as a tail call): a stack address passed so is read as garbage. Addresses of stack
@@ -26,6 +28,30 @@ def load[T: TrivialRegisterPassable](address: Int) -> T:
 @always_inline
 def store[T: TrivialRegisterPassable](address: Int, value: T):
     at[T](address)[] = value
+
+
+# Words of the extension that all its objects share, at a fixed address: where the process-wide structures are. The
+# runtime library finds them by name, which costs as much as a small op.
+comptime RUNTIME_WORD = 0
+comptime POOL_WORD = 1
+comptime THREADS_WORD = 2
+
+
+@always_inline
+def shared_word(i: Int) -> Ptr[Int]:
+    """One of the extension's shared words, 0 at first."""
+    var address: Int
+    comptime if CompilationTarget.is_x86():
+        address = inlined_assembly[
+            ".comm dumbtorch_words, 64, 64\n.hidden dumbtorch_words\nleaq dumbtorch_words(%rip), $0",
+            Int, constraints="=r", has_side_effect=False,
+        ]()  # fmt: skip
+    else:
+        address = inlined_assembly[
+            ".comm dumbtorch_words, 64, 64\n.hidden dumbtorch_words\nadrp $0, dumbtorch_words\nadd $0, $0, :lo12:dumbtorch_words",
+            Int, constraints="=r", has_side_effect=False,
+        ]()  # fmt: skip
+    return at[Int](address + 8 * i)
 
 
 @always_inline

@@ -5,7 +5,7 @@ One struct, created once at import and shared by every object file of the extens
 from std.ffi import external_call, c_int, _Global
 from std.memory import Pointer
 from .dtype import NUM_DTYPES, FLOAT32
-from .memory import at, load
+from .memory import RUNTIME_WORD, at, load, shared_word
 from .py import Obj, symbol
 
 comptime MAX_RANK = 16
@@ -135,8 +135,18 @@ comptime _RUNTIME = _Global[StorageType=Runtime, "DUMBTORCH_RUNTIME", Runtime.__
 
 @always_inline
 def runtime() -> RuntimePtr:
+    var address = shared_word(RUNTIME_WORD)[]
+    if address == 0:
+        address = _find_runtime()
+    return at[Runtime](address)
+
+
+@no_inline
+def _find_runtime() -> Int:
     try:
-        return at[Runtime](Int(_RUNTIME.get_or_create_ptr()))
+        var address = Int(_RUNTIME.get_or_create_ptr())
+        shared_word(RUNTIME_WORD)[] = address
+        return address
     except:
         # the initialiser cannot raise
-        return at[Runtime](8)
+        return 8
