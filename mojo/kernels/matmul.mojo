@@ -8,12 +8,12 @@ from std.ffi import external_call
 from tensor.call import Call, register
 from tensor.dtype import BFLOAT16, FLOAT16, FLOAT32, FLOAT64, NUM_DTYPES, dtype_of, itemsize, type_name
 from tensor.layout import Dims, broadcast_into, no_dims, same_dims, shape_text
-from tensor.loop import cast_block, strided_copy
 from tensor.memory import address_of, at, function_at, store
 from tensor.object import TPtr, as_tensor, new_tensor
 from tensor.py import Obj, decref, incref, release_gil, take_gil
 from tensor.storage import check_status, device_table
 from kernels.gemm import gemm, gemm_batched
+from kernels.transfer_api import copy_into
 from kernels.gemm_micro import acc_dtype
 from kernels.pointwise import broadcast_error, check_writable, resize_out
 
@@ -223,7 +223,7 @@ def product_of(mut call: Call, a: TPtr, b: TPtr) raises -> Obj:
     if call.has_out() and (_shares_memory(made, a) or _shares_memory(made, b) or not o[].contiguous()):
         var aside = new_tensor(p.code, shape, ndim, a[].device())
         _run_batches(call, p, a, b, batch, nbatch, batch_a, batch_b, as_tensor(aside)[].data())
-        _copy_rows(as_tensor(made), as_tensor(aside))
+        copy_into(as_tensor(made), as_tensor(aside))
         decref(aside)
         return made
     _run_batches(call, p, a, b, batch, nbatch, batch_a, batch_b, o[].writable() if call.has_out() else o[].data())
@@ -319,23 +319,6 @@ def _matmul_error(a: TPtr, b: TPtr, m: Int, k: Int, k2: Int, n: Int) -> Error:
             t" [{count}, {k2}]."
         )
     return _cannot_multiply(m, k, k2, n)
-
-
-def _copy_rows(target: TPtr, source: TPtr) raises:
-    """Copies a contiguous tensor into one of the same shape and dtype with other strides, row by row."""
-    var size = itemsize(source[].code())
-    var ndim = target[].rank()
-    var row = source[].shape[ndim - 1] if ndim > 0 else 1
-    var step = target[].strides[ndim - 1] * size if ndim > 0 else size
-    var base = target[].writable()
-    for i in range(source[].numel // max(row, 1)):
-        var rest = i
-        var offset = 0
-        for j in range(1, ndim):
-            var d = ndim - 1 - j
-            offset += (rest % source[].shape[d]) * target[].strides[d]
-            rest //= source[].shape[d]
-        strided_copy(source[].data() + i * row * size, size, base + offset * size, step, size, row)
 
 
 # ---------------------------------------------------------------- the named forms
@@ -443,13 +426,13 @@ def _add_product(mut call: Call, t: TPtr, a: TPtr, b: TPtr, beta_slot: Int, alph
     ):
         var aside = new_tensor(a[].code(), shape, r, a[].device())
         if beta != 0:
-            expand_into(as_tensor(aside), t)
+            copy_into(as_tensor(aside), t)
         _products_onto(call, as_tensor(aside), a, b, alpha, beta)
-        _copy_rows(o, as_tensor(aside))
+        copy_into(o, as_tensor(aside))
         decref(aside)
         return made
     if not in_place and beta != 0:
-        expand_into(o, t)
+        copy_into(o, t)
     _products_onto(call, o, a, b, alpha, beta)
     return made
 
@@ -490,34 +473,6 @@ def check_expands(t: TPtr, shape: Dims, ndim: Int) raises:
             t"RuntimeError|The expanded size of the tensor ({shape[bad]}) must match the existing size"
             t" ({t[].shape[max(bad - shift, 0)]}) at non-singleton dimension {bad}.  Target sizes:"
             t" {shape_text(shape, ndim)}.  Tensor sizes: {shape_text(t[].shape, t[].rank())}"
-        )
-
-
-def expand_into(target: TPtr, t: TPtr) raises:
-    """Writes a broadcast tensor of the same dtype into the target, row by row."""
-    var size = itemsize(t[].code())
-    var ndim = target[].rank()
-    var shift = ndim - t[].rank()
-    var row = target[].shape[ndim - 1]
-    var step = 0
-    if t[].rank() > 0 and t[].shape[t[].rank() - 1] != 1:
-        step = t[].strides[t[].rank() - 1] * size
-    var base = target[].writable()
-    if target[].numel == 0:
-        return
-    for i in range(target[].numel // row):
-        var rest = i
-        var source = 0
-        var offset = 0
-        for j in range(1, ndim):
-            var d = ndim - 1 - j
-            var index = rest % target[].shape[d]
-            rest //= target[].shape[d]
-            offset += index * target[].strides[d]
-            if d - shift >= 0 and t[].shape[d - shift] != 1:
-                source += index * t[].strides[d - shift]
-        strided_copy(
-            t[].data() + source * size, step, base + offset * size, target[].strides[ndim - 1] * size, size, row
         )
 
 
@@ -568,7 +523,7 @@ def linear(mut call: Call) raises -> Obj:
             if bias[].rank() == 1 and bias[].shape[0] == n and (n == 1 or bias[].strides[0] == 1) and n > 0:
                 p.bias = bias[].data()
             elif o[].numel > 0:
-                expand_into(o, bias)
+                copy_into(o, bias)
                 p.beta = 1
         if o[].numel == 0:
             return made

@@ -27,6 +27,7 @@ from tensor.py import Obj, decref, incref, release_gil, take_gil, tuple_new, tup
 from tensor.runtime import MAX_RANK, runtime
 from tensor.storage import check_status, device_table
 from tensor.threads import Body, num_threads, parallel
+from kernels.transfer_api import copy_into
 from kernels.pointwise import check_writable, resize_out, unsupported
 
 
@@ -550,21 +551,6 @@ def reduce_with(
 def plan_into(mut plan: Plan, out_: Obj, out_code: Int, t: TPtr) raises:
     plan.out = as_tensor(out_)[].writable()
     plan.out_size = itemsize(out_code)
-
-
-def copy_into(target: TPtr, source: TPtr) raises:
-    """Copies (and casts) a contiguous CPU tensor into another tensor of its shape."""
-    var size = itemsize(source[].code())
-    var out_size = itemsize(target[].code())
-    var base = target[].writable()
-    for i in range(source[].numel):
-        var rest = i
-        var offset = 0
-        for j in range(source[].rank()):
-            var d = source[].rank() - 1 - j
-            offset += (rest % source[].shape[d]) * target[].strides[d]
-            rest //= source[].shape[d]
-        cast_block(source[].code(), target[].code(), source[].data() + i * size, base + offset * out_size, 1)
 
 
 def launch_reduction(call: Call, device: Int, mut plan: Plan) raises:
