@@ -21,6 +21,7 @@ from dumbtorch import (
     ops,
     optim,
     random,
+    utils,
 )
 from dumbtorch._device import device, get_default_device, set_default_device
 from dumbtorch._dtypes import (
@@ -120,6 +121,7 @@ __all__ = [
     "initial_seed",
     "manual_seed",
     "random",
+    "utils",
     "seed",
     "set_rng_state",
     "Size",

@@ -1,1 +1,5 @@
 """Helpers around training: data loading lives in :mod:`dumbtorch.utils.data`."""
+
+from dumbtorch.utils import data
+
+__all__ = ["data"]
