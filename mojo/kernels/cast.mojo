@@ -12,6 +12,7 @@ from std.ffi import external_call
 from std.os import abort
 from std.memory import Pointer, bitcast
 from tensor.allocator import aligned_block
+
 from tensor.dtype import (
     BCOMPLEX32, BFLOAT16, BOOL, COMPLEX128, COMPLEX32, FLOAT16, FLOAT32, FLOAT64, FLOAT8_E4M3FN, FLOAT8_E5M2, INT16, INT32,
     INT64, INT8, NUM_DTYPES, UINT16, UINT32, UINT64, UINT8, complex_part, dtype_of, is_complex, itemsize,
@@ -41,8 +42,11 @@ def _to_bfloat16[w: Int](x: SIMD[DType.float32, w]) -> SIMD[DType.uint16, w]:
 
 
 @always_inline
-def _to_float8[w: Int, mantissa: Int, bias: Int, largest: Int, nan: Int](x: SIMD[DType.float32, w]) -> SIMD[DType.uint8, w]:
-    """Rounded to nearest even; past the largest code it is `largest` (infinity, or the largest number where there is none)."""
+def _to_float8[
+    w: Int, mantissa: Int, bias: Int, largest: Int, nan: Int
+](x: SIMD[DType.float32, w]) -> SIMD[DType.uint8, w]:
+    """Rounded to nearest even; past the largest code it is `largest` (infinity, or the largest number where there is none).
+    """
     comptime U = SIMD[DType.uint32, w]
     comptime drop = U(23 - mantissa)
     comptime half = U((1 << (22 - mantissa)) - 1)
@@ -76,7 +80,9 @@ def _load[code: Int, w: Int](address: Int, i: Int) -> SIMD[_carrier[code], w]:
     elif code == FLOAT8_E4M3FN:
         var u = at[UInt8](address).unsafe_load[width=w](i).cast[DType.uint32]()
         # exponent and mantissa in their float32 places, then the difference of the biases as a factor (exact)
-        var scaled = bitcast[DType.float32, w]((u & 0x7F) << 20) * bitcast[DType.float32, w](SIMD[DType.uint32, w](247 << 23))
+        var scaled = bitcast[DType.float32, w]((u & 0x7F) << 20) * bitcast[DType.float32, w](
+            SIMD[DType.uint32, w](247 << 23)
+        )
         var bits = bitcast[DType.uint32, w](scaled) | ((u & 0x80) << 24)
         bits = (u & 0x7F).eq(0x7F).select(SIMD[DType.uint32, w](0x7FC00000) | ((u & 0x80) << 24), bits)
         return rebind[SIMD[_carrier[code], w]](bitcast[DType.float32, w](bits))
@@ -151,8 +157,8 @@ def _spread[T: DType](src: Int, dst: Int, n: Int):
         at[Scalar[T]](dst).unsafe_store(2 * i, x.interleave(SIMD[T, W](0)))
         i += W
     while i < n:
-        at[Scalar[T]](dst)[unsafe_offset = 2 * i] = at[Scalar[T]](src)[unsafe_offset=i]
-        at[Scalar[T]](dst)[unsafe_offset = 2 * i + 1] = 0
+        at[Scalar[T]](dst)[unsafe_offset=2 * i] = at[Scalar[T]](src)[unsafe_offset=i]
+        at[Scalar[T]](dst)[unsafe_offset=2 * i + 1] = 0
         i += 1
 
 
@@ -160,11 +166,11 @@ def _pick[T: DType](src: Int, dst: Int, n: Int):
     """Pairs to their real parts."""
     var i = 0
     while i + W <= n:
-        var parts = at[Scalar[T]](src).unsafe_load[width = 2 * W](2 * i).deinterleave()
+        var parts = at[Scalar[T]](src).unsafe_load[width=2 * W](2 * i).deinterleave()
         at[Scalar[T]](dst).unsafe_store(i, parts[0])
         i += W
     while i < n:
-        at[Scalar[T]](dst)[unsafe_offset=i] = at[Scalar[T]](src)[unsafe_offset = 2 * i]
+        at[Scalar[T]](dst)[unsafe_offset=i] = at[Scalar[T]](src)[unsafe_offset=2 * i]
         i += 1
 
 
@@ -251,7 +257,13 @@ def _same_bits(source: Int, target: Int) -> Bool:
     """Equal dtypes, or integers of one size."""
     if source == target:
         return True
-    return source >= UINT8 and source <= UINT64 and target >= UINT8 and target <= UINT64 and itemsize(source) == itemsize(target)
+    return (
+        source >= UINT8
+        and source <= UINT64
+        and target >= UINT8
+        and target <= UINT64
+        and itemsize(source) == itemsize(target)
+    )
 
 
 @export("dumbtorch_register_cast")

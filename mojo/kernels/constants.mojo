@@ -57,8 +57,21 @@ def check_fits(code: Int, s: Scalar2) raises:
 
 def _c_name(code: Int) -> String:
     comptime NAMES = [
-        "bool", "uint8_t", "int8_t", "int16_t", "int", "int64_t", "uint16_t", "uint32_t", "uint64_t",
-        "c10::Half", "c10::BFloat16", "float", "double", "c10::complex<c10::Half>", "c10::complex<float>",
+        "bool",
+        "uint8_t",
+        "int8_t",
+        "int16_t",
+        "int",
+        "int64_t",
+        "uint16_t",
+        "uint32_t",
+        "uint64_t",
+        "c10::Half",
+        "c10::BFloat16",
+        "float",
+        "double",
+        "c10::complex<c10::Half>",
+        "c10::complex<float>",
         "c10::complex<double>",
     ]
     var names = materialize[NAMES]()

@@ -4,6 +4,7 @@ from std.memory import Pointer, stack_allocation
 from tensor.call import Call, Scalar2, register
 from tensor.dtype import itemsize
 from tensor.errors import python_error, set_python_error
+
 from tensor.layout import (
     Dims, broadcast_into, contiguous_strides, dense_strides, expanded_strides, extent, is_dense, no_dims, same_dims, shape_text,
 )  # fmt: skip
@@ -58,15 +59,17 @@ def _across(dst: TPtr, src: TPtr) raises:
     var here = dst[].device()
     var there = src[].device()
     var nbytes = dst[].numel * itemsize(dst[].code())
-    var same = dst[].dtype == src[].dtype and dst[].rank() == src[].rank() and same_dims(
-        dst[].shape, src[].shape, dst[].rank()
+    var same = (
+        dst[].dtype == src[].dtype
+        and dst[].rank() == src[].rank()
+        and same_dims(dst[].shape, src[].shape, dst[].rank())
     )
     if same and _blockwise(dst, src):
         var kind = 0 if there == 0 else (1 if here == 0 else 2)
         if here == 0 or there == 0 or here == there:
             device_copy(there if kind == 1 else here, dst[].writable(), src[].data(), nbytes, kind)
             return
-    if (_onto_device(dst, src) if here != 0 else _from_device(dst, src)):
+    if _onto_device(dst, src) if here != 0 else _from_device(dst, src):
         return
     # the source's stretch of memory on the host
     var source = _on_host(src)
@@ -191,7 +194,11 @@ def copy_(mut call: Call) raises -> Obj:
     check_writable(dst)
     if dst[].storage_address == src[].storage_address:
         if dst[].dtype == src[].dtype and dst[].offset == src[].offset:
-            if src[].rank() == ndim and same_dims(dst[].shape, src[].shape, ndim) and same_dims(dst[].strides, src[].strides, ndim):
+            if (
+                src[].rank() == ndim
+                and same_dims(dst[].shape, src[].shape, ndim)
+                and same_dims(dst[].strides, src[].strides, ndim)
+            ):
                 return new_ref(Int(dst))
         check_overlap(dst, src)
     write(dst, src)
@@ -217,8 +224,8 @@ def transfer_export(dst: Int, dst_code: Int, src: Int, src_code: Int, layout: Wo
     var shape = no_dims()
     for i in range(ndim):
         ds[i] = layout[unsafe_offset=i]
-        ss[i] = layout[unsafe_offset = MAX_RANK + i]
-        shape[i] = layout[unsafe_offset = 2 * MAX_RANK + i]
+        ss[i] = layout[unsafe_offset=MAX_RANK + i]
+        shape[i] = layout[unsafe_offset=2 * MAX_RANK + i]
     transfer(dst, dst_code, ds, src, src_code, ss, shape, ndim)
 
 
@@ -370,7 +377,8 @@ def fill_(mut call: Call) raises -> Obj:
         var v = call.tensor(1)
         if v[].rank() != 0:
             raise Error(
-                t"RuntimeError|fill_ only supports 0-dimension value tensor but got tensor with {v[].rank()} dimensions."
+                t"RuntimeError|fill_ only supports 0-dimension value tensor but got tensor with"
+                t" {v[].rank()} dimensions."
             )
         check_writable(t)
         if v[].storage_address == t[].storage_address:

@@ -5,6 +5,7 @@ from std.math import ceil, iota
 from std.utils.numerics import isfinite, isnan
 from std.os import abort
 from tensor.call import Call, Scalar2, register
+
 from tensor.dtype import (
     BOOL, COMPLEX128, COMPLEX64, FLOAT64, INT64, is_complex, is_integral, itemsize, type_name,
 )  # fmt: skip
@@ -45,9 +46,7 @@ def empty_strided(mut call: Call) raises -> Obj:
     var ndim = _size(call, 0, code, shape)
     var k = call.dims(1, strides)
     if k != ndim:
-        raise Error(
-            t"RuntimeError|dimensionality of sizes ({ndim}) must match dimensionality of strides ({k})"
-        )
+        raise Error(t"RuntimeError|dimensionality of sizes ({ndim}) must match dimensionality of strides ({k})")
     var reach = 1
     for i in range(ndim):
         if strides[i] < 0:
@@ -175,7 +174,9 @@ struct _Ramp(Body):
             var k = first + i
             var back = Float64(self.n - 1 - k)
             var low = k < self.half
-            store[Float64](space + width * i, self.start.d + Float64(k) * self.step.d if low else self.end.d - back * self.step.d)
+            store[Float64](
+                space + width * i, self.start.d + Float64(k) * self.step.d if low else self.end.d - back * self.step.d
+            )
             if pairs:
                 store[Float64](
                     space + 16 * i + 8,

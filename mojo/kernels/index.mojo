@@ -254,7 +254,9 @@ def index_add(mut call: Call) raises -> Obj:
     var alpha = call.scalar(4)
     _check_vector(call, t, dim, index, source, "index_add_()")
     if not is_index(index):
-        raise Error(t"RuntimeError|index_add_(): Expected dtype int32/int64 for index but got: {type_name(index[].code())}")
+        raise Error(
+            t"RuntimeError|index_add_(): Expected dtype int32/int64 for index but got: {type_name(index[].code())}"
+        )
     if t[].code() != source[].code():
         raise Error(
             t"RuntimeError|index_add_(): self ({type_name(t[].code())}) and source ({type_name(source[].code())}) must"
@@ -328,7 +330,9 @@ def index_copy(mut call: Call) raises -> Obj:
             t" Source dimensionality ({source[].rank()}), destination dimensionality ({t[].rank()})"
         )
     if index[].code() != INT64:
-        raise Error(t"RuntimeError|index_copy_(): Expected a long tensor for index, but got {type_name(index[].code())}")
+        raise Error(
+            t"RuntimeError|index_copy_(): Expected a long tensor for index, but got {type_name(index[].code())}"
+        )
     if t[].code() != source[].code():
         raise Error(
             t"RuntimeError|index_copy_(): self and source expected to have the same dtype, but got (self)"
@@ -354,7 +358,9 @@ def index_copy(mut call: Call) raises -> Obj:
     var indices = as_indices(index)
     var target: Obj = 0
     try:
-        var bad = first_outside(as_tensor(indices)[].data(), index[].numel, size_at(t, dim)) if t[].device() == 0 else -1
+        var bad = (
+            first_outside(as_tensor(indices)[].data(), index[].numel, size_at(t, dim)) if t[].device() == 0 else -1
+        )
         if bad >= 0:
             var v = load[Int](as_tensor(indices)[].data() + 8 * bad)
             raise Error(
@@ -649,7 +655,7 @@ def _weighted(g: TPtr, indices: TPtr, rows: Int, padding: Int, scaled: Bool) rai
         decref(copy)
         raise Error("OutOfMemoryError|embedding_backward(): no memory for the counts")
     for i in range(n):
-        at[Int](counts)[unsafe_offset = load[Int](indices[].data() + 8 * i)] += 1
+        at[Int](counts)[unsafe_offset=load[Int](indices[].data() + 8 * i)] += 1
     var width = g[].numel // max(n, 1)
     comptime for c in range(FLOAT16, FLOAT64 + 1):
         if g[].code() == c:

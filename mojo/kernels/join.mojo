@@ -70,8 +70,8 @@ def cat(mut call: Call) raises -> Obj:
         for d in range(n):
             if d != dim and t[].shape[d] != shape[d]:
                 raise Error(
-                    t"RuntimeError|Sizes of tensors must match except in dimension {dim}. Expected size {shape[d]} but got"
-                    t" size {t[].shape[d]} for tensor number {i} in the list."
+                    t"RuntimeError|Sizes of tensors must match except in dimension {dim}. Expected size {shape[d]} but"
+                    t" got size {t[].shape[d]} for tensor number {i} in the list."
                 )
         total += t[].shape[dim]
         channels_last = channels_last and _is_channels_last(t)
@@ -133,9 +133,7 @@ def _fill(out_: TPtr, list: Obj, count: Int, dim: Int) raises:
         if plain and t[].contiguous() and t[].dtype == out_[].dtype and t[].numel * size <= 262144:
             memcpy(at, t[].data(), t[].numel * size)
         else:
-            copy_strided(
-                at, out_[].code(), out_[].strides, t[].data(), t[].code(), t[].strides, t[].shape, t[].rank()
-            )
+            copy_strided(at, out_[].code(), out_[].strides, t[].data(), t[].code(), t[].strides, t[].shape, t[].rank())
         at += t[].shape[dim] * out_[].strides[dim] * size
         decref(host)
 

@@ -86,7 +86,7 @@ struct Blocks[T: DType](Body):
         var p = at[Scalar[Self.T]](self.mask)
         if self.lanes == 1:
             return (p[unsafe_offset=i] & self.bits) != 0
-        return ((p[unsafe_offset = 2 * i] | p[unsafe_offset = 2 * i + 1]) & self.bits) != 0
+        return ((p[unsafe_offset=2 * i] | p[unsafe_offset=2 * i + 1]) & self.bits) != 0
 
     def run(self, task: Int, worker: Int):
         var first = task * BLOCK
@@ -137,9 +137,9 @@ struct Blocks[T: DType](Body):
             if self._holds(i):
                 comptime for j in range(lanes):
                     if self.kind == SELECT:
-                        out_[unsafe_offset = k * lanes + j] = a[unsafe_offset = i * lanes + j]
+                        out_[unsafe_offset=k * lanes + j] = a[unsafe_offset=i * lanes + j]
                     else:
-                        a[unsafe_offset = i * lanes + j] = out_[unsafe_offset = k * lanes + j]
+                        a[unsafe_offset=i * lanes + j] = out_[unsafe_offset=k * lanes + j]
                 k += 1
 
 

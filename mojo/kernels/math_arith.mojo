@@ -4,8 +4,19 @@ from std.math import fma
 from std.sys.intrinsics import llvm_intrinsic
 
 from kernels.math_core import (
-    BitsOf, MANTISSA, bits_const, const, copysign, fabs, from_bits, infinity, isfinite, isinf, isnan,
-    nan, to_bits,
+    BitsOf,
+    MANTISSA,
+    bits_const,
+    const,
+    copysign,
+    fabs,
+    from_bits,
+    infinity,
+    isfinite,
+    isinf,
+    isnan,
+    nan,
+    to_bits,
 )
 
 
@@ -99,7 +110,9 @@ def fmod[dt: DType, w: SIMDLength](x: SIMD[dt, w], y: SIMD[dt, w]) -> SIMD[dt, w
     # The quotient has too many digits. The same where a tiny b loses bits of q * b.
     var slow = (
         (q.ge(const[dt, w, 8388608.0, 4503599627370496.0]()) | b.lt(const[dt, w, 1e-30, 1e-290]()))
-        & isfinite(x) & b.gt(0) & a.ge(b)
+        & isfinite(x)
+        & b.gt(0)
+        & a.ge(b)
     )
     if slow.reduce_or():
         for i in range(Int(w)):

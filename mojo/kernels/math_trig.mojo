@@ -2,8 +2,24 @@
 from std.math import fma, sqrt
 
 from kernels.math_core import (
-    BIAS, BitsOf, MANTISSA, ROUNDER, SIGN, bits_const, const, copysign, fabs, from_bits, infinity, isfinite, isinf,
-    isnan, nan, poly, signbit, to_bits,
+    BIAS,
+    BitsOf,
+    MANTISSA,
+    ROUNDER,
+    SIGN,
+    bits_const,
+    const,
+    copysign,
+    fabs,
+    from_bits,
+    infinity,
+    isfinite,
+    isinf,
+    isnan,
+    nan,
+    poly,
+    signbit,
+    to_bits,
 )
 
 
@@ -11,10 +27,27 @@ from kernels.math_core import (
 def _two_over_pi_word(index: Int) -> UInt64:
     """Bits 64 * index .. of 2 / pi after one word of zeros; 1280 bits reach the largest float64."""
     comptime words: List[UInt64] = [
-        0, 0xA2F9836E4E441529, 0xFC2757D1F534DDC0, 0xDB6295993C439041, 0xFE5163ABDEBBC561, 0xB7246E3A424DD2E0,
-        0x06492EEA09D1921C, 0xFE1DEB1CB129A73E, 0xE88235F52EBB4484, 0xE99C7026B45F7E41, 0x3991D639835339F4,
-        0x9C845F8BBDF9283B, 0x1FF897FFDE05980F, 0xEF2F118B5A0A6D1F, 0x6D367ECF27CB09B7, 0x4F463F669E5FEA2D,
-        0x7527BAC7EBE5F17B, 0x3D0739F78A5292EA, 0x6BFB5FB11F8D5D08, 0x56033046FC7B6BAB, 0xF0CFBC209AF4361D,
+        0,
+        0xA2F9836E4E441529,
+        0xFC2757D1F534DDC0,
+        0xDB6295993C439041,
+        0xFE5163ABDEBBC561,
+        0xB7246E3A424DD2E0,
+        0x06492EEA09D1921C,
+        0xFE1DEB1CB129A73E,
+        0xE88235F52EBB4484,
+        0xE99C7026B45F7E41,
+        0x3991D639835339F4,
+        0x9C845F8BBDF9283B,
+        0x1FF897FFDE05980F,
+        0xEF2F118B5A0A6D1F,
+        0x6D367ECF27CB09B7,
+        0x4F463F669E5FEA2D,
+        0x7527BAC7EBE5F17B,
+        0x3D0739F78A5292EA,
+        0x6BFB5FB11F8D5D08,
+        0x56033046FC7B6BAB,
+        0xF0CFBC209AF4361D,
     ]
     var word: UInt64 = 0
     # a chain of comparisons, not an array: constant arrays in memory are awkward inside GPU kernels
@@ -30,8 +63,10 @@ def _reduce_huge[dt: DType](x: Scalar[dt]) -> Tuple[Scalar[dt], Scalar[dt], Scal
     """Payne-Hanek: (r, low, q) with x = q pi/2 + r + low modulo 2 pi, |r| <= pi/4, for finite x > 2."""
     comptime mantissa = MANTISSA[dt]
     var u = to_bits(x)
-    var m = ((u & bits_const[dt, 1, (UInt64(1) << UInt64(mantissa)) - 1]())
-        | bits_const[dt, 1, UInt64(1) << UInt64(mantissa)]()).cast[DType.uint64]()
+    var m = (
+        (u & bits_const[dt, 1, (UInt64(1) << UInt64(mantissa)) - 1]())
+        | bits_const[dt, 1, UInt64(1) << UInt64(mantissa)]()
+    ).cast[DType.uint64]()
     # x = m * 2**e. Bits of 2/pi worth 4 or more after the product are whole turns: start after them.
     var e = Int(u >> bits_const[dt, 1, UInt64(mantissa)]()) - BIAS[dt] - mantissa
     var at = e - 2 + 64
@@ -83,9 +118,7 @@ def _reduce_huge[dt: DType](x: Scalar[dt]) -> Tuple[Scalar[dt], Scalar[dt], Scal
 
 
 @always_inline
-def _reduce[
-    dt: DType, w: SIMDLength
-](x: SIMD[dt, w]) -> Tuple[SIMD[dt, w], SIMD[dt, w], SIMD[BitsOf[dt], w]]:
+def _reduce[dt: DType, w: SIMDLength](x: SIMD[dt, w]) -> Tuple[SIMD[dt, w], SIMD[dt, w], SIMD[BitsOf[dt], w]]:
     """(r, low, q) with x = q pi/2 + r + low for x >= 0 (q modulo 4), |r| <= pi/4 or a little more."""
     var rounder = const[dt, w, ROUNDER[dt], ROUNDER[dt]]()
     var t = fma(x, const[dt, w, 0.636619772367581343, 0.636619772367581343](), rounder)
@@ -120,8 +153,13 @@ def _sin_tail[dt: DType, w: SIMDLength](r: SIMD[dt, w], low: SIMD[dt, w], z: SIM
         return fma(
             r * z,
             poly[
-                -0.166666666666666657, 0.00833333333333333148, -0.000198412698412650166, 2.75573192193019189e-6,
-                -2.50521062195218949e-8, 1.60585295722678766e-10, -7.58657658817107251e-13,
+                -0.166666666666666657,
+                0.00833333333333333148,
+                -0.000198412698412650166,
+                2.75573192193019189e-6,
+                -2.50521062195218949e-8,
+                1.60585295722678766e-10,
+                -7.58657658817107251e-13,
             ](z),
             low,
         )
@@ -136,8 +174,12 @@ def _cos_tail[dt: DType, w: SIMDLength](r: SIMD[dt, w], low: SIMD[dt, w], z: SIM
         tail = poly[0.0416666456, -0.00138872943, 2.44295497e-5](z)
     else:
         tail = poly[
-            0.0416666666666666644, -0.00138888888888873824, 0.00002480158729874307, -2.7557317260008837e-7,
-            2.08761438279931326e-9, -1.13824567780613059e-11,
+            0.0416666666666666644,
+            -0.00138888888888873824,
+            0.00002480158729874307,
+            -2.7557317260008837e-7,
+            2.08761438279931326e-9,
+            -1.13824567780613059e-11,
         ](z)
     return fma(z * z, tail, fma(-r, low, lost))
 
@@ -155,9 +197,7 @@ def _cos_poly[dt: DType, w: SIMDLength](r: SIMD[dt, w], low: SIMD[dt, w], z: SIM
 
 
 @always_inline
-def _sin_quadrant[
-    dt: DType, w: SIMDLength
-](r: SIMD[dt, w], low: SIMD[dt, w], q: SIMD[BitsOf[dt], w]) -> SIMD[dt, w]:
+def _sin_quadrant[dt: DType, w: SIMDLength](r: SIMD[dt, w], low: SIMD[dt, w], q: SIMD[BitsOf[dt], w]) -> SIMD[dt, w]:
     """sin(r + low + q pi/2)."""
     var z = r * r
     var one = bits_const[dt, w, 1]()
@@ -215,9 +255,18 @@ def _asin_tail[dt: DType, w: SIMDLength](z: SIMD[dt, w]) -> SIMD[dt, w]:
         return z * poly[0.166666612, 0.0750046447, 0.0445205122, 0.031802278, 0.0143903848, 0.037658859](z)
     else:
         return z * poly[
-            0.166666666666666685, 0.0749999999999843292, 0.0446428571463554288, 0.0303819441385312465,
-            0.0223721729421498886, 0.0173523927208699726, 0.0139712129735529329, 0.0114791774151849057,
-            0.0103228143501857793, 0.00545750671864035815, 0.0174008794426940214, -0.0148518870712472037,
+            0.166666666666666685,
+            0.0749999999999843292,
+            0.0446428571463554288,
+            0.0303819441385312465,
+            0.0223721729421498886,
+            0.0173523927208699726,
+            0.0139712129735529329,
+            0.0114791774151849057,
+            0.0103228143501857793,
+            0.00545750671864035815,
+            0.0174008794426940214,
+            -0.0148518870712472037,
             0.0287578513674215663,
         ](z)
 
@@ -284,10 +333,21 @@ def _atan_ratio[dt: DType, w: SIMDLength](y: SIMD[dt, w], x: SIMD[dt, w]) -> SIM
         p = poly[-0.333333224, 0.199993089, -0.142711684, 0.109653562, -0.082906656, 0.0513143763, -0.0175778344](z)
     else:
         p = poly[
-            -0.333333333333333315, 0.199999999999984523, -0.142857142854479535, 0.111111110929477064,
-            -0.0909090843956397165, 0.0769229355912982443, -0.0666646533150116183, 0.0588037120560462451,
-            -0.0524923029387325338, 0.0469055587314416017, -0.040781797057545012, 0.032436825813390531,
-            -0.0212387505530367733, 0.00970711144353444792, -0.00223198913522065258,
+            -0.333333333333333315,
+            0.199999999999984523,
+            -0.142857142854479535,
+            0.111111110929477064,
+            -0.0909090843956397165,
+            0.0769229355912982443,
+            -0.0666646533150116183,
+            0.0588037120560462451,
+            -0.0524923029387325338,
+            0.0469055587314416017,
+            -0.040781797057545012,
+            0.032436825813390531,
+            -0.0212387505530367733,
+            0.00970711144353444792,
+            -0.00223198913522065258,
         ](z)
     var tail = t * z * p
     # angle = base + sign * (t + tail), base one of 0, pi/4, pi/2

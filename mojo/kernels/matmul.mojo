@@ -360,9 +360,7 @@ def mv(mut call: Call) raises -> Obj:
     var a = call.tensor(0)
     var b = call.tensor(1)
     if a[].rank() != 2 or b[].rank() != 1:
-        raise Error(
-            t"RuntimeError|vector + matrix @ vector expected, got {b[].rank()}, {a[].rank()}, {b[].rank()}"
-        )
+        raise Error(t"RuntimeError|vector + matrix @ vector expected, got {b[].rank()}, {a[].rank()}, {b[].rank()}")
     return product_of(call, a, b)
 
 
@@ -515,9 +513,7 @@ def linear(mut call: Call) raises -> Obj:
             if bias[].code() != p.code:
                 raise call.fail(
                     "RuntimeError",
-                    String(
-                        t"expected bias to have dtype {type_name(p.code)}, but got {type_name(bias[].code())}"
-                    ),
+                    String(t"expected bias to have dtype {type_name(p.code)}, but got {type_name(bias[].code())}"),
                 )
             check_expands(bias, shape, ndim)
             if bias[].rank() == 1 and bias[].shape[0] == n and (n == 1 or bias[].strides[0] == 1) and n > 0:

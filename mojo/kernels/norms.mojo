@@ -12,6 +12,7 @@ from tensor.runtime import runtime
 from tensor.memory import zeroed
 from kernels.functor import compute, load_at, store_at
 from kernels.math import exp, fabs, isnan, log, pow
+
 from kernels.reduce import (
     BlockFn, FinishFn, MergeFn, OUT_SAME, Reduction, ReductionPtr, State, dims_mask, reduce_with,
 )  # fmt: skip
@@ -77,9 +78,9 @@ def norm_merge[kind: Int](state: Int, other: Int) abi("C") -> None:
         s.f += x
 
 
-def norm_finish[kind: Int, dt: DType](
-    state: Int, count: Int, result: Int, second: Int, param: Float64
-) abi("C") -> None:
+def norm_finish[
+    kind: Int, dt: DType
+](state: Int, count: Int, result: Int, second: Int, param: Float64) abi("C") -> None:
     var v = at[State](state)[].f
     comptime if kind == TWO:
         v = sqrt(v)

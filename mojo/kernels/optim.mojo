@@ -191,8 +191,8 @@ def _check(call: Call, param: TPtr, o: Obj, slot: Int) raises -> TPtr:
         raise call.fail(
             "RuntimeError",
             String(
-                t"'{call.param(slot)}' has a tensor of shape {shape_text(t[].shape, t[].rank())} for a parameter of shape"
-                t" {shape_text(param[].shape, param[].rank())}"
+                t"'{call.param(slot)}' has a tensor of shape {shape_text(t[].shape, t[].rank())} for a parameter of"
+                t" shape {shape_text(param[].shape, param[].rank())}"
             ),
         )
     if t[].code() != param[].code():
@@ -204,7 +204,9 @@ def _check(call: Call, param: TPtr, o: Obj, slot: Int) raises -> TPtr:
             ),
         )
     if t[].device() != param[].device():
-        raise call.fail("RuntimeError", String(t"'{call.param(slot)}' has a tensor on another device than its parameter"))
+        raise call.fail(
+            "RuntimeError", String(t"'{call.param(slot)}' has a tensor on another device than its parameter")
+        )
     return t
 
 
@@ -239,7 +241,9 @@ def _flat(t: TPtr, leader: TPtr) raises -> Obj:
     return copy
 
 
-def _step[R: Rule](
+def _step[
+    R: Rule
+](
     mut call: Call, settings: Settings, roles: Int, corrections: Int, params: Obj, lists: Array[Obj, ROLES]
 ) raises -> Obj:
     """Runs a rule over all parameters: `lists` are the sequences by role, `corrections` two doubles for each item.
@@ -331,7 +335,8 @@ def _launch[R: Rule](call: Call, device: Int, code: Int, items: Int, n: Int, set
 
 
 def fused_sgd(mut call: Call) raises -> Obj:
-    """In place: (params, grads, buffers or None, lr, momentum, dampening, weight_decay, nesterov, maximize, first_step)."""
+    """In place: (params, grads, buffers or None, lr, momentum, dampening, weight_decay, nesterov, maximize, first_step).
+    """
     var params = _sequence(call, 0, -1)
     if params == 0:
         raise call.type_error(0, "list of Tensors")

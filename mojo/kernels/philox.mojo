@@ -83,16 +83,14 @@ def positive[C: DType, w: Int](words: SIMD[BitsOf[C], w]) -> SIMD[C, w]:
         return fma(words.cast[C](), SIMD[C, w](2.3283064365386963e-10), SIMD[C, w](1.1641532182693481e-10))
     else:
         return fma(
-            (words >> 1).cast[DType.int64]().cast[C](), SIMD[C, w](1.0842021724855044e-19), SIMD[C, w](5.421010862427522e-20)
+            (words >> 1).cast[DType.int64]().cast[C](),
+            SIMD[C, w](1.0842021724855044e-19),
+            SIMD[C, w](5.421010862427522e-20),
         )
 
 
 @always_inline
-def normals[
-    C: DType, w: Int
-](
-    a: SIMD[BitsOf[C], w], b: SIMD[BitsOf[C], w]
-) -> Tuple[SIMD[C, w], SIMD[C, w]]:
+def normals[C: DType, w: Int](a: SIMD[BitsOf[C], w], b: SIMD[BitsOf[C], w]) -> Tuple[SIMD[C, w], SIMD[C, w]]:
     """Two independent standard normals from two words: Box and Muller's polar coordinates.
 
     The angle's words say it in turns: the nearest quarter is taken off exactly, the rest is at most an eighth."""

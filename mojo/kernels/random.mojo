@@ -220,7 +220,8 @@ struct Fill[dt: DType, kind: Int](Body):
 
 
 def _fill[kind: Int, floats: Bool](call: Call, t: TPtr, slot: Int, p0: Float64, p1: Float64, p2: Float64) raises -> Obj:
-    """Fills `t` (or a contiguous copy that is then written into it) from the generator in a slot; a new reference to t."""
+    """Fills `t` (or a contiguous copy that is then written into it) from the generator in a slot; a new reference to t.
+    """
     check_writable(t)
     var code = t[].code()
     var wide = code == FLOAT64
@@ -303,7 +304,8 @@ def uniform_(mut call: Call) raises -> Obj:
         raise Error(t"RuntimeError|to is out of bounds for {_c_name(code)}")
     if low > high:
         raise Error(
-            t"RuntimeError|uniform_ expects to return a [from, to) range, but found from={_number(low)} > to={_number(high)}"
+            t"RuntimeError|uniform_ expects to return a [from, to) range, but found from={_number(low)} >"
+            t" to={_number(high)}"
         )
     if high - low > most:
         raise Error(
@@ -491,7 +493,8 @@ def _bernoulli_of(call: Call, t: TPtr, p: TPtr) raises -> Obj:
 
 
 def native_dropout(mut call: Call) raises -> Obj:
-    """Parameters (input, p, generator): (the input with elements dropped and the rest over 1 - p, the mask of those kept)."""
+    """Parameters (input, p, generator): (the input with elements dropped and the rest over 1 - p, the mask of those kept).
+    """
     var t = call.tensor(0)
     var p = call.float(1)
     if not (p >= 0 and p <= 1):

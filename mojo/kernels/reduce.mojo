@@ -499,8 +499,10 @@ def reduce_with(
     if plan.count == 0 and plan.outputs > 0 and table[].empty_ok == 0:
         raise call.fail(
             "IndexError",
-            "Expected reduction dim to be specified for input.numel() == 0. Specify the reduction dim with the 'dim'"
-            " argument, and reduce over dimensions that are not empty.",
+            (
+                "Expected reduction dim to be specified for input.numel() == 0. Specify the reduction dim with the"
+                " 'dim' argument, and reduce over dimensions that are not empty."
+            ),
         )
     var out_code = result_code(table, code)
     var result: Obj

@@ -16,6 +16,7 @@ from tensor.object import as_tensor
 from tensor.py import Obj
 from tensor.runtime import runtime
 from kernels.pointwise import compute, is_half, load_at, store_at
+
 from kernels.reduce import (
     ALL, ANY, BlockFn, DEVIATION, FinishFn, LARGEST, MAXIMUM, MEAN, MINIMUM, MergeFn, OUT_BOOL, OUT_INDEX, OUT_SAME, OUT_SUM,
     PROD, Reduction, ReductionPtr, SMALLEST, SUM, State, VARIANCE, VerticalFn, dims_mask, reduce_with,
@@ -24,9 +25,7 @@ from kernels.reduce import (
 
 # The type in which vectors accumulate: floats in float32 or float64, integers in int64.
 comptime acc_of[dt: DType]: DType = (
-    compute[dt] if dt.is_floating_point()
-    else DType.uint64 if dt == DType.uint64
-    else DType.int64
+    compute[dt] if dt.is_floating_point() else DType.uint64 if dt == DType.uint64 else DType.int64
 )
 
 
@@ -295,9 +294,9 @@ def fold_merge[F: Fold, dt: DType](state: Int, other: Int) abi("C") -> None:
         at[State](state)[] = _put(F.step(_get[A](at[State](state)[]), _get[A](at[State](other)[])))
 
 
-def fold_finish[F: Fold, dt: DType, out: DType](
-    state: Int, count: Int, result: Int, second: Int, param: Float64
-) abi("C") -> None:
+def fold_finish[
+    F: Fold, dt: DType, out: DType
+](state: Int, count: Int, result: Int, second: Int, param: Float64) abi("C") -> None:
     comptime A = fold_type[F, dt]
     store_at[element_of[out], 1](result, 0, _get[A](at[State](state)[]).cast[element_of[out]]())
 
@@ -463,9 +462,9 @@ def variance_merge(state: Int, other: Int) abi("C") -> None:
         _merge_variance(state, b)
 
 
-def variance_finish[dt: DType, root: Bool](
-    state: Int, count: Int, result: Int, second: Int, param: Float64
-) abi("C") -> None:
+def variance_finish[
+    dt: DType, root: Bool
+](state: Int, count: Int, result: Int, second: Int, param: Float64) abi("C") -> None:
     var s = load[State](state)
     # 0 / 0 and x / 0 give NaN and infinity, as PyTorch (with its warning) has them
     var v = s.g / max(Float64(count) - param, 0.0)
@@ -611,8 +610,10 @@ def all_elements(mut call: Call) raises -> Obj:
     if t[].numel == 0:
         raise call.fail(
             "RuntimeError",
-            "Expected reduction dim to be specified for input.numel() == 0. Specify the reduction dim with the 'dim'"
-            " argument.",
+            (
+                "Expected reduction dim to be specified for input.numel() == 0. Specify the reduction dim with the"
+                " 'dim' argument."
+            ),
         )
     return reduce_with(call, _table(call), t, (1 << t[].rank()) - 1, False, t[].code(), 0)
 

@@ -93,8 +93,8 @@ struct Scan[dt: DType, kind: Int, lanes: Int](Body):
         var o = at[Scalar[Self.dt]](self.out)
         var i = start
         for _ in range(self.n):
-            var x = a[unsafe_offset = 2 * i].cast[Self.C]()
-            var y = a[unsafe_offset = 2 * i + 1].cast[Self.C]()
+            var x = a[unsafe_offset=2 * i].cast[Self.C]()
+            var y = a[unsafe_offset=2 * i + 1].cast[Self.C]()
             comptime if Self.kind == SUM:
                 re += x
                 im += y
@@ -102,8 +102,8 @@ struct Scan[dt: DType, kind: Int, lanes: Int](Body):
                 var t = re * x - im * y
                 im = re * y + im * x
                 re = t
-            o[unsafe_offset = 2 * i] = re.cast[Self.dt]()
-            o[unsafe_offset = 2 * i + 1] = im.cast[Self.dt]()
+            o[unsafe_offset=2 * i] = re.cast[Self.dt]()
+            o[unsafe_offset=2 * i + 1] = im.cast[Self.dt]()
             i += self.inner
 
 

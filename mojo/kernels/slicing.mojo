@@ -6,6 +6,7 @@ from tensor.call import Call, int_of, register
 from tensor.errors import python_error
 from tensor.layout import Dims, no_dims, shape_text, wrap_dim
 from tensor.object import TPtr
+
 from tensor.py import (
     Obj, class_of, decref, error_occurred, is_long, is_sequence, is_tuple, seq_item, seq_len, tuple_new, tuple_set, type_name_of,
 )  # fmt: skip
@@ -94,8 +95,8 @@ def _step(call: Call, mut c: _Cursor, t: TPtr, o: Obj, specified: Int, place: In
 def _index_of(o: Obj) raises -> Int:
     if external_call["PyIndex_Check", c_int](o) == 0 or class_of(o) == runtime()[].bool_type:
         raise Error(
-            t"IndexError|only integers, slices (`:`), ellipsis (`...`), None and long or byte Variables are valid indices (got"
-            t" {type_name_of(o)})"
+            t"IndexError|only integers, slices (`:`), ellipsis (`...`), None and long or byte Variables are valid"
+            t" indices (got {type_name_of(o)})"
         )
     var number = external_call["PyNumber_Index", Int](o)
     if number == 0:
@@ -115,8 +116,8 @@ def _pick(mut c: _Cursor, t: TPtr, place: Int, index: Int) raises:
             raise Error(t"IndexError|index {index} is out of bounds for dimension 0 with size 0")
         if n == 0:
             raise Error(
-                "IndexError|invalid index of a 0-dim tensor. Use `tensor.item()` in Python or `tensor.item<T>()` in C++ to"
-                " convert a 0-dim tensor to a number"
+                "IndexError|invalid index of a 0-dim tensor. Use `tensor.item()` in Python or `tensor.item<T>()` in C++"
+                " to convert a 0-dim tensor to a number"
             )
         raise _no_dimension(c, t, 0)
     var length = t[].shape[c.dim]
@@ -215,11 +216,14 @@ def split(mut call: Call) raises -> Obj:
         lengths.append(size)
         total += size
     if negative:
-        raise Error(t"RuntimeError|split_with_sizes expects split_sizes have only non-negative entries, but got split_sizes={_text(lengths)}")
+        raise Error(
+            t"RuntimeError|split_with_sizes expects split_sizes have only non-negative entries, but got"
+            t" split_sizes={_text(lengths)}"
+        )
     if total != length:
         raise Error(
-            t"RuntimeError|split_with_sizes expects split_sizes to sum exactly to {length} (input tensor's size at dimension"
-            t" {call.int(2)}), but got split_sizes={_text(lengths)}"
+            t"RuntimeError|split_with_sizes expects split_sizes to sum exactly to {length} (input tensor's size at"
+            t" dimension {call.int(2)}), but got split_sizes={_text(lengths)}"
         )
     return _pieces(t, dim, starts, lengths)
 
@@ -250,13 +254,12 @@ def chunk(mut call: Call) raises -> Obj:
 
 
 def tensor_split(mut call: Call) raises -> Obj:
-    """(self, indices_or_sections, dim): that many ranges, the first ones longer by one; or cuts at the given indices."""
+    """(self, indices_or_sections, dim): that many ranges, the first ones longer by one; or cuts at the given indices.
+    """
     var t = call.tensor(0)
     var n = t[].rank()
     if n == 0:
-        raise Error(
-            "RuntimeError|tensor_split expected at least a 1-dimensional tensor, but got a tensor with 0 dims"
-        )
+        raise Error("RuntimeError|tensor_split expected at least a 1-dimensional tensor, but got a tensor with 0 dims")
     var dim = wrap_dim(call.int(2), n)
     var length = t[].shape[dim]
     var o = call.obj(1)

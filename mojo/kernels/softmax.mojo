@@ -215,9 +215,7 @@ struct Rows[dt: DType](Body):
         else:
             var shift = log(total)
             for r in range(self.n):
-                _set[Self.dt, w](
-                    self.out, start + r * step, _get[Self.dt, w](self.a, start + r * step) - high - shift
-                )
+                _set[Self.dt, w](self.out, start + r * step, _get[Self.dt, w](self.a, start + r * step) - high - shift)
 
 
 # ---------------------------------------------------------------- ops
@@ -452,7 +450,7 @@ struct Losses[dt: DType](Body):
                 _set[Self.dt, 1](self.out, start + i, 0)
                 i += 1
             return
-        var scale = at[Scalar[Self.C]](self.scale)[unsafe_offset = r * self.scale_step]
+        var scale = at[Scalar[Self.C]](self.scale)[unsafe_offset=r * self.scale_step]
         var s = self._sum_exp(r)
         var factor = scale / s[1]
         while i + W <= n:
@@ -468,7 +466,9 @@ struct Losses[dt: DType](Body):
 def _check_targets(call: Call, x: TPtr, target: TPtr, ignore: Int) raises -> Obj:
     """The targets as contiguous int64 on the CPU, each checked against the number of classes. A new reference."""
     if x[].rank() != 2:
-        raise call.fail("RuntimeError", String(t"expects logits of shape (N, C), got {shape_text(x[].shape, x[].rank())}"))
+        raise call.fail(
+            "RuntimeError", String(t"expects logits of shape (N, C), got {shape_text(x[].shape, x[].rank())}")
+        )
     var code = target[].code()
     if code != INT64 and code != UINT8:
         raise Error(t"RuntimeError|expected scalar type Long but found {type_name(code)}")
@@ -592,9 +592,7 @@ def cross_entropy_backward(mut call: Call) raises -> Obj:
     return result
 
 
-def _backward_losses[dt: DType](
-    x: TPtr, indices: Obj, g: TPtr, result: TPtr, ignore: Int, reduction: Int
-) raises:
+def _backward_losses[dt: DType](x: TPtr, indices: Obj, g: TPtr, result: TPtr, ignore: Int, reduction: Int) raises:
     comptime C = compute[dt]
     var rows = x[].shape[0]
     var target = as_tensor(indices)[].data()
@@ -641,9 +639,7 @@ struct DeviceLosses:
         self.reduction = reduction
 
 
-def _device_losses(
-    call: Call, x: TPtr, indices: Obj, grad: Obj, result: Obj, ignore: Int, reduction: Int
-) raises:
+def _device_losses(call: Call, x: TPtr, indices: Obj, grad: Obj, result: Obj, ignore: Int, reduction: Int) raises:
     comptime LaunchFn = def(Int, Pointer[DeviceLosses, MutAnyOrigin], Int) thin abi("C") -> Int
     var work = DeviceLosses(
         x[].data(), as_tensor(indices)[].data(), as_tensor(grad)[].data() if grad != 0 else 0,

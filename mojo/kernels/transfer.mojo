@@ -327,7 +327,9 @@ def _reverse[T: DType](d: Int, s: Int, n: Int):
     comptime size = size_of[Scalar[T]]()
     var i = 0
     while i + W <= n:
-        at[Scalar[T]](d + i * size).unsafe_store(0, at[Scalar[T]](s - (i + W - 1) * size).unsafe_load[width=W](0).reversed())
+        at[Scalar[T]](d + i * size).unsafe_store(
+            0, at[Scalar[T]](s - (i + W - 1) * size).unsafe_load[width=W](0).reversed()
+        )
         i += W
     while i < n:
         store[Scalar[T]](d + i * size, load[Scalar[T]](s - i * size))
@@ -409,9 +411,7 @@ def transpose(d: Int, d_step: Int, s: Int, s_step: Int, rows: Int, columns: Int,
 # ---------------------------------------------------------------- the entries
 
 
-def transfer(
-    dst: Int, dst_code: Int, ds: Dims, src: Int, src_code: Int, ss: Dims, shape: Dims, ndim: Int
-):
+def transfer(dst: Int, dst_code: Int, ds: Dims, src: Int, src_code: Int, ss: Dims, shape: Dims, ndim: Int):
     """Copies and casts; strides in elements, both for `shape` (0 where the source is broadcast)."""
     var t = Transfer(dst, dst_code, src, src_code)
     if t.layout(shape, ds, ss, ndim):

@@ -1,6 +1,7 @@
 """Views: other sizes, strides and offsets over the same storage. Nothing is copied (`reshape` excepted, where it must)."""
 
 from tensor.call import Call, dtype_code, int_of, register
+
 from tensor.dtype import (
     BCOMPLEX32, BFLOAT16, COMPLEX128, COMPLEX32, COMPLEX64, FLOAT16, FLOAT32, FLOAT64, complex_part, dtype_name, is_complex,
     itemsize, type_name,
@@ -39,8 +40,8 @@ def infer_size(size: Dims, n: Int, numel: Int, mut shape: Dims) raises:
     if known == 0:
         if numel == 0:
             raise Error(
-                t"RuntimeError|cannot reshape tensor of 0 elements into shape {shape_text(size, n)} because the unspecified"
-                t" dimension size -1 can be any value and is ambiguous"
+                t"RuntimeError|cannot reshape tensor of 0 elements into shape {shape_text(size, n)} because the"
+                t" unspecified dimension size -1 can be any value and is ambiguous"
             )
         raise _bad_shape(size, n, numel)
     if numel % known != 0:
@@ -204,8 +205,8 @@ def permute(mut call: Call) raises -> Obj:
     var n = t[].rank()
     if k != n:
         raise Error(
-            t"RuntimeError|permute(sparse_coo): number of dimensions in the tensor input does not match the length of the"
-            t" desired ordering of dimensions i.e. input.dim() = {n} is not equal to len(dims) = {k}"
+            t"RuntimeError|permute(sparse_coo): number of dimensions in the tensor input does not match the length of"
+            t" the desired ordering of dimensions i.e. input.dim() = {n} is not equal to len(dims) = {k}"
         )
     return _permuted(t, dims)
 
@@ -235,8 +236,8 @@ def movedim(mut call: Call) raises -> Obj:
     var l = call.dims(2, target)
     if k != l:
         raise Error(
-            t"RuntimeError|movedim: Invalid source or destination dims: source ({shape_text(source, k)} dims) should contain"
-            t" the same number of dims as destination ({shape_text(target, l)} dims)"
+            t"RuntimeError|movedim: Invalid source or destination dims: source ({shape_text(source, k)} dims) should"
+            t" contain the same number of dims as destination ({shape_text(target, l)} dims)"
         )
     var order = no_dims()
     var used = 0
@@ -277,8 +278,9 @@ def expand(mut call: Call) raises -> Obj:
     var n = t[].rank()
     if k < n:
         raise Error(
-            t"RuntimeError|expand(torch.{type_name(t[].code())}Tensor{{{shape_text(t[].shape, n)}}}, size={shape_text(size, k)}):"
-            t" the number of sizes provided ({k}) must be greater or equal to the number of dimensions in the tensor ({n})"
+            t"RuntimeError|expand(torch.{type_name(t[].code())}Tensor{{{shape_text(t[].shape, n)}}},"
+            t" size={shape_text(size, k)}): the number of sizes provided ({k}) must be greater or equal to the number"
+            t" of dimensions in the tensor ({n})"
         )
     var shape = no_dims()
     var strides = no_dims()
@@ -295,7 +297,8 @@ def expand(mut call: Call) raises -> Obj:
         if wanted == -1:
             if d < 0:
                 raise Error(
-                    t"RuntimeError|The expanded size of the tensor (-1) isn't allowed in a leading, non-existing dimension {i}"
+                    t"RuntimeError|The expanded size of the tensor (-1) isn't allowed in a leading, non-existing"
+                    t" dimension {i}"
                 )
             wanted = have
         if have != wanted:
@@ -367,7 +370,8 @@ def select(mut call: Call) raises -> Obj:
     var length = t[].shape[dim]
     if index < -length or index >= length:
         raise Error(
-            t"IndexError|select(): index {index} out of range for tensor of size {shape_text(t[].shape, n)} at dimension {dim}"
+            t"IndexError|select(): index {index} out of range for tensor of size {shape_text(t[].shape, n)} at"
+            t" dimension {dim}"
         )
     return selected(t, dim, index + length if index < 0 else index)
 
@@ -507,7 +511,9 @@ def as_strided(mut call: Call) raises -> Obj:
     var reach = 1
     for i in range(n):
         if shape[i] < 0:
-            raise Error(t"RuntimeError|Trying to create tensor with negative dimension {shape[i]}: {shape_text(shape, n)}")
+            raise Error(
+                t"RuntimeError|Trying to create tensor with negative dimension {shape[i]}: {shape_text(shape, n)}"
+            )
         if strides[i] < 0:
             raise Error(
                 t"RuntimeError|as_strided: Negative strides are not supported at the moment, got strides:"
@@ -523,8 +529,8 @@ def as_strided(mut call: Call) raises -> Obj:
     if reach > 0 and (offset + reach) * size > t[].storage()[].nbytes:
         raise Error(
             t"RuntimeError|setStorage: sizes {shape_text(shape, n)}, strides {shape_text(strides, n)}, storage offset"
-            t" {offset}, and itemsize {size} requiring a storage size of {(offset + reach) * size} are out of bounds for"
-            t" storage of size {t[].storage()[].nbytes}"
+            t" {offset}, and itemsize {size} requiring a storage size of {(offset + reach) * size} are out of bounds"
+            t" for storage of size {t[].storage()[].nbytes}"
         )
     return view_of(t, offset, shape, strides, n)
 
@@ -640,8 +646,8 @@ def view_as_complex(mut call: Call) raises -> Obj:
         made = COMPLEX128
     else:
         raise Error(
-            t"RuntimeError|view_as_complex is only supported for half, float and double tensors, but got a tensor of scalar"
-            t" type: {type_name(code)}"
+            t"RuntimeError|view_as_complex is only supported for half, float and double tensors, but got a tensor of"
+            t" scalar type: {type_name(code)}"
         )
     var n = t[].rank()
     if n == 0:

@@ -13,6 +13,7 @@ from .errors import python_error, set_python_error
 from .layout import Dims, no_dims
 from .memory import Ptr, address_of, at, c_string, Words, function_at, load, store, words, zeroed
 from .object import TPtr, as_tensor, is_tensor, REQUIRES_GRAD, INFERENCE_TENSOR
+
 from .py import (
     Obj, class_of, decref, error_occurred, get_attr, incref, is_long, is_sequence, is_str, is_subtype, new_ref, py_int, py_str,
     seq_item, seq_len, string_of, tuple_new, tuple_set, type_name_of,
@@ -176,9 +177,7 @@ struct Call(Movable):
 
 
 def _span(c_text: Int) -> Span[UInt8, MutUntrackedOrigin]:
-    return Span[UInt8, MutUntrackedOrigin](
-        unsafe_ptr=at[UInt8](c_text), length=external_call["strlen", Int](c_text)
-    )
+    return Span[UInt8, MutUntrackedOrigin](unsafe_ptr=at[UInt8](c_text), length=external_call["strlen", Int](c_text))
 
 
 def int_of(o: Obj, call: Call, i: Int) raises -> Int:
@@ -454,7 +453,8 @@ def op_name(op: OpPtr) -> String:
 
 
 def _find_keyword(op: OpPtr, key: Obj) -> Int:
-    """A keyword that was not the interned object: by text. -2 is out=; 'input', 'other', 'axis', 'keepdims' are aliases."""
+    """A keyword that was not the interned object: by text. -2 is out=; 'input', 'other', 'axis', 'keepdims' are aliases.
+    """
     var text = string_of(key)
     if text == "out" and op[].flags & HAS_OUT != 0:
         return -2
@@ -484,9 +484,7 @@ def _find_keyword(op: OpPtr, key: Obj) -> Int:
 
 @no_inline
 def _set_arity_error(op: OpPtr, nargs: Int, limit: Int):
-    set_python_error(
-        Error(t"TypeError|{op_name(op)}() takes {limit} positional arguments but {nargs} were given")
-    )
+    set_python_error(Error(t"TypeError|{op_name(op)}() takes {limit} positional arguments but {nargs} were given"))
 
 
 @no_inline

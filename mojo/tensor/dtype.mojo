@@ -105,9 +105,25 @@ def promote(a: Int, b: Int) -> Int:
 def dtype_name(code: Int) -> String:
     """The name after 'torch.' of a dtype."""
     comptime NAMES = [
-        "bool", "uint8", "int8", "int16", "int32", "int64", "uint16", "uint32", "uint64",
-        "float16", "bfloat16", "float32", "float64", "complex32", "complex64", "complex128",
-        "float8_e4m3fn", "float8_e5m2", "bcomplex32",
+        "bool",
+        "uint8",
+        "int8",
+        "int16",
+        "int32",
+        "int64",
+        "uint16",
+        "uint32",
+        "uint64",
+        "float16",
+        "bfloat16",
+        "float32",
+        "float64",
+        "complex32",
+        "complex64",
+        "complex128",
+        "float8_e4m3fn",
+        "float8_e5m2",
+        "bcomplex32",
     ]
     var names = materialize[NAMES]()
     return String(names[code])
@@ -116,9 +132,25 @@ def dtype_name(code: Int) -> String:
 def type_name(code: Int) -> String:
     """PyTorch's scalar-type name, as its error messages spell it."""
     comptime NAMES = [
-        "Bool", "Byte", "Char", "Short", "Int", "Long", "UInt16", "UInt32", "UInt64",
-        "Half", "BFloat16", "Float", "Double", "ComplexHalf", "ComplexFloat", "ComplexDouble",
-        "Float8_e4m3fn", "Float8_e5m2", "BComplex32",
+        "Bool",
+        "Byte",
+        "Char",
+        "Short",
+        "Int",
+        "Long",
+        "UInt16",
+        "UInt32",
+        "UInt64",
+        "Half",
+        "BFloat16",
+        "Float",
+        "Double",
+        "ComplexHalf",
+        "ComplexFloat",
+        "ComplexDouble",
+        "Float8_e4m3fn",
+        "Float8_e5m2",
+        "BComplex32",
     ]
     var names = materialize[NAMES]()
     return String(names[code])
@@ -138,19 +170,19 @@ def complex_part(code: Int) -> Int:
 
 
 comptime dtype_of[code: Int]: DType = (
-    DType.bool if code == BOOL
-    else DType.uint8 if code == UINT8
-    else DType.int8 if code == INT8
-    else DType.int16 if code == INT16
-    else DType.int32 if code == INT32
-    else DType.int64 if code == INT64
-    else DType.uint16 if code == UINT16
-    else DType.uint32 if code == UINT32
-    else DType.uint64 if code == UINT64
-    else DType.float16 if code == FLOAT16
-    else DType.bfloat16 if code == BFLOAT16
-    else DType.float32 if code == FLOAT32
-    else DType.float64 if code == FLOAT64
-    else DType.float8_e4m3fn if code == FLOAT8_E4M3FN
-    else DType.float8_e5m2
+    DType.bool if code
+    == BOOL else DType.uint8 if code
+    == UINT8 else DType.int8 if code
+    == INT8 else DType.int16 if code
+    == INT16 else DType.int32 if code
+    == INT32 else DType.int64 if code
+    == INT64 else DType.uint16 if code
+    == UINT16 else DType.uint32 if code
+    == UINT32 else DType.uint64 if code
+    == UINT64 else DType.float16 if code
+    == FLOAT16 else DType.bfloat16 if code
+    == BFLOAT16 else DType.float32 if code
+    == FLOAT32 else DType.float64 if code
+    == FLOAT64 else DType.float8_e4m3fn if code
+    == FLOAT8_E4M3FN else DType.float8_e5m2
 )

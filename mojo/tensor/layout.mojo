@@ -27,9 +27,7 @@ def checked_numel(shape: Dims, ndim: Int, itemsize: Int) raises -> Int:
     for i in range(ndim):
         var d = shape[i]
         if d < 0:
-            raise Error(
-                t"RuntimeError|Trying to create tensor with negative dimension {d}: {shape_text(shape, ndim)}"
-            )
+            raise Error(t"RuntimeError|Trying to create tensor with negative dimension {d}: {shape_text(shape, ndim)}")
         if d == 0:
             empty = True
             continue
@@ -113,9 +111,7 @@ def wrap_dim(dim: Int, ndim: Int) raises -> Int:
     """A dimension counted from either end; a 0-d tensor has the dimensions -1 and 0."""
     var n = max(ndim, 1)
     if dim < -n or dim >= n:
-        raise Error(
-            t"IndexError|Dimension out of range (expected to be in range of [{-n}, {n - 1}], but got {dim})"
-        )
+        raise Error(t"IndexError|Dimension out of range (expected to be in range of [{-n}, {n - 1}], but got {dim})")
     return dim + n if dim < 0 else dim
 
 

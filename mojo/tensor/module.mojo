@@ -9,6 +9,7 @@ from .dtype import promote
 from .errors import python_error, set_python_error
 from .memory import Ptr, address_of, at, c_string, load, store, zeroed
 from .object import as_tensor, is_tensor
+
 from .py import (
     Obj, decref, error_occurred, incref, is_str, new_ref, py_bool, py_int, py_str, seq_item, seq_len, string_of,
     tuple_new, tuple_set,
@@ -212,7 +213,9 @@ def set_device_table(module: Int, args: Int, nargs: Int) abi("C") -> Int:
         set_python_error(Error(t"ValueError|set_device_table: no device type {kind}"))
         return 0
     if address != 0 and at[DeviceTable](address)[].abi != DEVICE_ABI:
-        set_python_error(Error("RuntimeError|the accelerator's extension was built from other sources than this one; rebuild both"))
+        set_python_error(
+            Error("RuntimeError|the accelerator's extension was built from other sources than this one; rebuild both")
+        )
         return 0
     runtime()[].device_tables[kind] = address
     return _none()
@@ -289,7 +292,8 @@ def after_fork(module: Int, args: Int, nargs: Int) abi("C") -> Int:
 
 
 def memory_counters(module: Int, args: Int, nargs: Int) abi("C") -> Int:
-    """memory_counters() -> (allocated, peak, kept, reserved peak, requests, hits, blocks, limit, keep limit, tensors)."""
+    """memory_counters() -> (allocated, peak, kept, reserved peak, requests, hits, blocks, limit, keep limit, tensors).
+    """
     var p = pool()
     var t = tuple_new(10)
     tuple_set(t, 0, py_int(p[].allocated))
@@ -358,12 +362,12 @@ def build_module(register_families: def() thin -> None) -> Int:
         _ = external_call["PyModule_AddObject", Int32](
             m, Int(StaticString("TensorBase").unsafe_ptr()), new_ref(rt[].base_type)
         )
-        _ = external_call["PyModule_AddObject", Int32](
-            m, Int(StaticString("NodeBase").unsafe_ptr()), make_node_base()
-        )
+        _ = external_call["PyModule_AddObject", Int32](m, Int(StaticString("NodeBase").unsafe_ptr()), make_node_base())
         # a unique object that marks a parameter without default
         rt[].required = external_call["PyObject_CallNoArgs", Int](load_object_type())
-        _ = external_call["PyModule_AddObject", Int32](m, Int(StaticString("required").unsafe_ptr()), new_ref(rt[].required))
+        _ = external_call["PyModule_AddObject", Int32](
+            m, Int(StaticString("required").unsafe_ptr()), new_ref(rt[].required)
+        )
         register_families()
         _add(m, "make_op", make_op)
         _add(m, "make_recorder", make_recorder)

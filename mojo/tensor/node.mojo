@@ -285,10 +285,10 @@ def _record(capsule: Int, args: Int, nargs: Int) abi("C") -> Int:
                 if as_tensor(o)[].flags & UInt16(INFERENCE_TENSOR) != 0:
                     set_python_error(
                         Error(
-                            "RuntimeError|Inference tensors cannot be saved for backward. Please do not use Tensors created"
-                            " in inference mode in computation tracked by autograd. To work around this, you can make a"
-                            " clone to get a normal tensor and use it in autograd, or use `torch.no_grad()` instead of"
-                            " `torch.inference_mode()`."
+                            "RuntimeError|Inference tensors cannot be saved for backward. Please do not use Tensors"
+                            " created in inference mode in computation tracked by autograd. To work around this, you"
+                            " can make a clone to get a normal tensor and use it in autograd, or use `torch.no_grad()`"
+                            " instead of `torch.inference_mode()`."
                         )
                     )
                     decref(edges)

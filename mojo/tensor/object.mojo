@@ -106,9 +106,7 @@ def allocate_object(rt: RuntimePtr) -> Obj:
     return external_call["PyType_GenericAlloc", Int](rt[].tensor_type, Int(0))
 
 
-def wrap_storage(
-    storage: StoragePtr, offset: Int, dtype: Int, shape: Dims, strides: Dims, ndim: Int
-) raises -> Obj:
+def wrap_storage(storage: StoragePtr, offset: Int, dtype: Int, shape: Dims, strides: Dims, ndim: Int) raises -> Obj:
     """A new tensor over a storage whose reference it takes over."""
     var count = Float64(1)
     for i in range(ndim):

@@ -1,6 +1,7 @@
 """Result types: PyTorch's promotion over operands that are tensors, 0-d tensors and Python numbers."""
 
 from .call import Call, Scalar2, number_of
+
 from .dtype import (
     BOOL, COMPLEX128, COMPLEX64, COMPLEX32, BCOMPLEX32, BFLOAT16, FLOAT16, FLOAT64, INT64, category, dtype_of, is_complex, is_floating, promote, type_name,
 )  # fmt: skip

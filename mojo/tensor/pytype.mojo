@@ -8,6 +8,7 @@ from .dtype import itemsize
 from .errors import python_error, set_python_error
 from .layout import contiguous_strides, is_contiguous, same_dims
 from .memory import address_of, at, c_string, Words, function_at, load, store, zeroed
+
 from .object import (
     CONTIGUOUS, INFERENCE_TENSOR, REQUIRES_GRAD, TensorObj, TPtr, alias_of, as_tensor, is_tensor,
 )  # fmt: skip

@@ -260,7 +260,8 @@ def check_status(status: Int, device: Int, what: String) raises:
     """Raises for a status of a function of the table that is not 0."""
     if status == 1:
         raise Error(
-            t"RuntimeError|{what} has no kernel for these dtypes on device {device & 255}; compute it on the CPU: .cpu()"
+            t"RuntimeError|{what} has no kernel for these dtypes on device {device & 255}; compute it on the CPU:"
+            t" .cpu()"
         )
     if status != 0:
         raise device_error(device, what)

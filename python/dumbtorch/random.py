@@ -151,9 +151,7 @@ def set_rng_state(new_state: Any) -> None:
 
 
 @contextlib.contextmanager
-def fork_rng(
-    devices: Iterable[Any] | None = None, enabled: bool = True, device_type: str = "cuda"
-) -> Iterator[None]:
+def fork_rng(devices: Iterable[Any] | None = None, enabled: bool = True, device_type: str = "cuda") -> Iterator[None]:
     """Inside, the default generator may be seeded and used; afterwards it is as it was.
 
     One generator serves all devices: ``devices`` and ``device_type`` change nothing. Reference:

@@ -2,6 +2,7 @@
 
 from std.testing import TestSuite, assert_equal, assert_false, assert_raises, assert_true
 from tensor.allocator import aligned_block
+
 from tensor.layout import (
     Dims, broadcast_into, checked_numel, contiguous_strides, dense_strides, extent, is_contiguous, is_dense, no_dims,
     same_dims, view_strides, wrap_dim,

@@ -6,9 +6,10 @@ import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import dumbtorch
 import numpy as np
 import torch
+
+import dumbtorch
 
 # Rounding of a few operations in each type; kernels may sum in another order, and some of PyTorch's float64 kernels
 # hold constants (1/6, CELU's 1/alpha) in float32.

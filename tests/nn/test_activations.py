@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import dumbtorch
 import numpy as np
 import pytest
 import torch
 
+import dumbtorch
 from tests.nn.support import as_numpy, assert_close, compare_function, compare_module, random, same_outcome, tensor_of
 
 ACTIVATIONS = {

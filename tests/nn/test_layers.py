@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import dumbtorch
 import numpy as np
 import pytest
 import torch
 
+import dumbtorch
 from tests.nn.support import as_numpy, compare_module, copy_state, random, same_outcome, tensor_of
 
 LAYERS = {

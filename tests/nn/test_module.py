@@ -6,10 +6,10 @@ import copy
 import pickle
 from collections import OrderedDict
 
-import dumbtorch
 import pytest
 import torch
 
+import dumbtorch
 from tests.nn.support import as_numpy, neutral, same_outcome
 
 

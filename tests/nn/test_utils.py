@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 
-import dumbtorch
 import numpy as np
 import pytest
 import torch
 
+import dumbtorch
 from tests.nn.support import as_numpy, assert_close, copy_state, random, same_outcome, tensor_of
 
 

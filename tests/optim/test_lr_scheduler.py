@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 
-import dumbtorch
 import pytest
 import torch
 
+import dumbtorch
 from tests.nn.support import same_outcome
 
 

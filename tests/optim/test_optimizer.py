@@ -7,10 +7,10 @@ import pickle
 from functools import partial
 from importlib import import_module
 
-import dumbtorch
 import pytest
 import torch
 
+import dumbtorch
 from tests.nn.support import as_numpy, same_outcome
 
 

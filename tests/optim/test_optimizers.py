@@ -5,11 +5,11 @@ from __future__ import annotations
 import copy
 import itertools
 
-import dumbtorch
 import numpy as np
 import pytest
 import torch
 
+import dumbtorch
 from tests.nn.support import as_numpy, assert_close, copy_state, random, tensor_of
 
 SGD = [

@@ -3,6 +3,7 @@
 from std.memory import Pointer
 from max.gpu import block_dim, global_idx, grid_dim
 from kernels.gpu.device import device, fail
+
 from kernels.gpu.launch import (
     AS_BOOL, AS_FLOAT32, AS_INT64, CLASSES, bits_code, class_of_code, class_type, grid, pieces, set_operand, set_shape,
 )  # fmt: skip
@@ -28,7 +29,9 @@ def cast_kernel[S: DType, T: DType](w: Work):
         i += step
 
 
-def copy(index: Int, dst: Int, dst_code: Int, ds: Dims, src: Int, src_code: Int, ss: Dims, shape: Dims, ndim: Int) raises -> Int:
+def copy(
+    index: Int, dst: Int, dst_code: Int, ds: Dims, src: Int, src_code: Int, ss: Dims, shape: Dims, ndim: Int
+) raises -> Int:
     """Queues dst = src: shape and byte strides fastest first. 1: there is no kernel for these dtypes."""
     var to = dst_code
     var from_ = src_code

@@ -1,6 +1,7 @@
 """Single elements of any dtype, for kernels that do not work on neighbours: reductions, softmax, products."""
 
 from std.sys.info import size_of
+
 from tensor.dtype import (
     BFLOAT16, BOOL, FLOAT16, FLOAT32, FLOAT64, INT16, INT32, INT64, INT8, UINT16, UINT32, UINT64, UINT8,
 )  # fmt: skip

@@ -113,23 +113,23 @@ def gemm_kernel[dt: DType, BM: Int, BN: Int, BK: Int, TM: Int, TN: Int](w: Work)
             var r = i // BK if a_along_k else i % BM
             var value = Scalar[A](0)
             if row0 + r < m and start + kk < k:
-                value = a[unsafe_offset = (row0 + r) * ars + (start + kk) * acs].cast[A]()
-            sa[unsafe_offset = kk * LDA + r] = value
+                value = a[unsafe_offset=(row0 + r) * ars + (start + kk) * acs].cast[A]()
+            sa[unsafe_offset=kk * LDA + r] = value
         comptime for e in range(BN * BK // THREADS):
             var i = t + e * THREADS
             var kk = i % BK if b_along_k else i // BN
             var c = i // BK if b_along_k else i % BN
             var value = Scalar[A](0)
             if col0 + c < n and start + kk < k:
-                value = b[unsafe_offset = (start + kk) * brs + (col0 + c) * bcs].cast[A]()
-            sb[unsafe_offset = kk * LDB + c] = value
+                value = b[unsafe_offset=(start + kk) * brs + (col0 + c) * bcs].cast[A]()
+            sb[unsafe_offset=kk * LDB + c] = value
         barrier()
         comptime for kk in range(BK):
             var right = SIMD[A, TN](0)
             comptime for j in range(TN):
-                right[j] = sb[unsafe_offset = kk * LDB + x + j * COLUMNS]
+                right[j] = sb[unsafe_offset=kk * LDB + x + j * COLUMNS]
             comptime for i in range(TM):
-                acc[i] = fma(SIMD[A, TN](sa[unsafe_offset = kk * LDA + y * TM + i]), right, acc[i])
+                acc[i] = fma(SIMD[A, TN](sa[unsafe_offset=kk * LDA + y * TM + i]), right, acc[i])
         barrier()
         start += BK
     var c = at[Scalar[dt]](Int(w.c)).unsafe_offset(Int(w.co[batch]))

@@ -16,7 +16,10 @@ comptime AS_INT64 = 2
 comptime AS_BOOL = 3
 comptime CLASSES = 4
 comptime class_type[c: Int]: DType = (
-    DType.float32 if c == AS_FLOAT32 else DType.float64 if c == AS_FLOAT64 else DType.int64 if c == AS_INT64 else DType.bool
+    DType.float32 if c
+    == AS_FLOAT32 else DType.float64 if c
+    == AS_FLOAT64 else DType.int64 if c
+    == AS_INT64 else DType.bool
 )
 
 

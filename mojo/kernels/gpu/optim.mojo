@@ -77,7 +77,9 @@ def _step[R: Rule](index: Int, settings: Settings, items: Int, n: Int, code: Int
         d[].free(table)
 
 
-def step(index: Int, settings: Pointer[Settings, MutAnyOrigin], rule: Int, items: Int, n: Int, code: Int) abi("C") -> Int:
+def step(
+    index: Int, settings: Pointer[Settings, MutAnyOrigin], rule: Int, items: Int, n: Int, code: Int
+) abi("C") -> Int:
     """See DeviceTable.step."""
     try:
         if rule == Sgd.kind:

@@ -6,6 +6,7 @@ A family is a list of functors (`pointwise_*.mojo`), compiled apart. `find` give
 
 from std.memory import Pointer
 from max.gpu.host import DeviceContext
+
 from kernels.functor import (
     ALL_INTS, BOOLS, Binary, Comparison, FLOATS, HALVES, Predicate, Ternary, Unary, functor_name,
 )  # fmt: skip

@@ -4,7 +4,17 @@ from std.memory import Pointer, bitcast
 from max.gpu import block_dim, global_idx, grid_dim
 from kernels.gpu.copy_api import copy
 from kernels.gpu.device import device, fail
-from kernels.gpu.launch import AS_BOOL, AS_FLOAT32, AS_FLOAT64, AS_INT64, bits_code, class_of_code, pieces, set_operand, set_shape
+from kernels.gpu.launch import (
+    AS_BOOL,
+    AS_FLOAT32,
+    AS_FLOAT64,
+    AS_INT64,
+    bits_code,
+    class_of_code,
+    pieces,
+    set_operand,
+    set_shape,
+)
 from kernels.gpu.pointwise import BITS, Kernels, KernelsPtr, LaunchFn, ON_INT64, new_kernels, queue, registry
 from kernels.gpu.work import LANES, MAX_OPERANDS, NUMBER, Work, get, places, set
 from kernels.functor import MAX_NUMBERS
@@ -146,7 +156,9 @@ def _run(index: Int, loop: Loop, k: KernelsPtr, code: Int) raises -> Int:
                 break
     if status == 0 and temporary[0] != 0:
         ref target = loop.operands[0]
-        status = copy(index, target.data, target.code, target.strides, data[0], codes[0], strides[0], loop.shape, loop.ndim)
+        status = copy(
+            index, target.data, target.code, target.strides, data[0], codes[0], strides[0], loop.shape, loop.ndim
+        )
     for i in range(n):
         if temporary[i] != 0:
             d[].free(temporary[i])

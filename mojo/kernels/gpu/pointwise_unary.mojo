@@ -6,6 +6,7 @@ from kernels.activation import (
 from kernels.bits import Not
 from kernels.functor import ALL, ALL_INTS, BOOLS, EVERY, FLOATS, INTS, REAL
 from kernels.gpu.pointwise import predicate, unary
+
 from kernels.unary import (
     Abs, Ceil, Floor, Frac, IsFinite, IsInf, IsNan, IsNegInf, IsPosInf, LogicalNot, NanToNum, Neg, Reciprocal, Relu, Round,
     RoundDecimals, Rsqrt, Sign, SignBit, Sqrt, Square, Trunc,

@@ -15,6 +15,7 @@ from kernels.gpu.copy_api import copy
 from kernels.gpu.device import device, fail
 from kernels.gpu.elements import read, write
 from kernels.gpu.launch import AS_BOOL, AS_FLOAT32, AS_FLOAT64, AS_INT64, LIMIT, class_of_code, class_type
+
 from kernels.reduce import (
     ALL, ANY, DEVIATION, LARGEST, MAXIMUM, MEAN, MINIMUM, OUT_INDEX, PROD, Plan, SMALLEST, SUM, VARIANCE, result_code,
 )  # fmt: skip
@@ -142,7 +143,8 @@ struct Variance(Reducer):
 
 
 struct Work(Copyable, DevicePassable):
-    """A planned reduction; passed by value. Strides are bytes; reduced dimensions fastest first, kept ones slowest first."""
+    """A planned reduction; passed by value. Strides are bytes; reduced dimensions fastest first, kept ones slowest first.
+    """
 
     var data: Int64
     var states: Int64
@@ -282,7 +284,9 @@ def rows_kernel[R: Reducer, A: DType](w: Work):
                 s = R.merge(
                     s,
                     State[A](
-                        values[unsafe_offset=t + half], others[unsafe_offset=t + half], positions[unsafe_offset=t + half]
+                        values[unsafe_offset=t + half],
+                        others[unsafe_offset=t + half],
+                        positions[unsafe_offset=t + half],
                     ),
                 )
                 values[unsafe_offset=t] = s.v
@@ -396,9 +400,8 @@ def _reduce(index: Int, p: Plan) raises -> Int:
     var size = itemsize(p.code)
     var inner = p.reduced == 0 or p.reduced_strides[0] == size
     var columns = (
-        (not inner and p.kept > 0 and p.kept_strides[p.kept - 1] == size and p.kept_shape[p.kept - 1] >= 32)
-        or p.count < 32
-    )
+        not inner and p.kept > 0 and p.kept_strides[p.kept - 1] == size and p.kept_shape[p.kept - 1] >= 32
+    ) or p.count < 32
     var length = COLUMN_SEGMENT if columns else ROW_SEGMENT
     if p.count > length:
         w.length = Int64(length)

@@ -9,6 +9,7 @@ from std.builtin.device_passable import DevicePassable, DeviceTypeEncoder
 from std.math import iota
 from std.memory import Pointer, bitcast
 from std.sys.info import size_of
+
 from tensor.dtype import (
     BFLOAT16, BOOL, FLOAT16, FLOAT32, FLOAT64, INT16, INT32, INT64, INT8, UINT16, UINT32, UINT64, UINT8,
 )  # fmt: skip
@@ -27,7 +28,8 @@ comptime NUMBER = 2  # no memory: the same value everywhere, its bits in `data`
 
 
 struct Work(Copyable, DevicePassable):
-    """One launch over fewer than 2^31 elements of up to four operands, the output first; passed to the kernel by value."""
+    """One launch over fewer than 2^31 elements of up to four operands, the output first; passed to the kernel by value.
+    """
 
     var n: Int32
     var ndim: Int32
@@ -85,13 +87,11 @@ def places[count: Int](w: Work, i: Int32) -> Places[count]:
 
 
 @always_inline
-def _fetch[
-    T: DType, k: Int, count: Int
-](w: Work, i: Int32, p: Places[count]) -> SIMD[T, LANES]:
+def _fetch[T: DType, k: Int, count: Int](w: Work, i: Int32, p: Places[count]) -> SIMD[T, LANES]:
     comptime size = size_of[Scalar[T]]()
     var base = Int(w.data[k])
     if w.mode[k] == FLAT and i + LANES <= w.n:
-        return at[Scalar[T]](base).unsafe_load[width=LANES, alignment = LANES * size](Int(i))
+        return at[Scalar[T]](base).unsafe_load[width=LANES, alignment=LANES * size](Int(i))
     var value = SIMD[T, LANES](0)
     comptime for lane in range(LANES):
         var offset = Int(p[k][lane])
@@ -106,7 +106,7 @@ def _put[T: DType, k: Int, count: Int](w: Work, i: Int32, p: Places[count], valu
     comptime size = size_of[Scalar[T]]()
     var base = Int(w.data[k])
     if w.mode[k] == FLAT and i + LANES <= w.n:
-        at[Scalar[T]](base).unsafe_store[alignment = LANES * size](Int(i), value)
+        at[Scalar[T]](base).unsafe_store[alignment=LANES * size](Int(i), value)
         return
     comptime for lane in range(LANES):
         if i + Int32(lane) < w.n:
