@@ -13,6 +13,7 @@ from dumbtorch.ops import (  # noqa: F401
     activation,
     arrange,
     binary,
+    compare,
     conv,
     copy,
     creation,
