@@ -120,7 +120,8 @@ def test_default_dtype() -> None:
 def test_tensor_copies_and_as_tensor_does_not() -> None:
     x = torch.ones(2)
     assert torch.as_tensor(x) is x
-    y = torch.tensor(x)
+    with pytest.warns(UserWarning, match="To copy construct from a tensor"):
+        y = torch.tensor(x)
     y.add_(1)
     assert x.tolist() == [1, 1]
 

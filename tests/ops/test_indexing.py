@@ -9,6 +9,9 @@ import torch as reference
 
 import dumbtorch as torch
 
+# A list of lists, which PyTorch takes as a tuple of indices and warns of; dumbtorch takes it the same way, silently.
+pytestmark = pytest.mark.filterwarnings("ignore:Using a non-tuple sequence:UserWarning")
+
 
 def keys(t: Any) -> list[Any]:
     """Everything that an index may be, for a tensor of shape (3, 4, 5)."""
