@@ -9,6 +9,7 @@ log_sigmoid (self). The op declares the defaults.
 from std.math import fma
 from std.memory import stack_allocation
 from kernels import math
+from kernels.ternary import clip
 from kernels.functor import FLOATS, MAX_NUMBERS, REAL, SAME, TablePtr, Unary, number, tables, unary_table
 from kernels.math_core import _exp_split, _exp_tail, bits_const, from_bits, poly
 from kernels.pointwise import pointwise, pointwise_numbers, pointwise_with, table_of
@@ -17,13 +18,6 @@ from tensor.dtype import BOOL, UINT8
 from tensor.memory import Numbers
 from tensor.object import as_tensor
 from tensor.py import Obj
-
-
-@always_inline
-def clip[dt: DType, w: SIMDLength](x: SIMD[dt, w], low: SIMD[dt, w], high: SIMD[dt, w]) -> SIMD[dt, w]:
-    """The number within [low, high]; NaN stays."""
-    var y = x.lt(low).select(low, x)
-    return y.gt(high).select(high, y)
 
 
 @always_inline

@@ -15,7 +15,7 @@ from tensor.promote import check_can_cast, put_number
 from tensor.py import Obj, decref, new_ref
 from tensor.storage import check_status, device_table
 from kernels.pointwise import check_overlap, check_writable, resize_out, unsupported
-from kernels.softmax import contiguous_of
+from kernels.transfer_api import contiguous_of
 from kernels.walk import ADD, PUT, Span3, TAKE, accumulate, first_outside, move
 
 

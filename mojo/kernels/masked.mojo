@@ -17,7 +17,7 @@ from tensor.py import Obj, decref, new_ref, release_gil, take_gil
 from tensor.threads import Body, num_threads, parallel
 from kernels.index import done, finished, result_for, target_of, write_into
 from kernels.pointwise import broadcast_error, check_overlap, unsupported
-from kernels.softmax import contiguous_of
+from kernels.transfer_api import contiguous_of
 
 comptime BLOCK = 1 << 16
 

@@ -23,7 +23,7 @@ from kernels.math import exp, log, tan
 from kernels.math_core import BitsOf
 from kernels.philox import LANES, blocks_32, blocks_64, normals, philox, positive, unit
 from kernels.pointwise import broadcast_error, check_writable, unsupported
-from kernels.softmax import contiguous_of
+from kernels.transfer_api import contiguous_of
 
 comptime UNIFORM = 0  # from, to, largest value
 comptime NORMAL = 1  # mean, std

@@ -14,7 +14,7 @@ from tensor.py import Obj, decref, new_ref, release_gil, take_gil
 from tensor.threads import Body, num_threads, parallel
 from kernels.index import finished, result_for, write_into
 from kernels.pointwise import check_writable, unsupported
-from kernels.softmax import contiguous_of
+from kernels.transfer_api import contiguous_of
 
 comptime SUM = 0
 comptime PRODUCT = 1

@@ -21,6 +21,7 @@ from tensor.threads import Body, num_threads, parallel
 from kernels.functor import compute
 from kernels.math import exp, isnan, log
 from kernels.pointwise import unsupported
+from kernels.transfer_api import contiguous_of
 
 comptime SOFTMAX = 0
 comptime LOG_SOFTMAX = 1
@@ -219,17 +220,6 @@ struct Rows[dt: DType](Body):
 
 
 # ---------------------------------------------------------------- ops
-
-
-def contiguous_of(t: TPtr, code: Int) raises -> Obj:
-    """The tensor itself (a new reference) when it is contiguous and of the dtype, else such a copy."""
-    if t[].contiguous() and t[].code() == code:
-        return new_ref(Int(t))
-    var copy = new_tensor(code, t[].shape, t[].rank(), t[].device())
-    if external_call["dumbtorch_write", Int](copy, Int(t)) != 0:
-        decref(copy)
-        raise python_error()
-    return copy
 
 
 def _launch(call: Call, kind: Int, a: TPtr, b: Int, result: TPtr, outer: Int, n: Int, inner: Int) raises:

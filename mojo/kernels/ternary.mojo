@@ -8,7 +8,6 @@ value). Numbers may stand for tensors.
 from std.math import fma
 from std.memory import stack_allocation
 from kernels import math
-from kernels.activation import clip
 
 from kernels.functor import (
     Binary, FLOATS, INTS, MAX_NUMBERS, OWN, REAL, SAME, TablePtr, Ternary, Unary, binary_table, number, select_table, tables,
@@ -20,6 +19,13 @@ from tensor.dtype import BOOL, UINT8, category, type_name
 from tensor.memory import Numbers
 from tensor.object import as_tensor, is_tensor
 from tensor.py import Obj
+
+
+@always_inline
+def clip[dt: DType, w: SIMDLength](x: SIMD[dt, w], low: SIMD[dt, w], high: SIMD[dt, w]) -> SIMD[dt, w]:
+    """The number within [low, high]; NaN stays."""
+    var y = x.lt(low).select(low, x)
+    return y.gt(high).select(high, y)
 
 
 @always_inline

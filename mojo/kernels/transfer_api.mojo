@@ -55,3 +55,16 @@ def on_device(made: Obj, device: Int) raises -> Obj:
     finally:
         decref(made)
     return there
+
+
+def contiguous_of(t: TPtr, code: Int) raises -> Obj:
+    """The tensor itself (a new reference) when it is contiguous and of the dtype, else such a copy."""
+    if t[].contiguous() and t[].code() == code:
+        return new_ref(Int(t))
+    var copy = new_tensor(code, t[].shape, t[].rank(), t[].device())
+    try:
+        copy_into(as_tensor(copy), t)
+    except e:
+        decref(copy)
+        raise e^
+    return copy
