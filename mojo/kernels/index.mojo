@@ -15,6 +15,7 @@ from tensor.promote import check_can_cast, put_number
 from tensor.py import Obj, decref, new_ref
 from tensor.storage import check_status, device_table
 from kernels.pointwise import check_overlap, check_writable, resize_out, unsupported
+from kernels.results import done, finished, result_for, target_of, write_into
 from kernels.transfer_api import contiguous_of
 from kernels.walk import ADD, PUT, Span3, TAKE, accumulate, first_outside, move
 
@@ -82,51 +83,6 @@ def launch(call: Call, a: TPtr, mut span: Span3, mode: Int) raises:
     var device = a[].device()
     var f = function_at[LaunchFn](device_table(device)[].walk)
     check_status(f(device & 255, Pointer(to=span).as_unsafe_any_origin(), mode, a[].code()), device, call.name())
-
-
-def write_into(dst: Obj, src: Obj) raises:
-    if external_call["dumbtorch_write", Int](dst, src) != 0:
-        raise python_error()
-
-
-def result_for(call: Call, code: Int, shape: Dims, ndim: Int, device: Int) raises -> Obj:
-    """A new reference to a contiguous tensor that the result can be computed into: out= itself where it fits."""
-    if call.has_out():
-        var o = as_tensor(call.out)
-        check_can_cast(code, o[].code())
-        if o[].rank() != ndim or not same_dims(o[].shape, shape, ndim):
-            resize_out(o, shape, ndim)
-        check_writable(o)
-    return new_tensor(code, shape, ndim, device)
-
-
-def finished(call: Call, result: Obj) raises -> Obj:
-    """The result, or the out= tensor with the result written into it. Takes over the reference."""
-    if not call.has_out():
-        return result
-    try:
-        write_into(call.out, result)
-    finally:
-        decref(result)
-    return new_ref(call.out)
-
-
-def target_of(call: Call, t: TPtr) raises -> Obj:
-    """What an op that changes its first argument writes to, as a new reference: the argument or a copy of it."""
-    if call.inplace():
-        check_writable(t)
-        return new_ref(Int(t))
-    var copy = result_for(call, t[].code(), t[].shape, t[].rank(), t[].device())
-    try:
-        write_into(copy, Int(t))
-    except e:
-        decref(copy)
-        raise e^
-    return copy
-
-
-def done(call: Call, target: Obj) raises -> Obj:
-    return target if call.inplace() else finished(call, target)
 
 
 # ---------------------------------------------------------------- a vector of indices along a dimension

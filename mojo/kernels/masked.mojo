@@ -15,7 +15,7 @@ from tensor.memory import at, load, memcpy, store
 from tensor.object import TPtr, as_tensor, new_strided, new_tensor
 from tensor.py import Obj, decref, new_ref, release_gil, take_gil
 from tensor.threads import Body, num_threads, parallel
-from kernels.index import done, finished, result_for, target_of, write_into
+from kernels.results import done, finished, result_for, target_of, write_into
 from kernels.pointwise import broadcast_error, check_overlap, unsupported
 from kernels.transfer_api import contiguous_of
 

@@ -18,7 +18,7 @@ from tensor.py import Obj, decref, get_attr, incref, new_ref, release_gil, take_
 from tensor.runtime import runtime
 from tensor.threads import Body, num_threads, parallel
 from kernels.functor import compute
-from kernels.index import write_into
+from kernels.results import write_into
 from kernels.math import exp, log, tan
 from kernels.math_core import BitsOf
 from kernels.philox import LANES, blocks_32, blocks_64, normals, philox, positive, unit

@@ -9,7 +9,7 @@ from tensor.memory import at, load, store
 from tensor.object import TPtr, as_tensor, new_tensor
 from tensor.py import Obj, decref, new_ref, release_gil, take_gil
 from tensor.threads import Body, num_threads, parallel
-from kernels.index import write_into
+from kernels.results import write_into
 from kernels.math import log
 from kernels.math_core import infinity
 from kernels.philox import LANES, LOW, Words8, blocks_64, philox, positive, unit

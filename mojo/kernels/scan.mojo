@@ -12,7 +12,7 @@ from tensor.memory import at
 from tensor.object import TPtr, as_tensor
 from tensor.py import Obj, decref, new_ref, release_gil, take_gil
 from tensor.threads import Body, num_threads, parallel
-from kernels.index import finished, result_for, write_into
+from kernels.results import finished, result_for, write_into
 from kernels.pointwise import check_writable, unsupported
 from kernels.transfer_api import contiguous_of
 
