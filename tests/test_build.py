@@ -99,7 +99,7 @@ def test_a_file_of_a_wheel_is_replaced_with_its_sum(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(not (BUILD / "build.ninja").exists(), reason="this dumbtorch was not built in its source tree")
-def test_touching_one_family_rebuilds_that_and_at_most_two_others() -> None:
+def test_touching_one_family_rebuilds_that_and_at_most_one_other() -> None:
     """ninja's own record of what each object was made from."""
 
     def ask(*question: str) -> str:
@@ -125,4 +125,4 @@ def test_touching_one_family_rebuilds_that_and_at_most_two_others() -> None:
                 readers[file.stem].add(name.split(".")[0])
     for family, names in readers.items():
         assert family in names
-        assert len(names) <= 3, f"{family}.mojo is read by the families {names}"
+        assert len(names) <= 2, f"{family}.mojo is read by the families {names}"

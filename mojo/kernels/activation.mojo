@@ -9,7 +9,7 @@ log_sigmoid (self). The op declares the defaults.
 from std.math import fma
 from std.memory import stack_allocation
 from kernels import math
-from kernels.ternary import clip
+from kernels.lanes import clip
 from kernels.functor import FLOATS, MAX_NUMBERS, REAL, SAME, TablePtr, Unary, number, tables, unary_table
 from kernels.math_core import _exp_split, _exp_tail, bits_const, from_bits, poly
 from kernels.pointwise import pointwise, pointwise_numbers, pointwise_with, table_of

@@ -1,6 +1,7 @@
 """Pointwise comparisons and logic of two operands; the results are bools. Kernel slots: (self, other)."""
 
 from kernels.functor import ALL, Comparison, EVERY, comparison_table
+from kernels.lanes import truth
 from kernels.pointwise import pointwise
 from tensor.call import register
 
@@ -46,15 +47,6 @@ struct Ge(Comparison):
     @always_inline
     def apply[dt: DType, w: SIMDLength](a: SIMD[dt, w], b: SIMD[dt, w]) -> SIMD[DType.bool, w]:
         return a.ge(b)
-
-
-@always_inline
-def truth[dt: DType, w: SIMDLength](x: SIMD[dt, w]) -> SIMD[DType.bool, w]:
-    """Whether x is not zero; NaN is true."""
-    comptime if dt == DType.bool:
-        return x._refine[DType.bool, w]()
-    else:
-        return ~x.eq(0)
 
 
 struct LogicalAnd(Comparison):

@@ -13,19 +13,13 @@ from kernels.functor import (
     Binary, FLOATS, INTS, MAX_NUMBERS, OWN, REAL, SAME, TablePtr, Ternary, Unary, binary_table, number, select_table, tables,
     ternary_table, unary_table, wide,
 )  # fmt: skip
+from kernels.lanes import clip
 from kernels.pointwise import pointwise, pointwise_numbers, pointwise_with, table_of, unsupported
 from tensor.call import Call, register
 from tensor.dtype import BOOL, UINT8, category, type_name
 from tensor.memory import Numbers
 from tensor.object import as_tensor, is_tensor
 from tensor.py import Obj
-
-
-@always_inline
-def clip[dt: DType, w: SIMDLength](x: SIMD[dt, w], low: SIMD[dt, w], high: SIMD[dt, w]) -> SIMD[dt, w]:
-    """The number within [low, high]; NaN stays."""
-    var y = x.lt(low).select(low, x)
-    return y.gt(high).select(high, y)
 
 
 @always_inline

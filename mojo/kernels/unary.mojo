@@ -5,7 +5,7 @@ Kernel slots: (self); round (self, decimals); nan_to_num (self, nan, posinf, neg
 
 from std.memory import stack_allocation
 from kernels import math
-from kernels.comparison import truth
+from kernels.lanes import truth
 
 from kernels.functor import (
     ALL, ALL_INTS, COUNT, EVERY, FLOAT, FLOATS, INTS, MAX_NUMBERS, Predicate, REAL, SAME, TablePtr, Unary, number,
