@@ -4,8 +4,8 @@
 
 Every sample of every op is computed by both frameworks from the same bits and compared: values, shapes and dtypes, and
 for float32 and complex64 the gradients of all inputs. Each op runs in a forked process, so that a crash costs one op.
-What may fail is listed, with the reason, in opinfo_expected.toml; an op that fails and is not listed, or that is listed and
-does not fail, ends the run with status 1.
+What may fail is listed, with the reason, in opinfo_expected.toml; an op that fails and is not listed, or that is listed
+and does not fail, ends the run with status 1.
 """
 
 from __future__ import annotations
@@ -30,28 +30,34 @@ from torch.testing._internal.common_methods_invocations import op_db
 
 import dumbtorch
 
+
+def words(text: str) -> frozenset[str]:
+    """A set of names."""
+    return frozenset(text.split())
+
+
 EXPECTED = Path(__file__).with_name("opinfo_expected.toml")
 DTYPES = ("float32", "float64", "int64", "bool", "complex64")
 GRADIENTS = ("float32", "complex64")
 TOLERANCE = {"float32": 1e-4, "complex64": 2e-4, "float64": 1e-7, "complex128": 1e-7, "float16": 1e-2, "bfloat16": 5e-2}
 #: The rows of the feature map that these names belong to come later than the tensor library.
 LATER = ("nn.", "masked.", "sparse.", "torch.", "signal.", "jiterator_", "_refs.")
-LATER_NAMES = frozenset(
+LATER_NAMES = words(
     "to_sparse native_group_norm native_layer_norm native_batch_norm _native_batch_norm_legit _batch_norm_with_update "
     "_upsample_bilinear2d_aa max_pool2d_with_indices_backward native_dropout_backward grid_sampler_2d grid_sampler_3d "
     "_softmax_backward_data _segment_reduce hash_tensor _chunk_cat _unsafe_masked_index "
-    "_unsafe_masked_index_put_accumulate".split()
+    "_unsafe_masked_index_put_accumulate"
 )
 #: What these return depends on chance or on what lay in memory: shape and dtype are compared.
-UNDEFINED = frozenset(
-    "cauchy exponential geometric log_normal normal uniform randn randn_like rand_like randint randint_like multinomial "
-    "bernoulli empty empty_like empty_strided empty_permuted new_empty new_empty_strided nn.functional.dropout "
+UNDEFINED = words(
+    "cauchy exponential geometric log_normal normal uniform randn randn_like rand_like randint randint_like "
+    "multinomial bernoulli empty empty_like empty_strided empty_permuted new_empty new_empty_strided nn.functional.dropout "
     "nn.functional.dropout2d nn.functional.dropout3d nn.functional.alpha_dropout nn.functional.feature_alpha_dropout "
     "nn.functional.rrelu nn.functional.fractional_max_pool2d nn.functional.fractional_max_pool3d svd_lowrank "
-    "pca_lowrank resize_ resize_as_".split()
+    "pca_lowrank resize_ resize_as_"
 )
 #: Their results are unique only up to signs or phases: absolute values are compared.
-SIGNS = frozenset("svd linalg.svd linalg.eigh linalg.eig qr linalg.qr geqrf".split())
+SIGNS = words("svd linalg.svd linalg.eigh linalg.eig qr linalg.qr geqrf")
 
 
 class Result(NamedTuple):
