@@ -51,9 +51,10 @@ LATER_NAMES = words(
 #: What these return depends on chance or on what lay in memory: shape and dtype are compared.
 UNDEFINED = words(
     "cauchy exponential geometric log_normal normal uniform randn randn_like rand_like randint randint_like "
-    "multinomial bernoulli empty empty_like empty_strided empty_permuted new_empty new_empty_strided nn.functional.dropout "
-    "nn.functional.dropout2d nn.functional.dropout3d nn.functional.alpha_dropout nn.functional.feature_alpha_dropout "
-    "nn.functional.rrelu nn.functional.fractional_max_pool2d nn.functional.fractional_max_pool3d svd_lowrank "
+    "multinomial bernoulli empty empty_like empty_strided empty_permuted new_empty new_empty_strided "
+    "nn.functional.dropout nn.functional.dropout2d nn.functional.dropout3d "
+    "nn.functional.alpha_dropout nn.functional.feature_alpha_dropout nn.functional.rrelu "
+    "nn.functional.fractional_max_pool2d nn.functional.fractional_max_pool3d svd_lowrank "
     "pca_lowrank resize_ resize_as_"
 )
 #: Their results are unique only up to signs or phases: absolute values are compared.
