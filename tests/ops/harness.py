@@ -18,12 +18,17 @@ from dumbtorch.ops.samples import DTYPES, S, T
 #: Where our side computes: pytest's option --device.
 DEVICE = os.environ.get("DUMBTORCH_TEST_DEVICE", "cpu")
 HALVES = ("float16", "bfloat16")
-FLOATS = ("float16", "bfloat16", "float32", "float64")
+COMPLEX = ("complex64", "complex128")
+#: The dtypes that carry gradient.
+FLOATS = ("float16", "bfloat16", "float32", "float64", *COMPLEX)
 #: (rtol, atol) of values; gradients get ten times as much.
-TOLERANCE = {"float16": (4e-3, 4e-3), "bfloat16": (3e-2, 3e-2), "float32": (2e-5, 2e-5), "float64": (1e-9, 1e-9)}
+TOLERANCE = {
+    "float16": (4e-3, 4e-3), "bfloat16": (3e-2, 3e-2), "float32": (2e-5, 2e-5), "float64": (1e-9, 1e-9),
+    "complex32": (4e-3, 4e-3), "complex64": (2e-5, 2e-5), "complex128": (1e-9, 1e-9),
+}  # fmt: skip
 LAYOUTS = ("contiguous", "strided", "transposed")
 #: Rows that read the storage itself: other strides mean another result, or none.
-CONTIGUOUS_ONLY = ("view", "as_strided")
+CONTIGUOUS_ONLY = ("view", "as_strided", "view_as_complex")
 
 
 def layout_of(tensor: Any, layout: str, empty: Any) -> Any:
@@ -50,7 +55,9 @@ def layouts(name: str) -> tuple[str, ...]:
 
 
 def values_of(spec: T, dtype: str, rng: np.random.Generator) -> np.ndarray:
-    """Numbers in the range that a sample asks for, in float64 or int64."""
+    """Numbers in the range that a sample asks for, in float64, complex128 or int64.
+
+    The imaginary parts of complex ones lie in the same range."""
     if spec.values is not None:
         return np.asarray(spec.values)
     count = math.prod(spec.shape)
@@ -63,7 +70,9 @@ def values_of(spec: T, dtype: str, rng: np.random.Generator) -> np.ndarray:
         values = rng.permutation(values)
     else:
         values = rng.uniform(low, high, count)
-    if dtype == "bool":
+    if dtype in COMPLEX:
+        values = values + 1j * rng.uniform(low, high, count)
+    elif dtype == "bool":
         values = values > (low + high) / 2
     elif dtype not in FLOATS:
         values = np.floor(values).astype(np.int64) if low >= 0 else np.rint(values).astype(np.int64)
@@ -113,7 +122,7 @@ class Pair:
 
 
 def listed(tensor: Any) -> np.ndarray:
-    """A tensor of either framework as an array of float64 (or its integers)."""
+    """A tensor of either framework as an array of float64 or complex128 (or its integers)."""
     name = str(tensor.dtype).removeprefix("torch.")
     framework = torch if isinstance(tensor, torch.Tensor) else dumbtorch
     if name in HALVES:

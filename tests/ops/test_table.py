@@ -76,7 +76,7 @@ def _numeric(number_of_cases: str, case: tuple[str, int, str]) -> bool:
 def _differentiable(number_of_cases: str) -> list[tuple[str, int, str]]:
     every = [case for case in cases(floats_only=True) if ops.TABLE[case[0]].grad and _numeric(number_of_cases, case)]
     if number_of_cases == "double":
-        return [case for case in every if case[2] == "float64"]
+        return [case for case in every if case[2] in ("float64", "complex128")]
     return [case for case in every if case[2] != "float16"]
 
 
@@ -95,7 +95,11 @@ def test_gradient(name: str, number: int, dtype: str) -> None:
             return
         ours = _carrying(name, _op(name)(*pair.ours, **pair.kwargs))
         theirs = _carrying(name, reference(name)(*pair.theirs, **pair.their_kwargs))
-        seeds = [torch.rand(t.shape, generator=torch.Generator().manual_seed(7), dtype=torch.float64) for t in theirs]
+        kinds = [torch.complex128 if t.is_complex() else torch.float64 for t in theirs]
+        seeds = [
+            torch.rand(t.shape, generator=torch.Generator().manual_seed(7), dtype=kind)
+            for t, kind in zip(theirs, kinds, strict=True)
+        ]
         their_seeds = [s.to(t.dtype) for s, t in zip(seeds, theirs, strict=True)]
         our_seeds = [
             dumbtorch.tensor(s.tolist(), dtype=t.dtype).reshape(tuple(s.shape))
@@ -157,7 +161,9 @@ def _inplace() -> list[tuple[str, int, str]]:
     return [case for case in cases() if ops.TABLE[case[0]].inplace_op is not None and ops.TABLE[case[0]].op is not None]
 
 
-@pytest.mark.parametrize(("name", "number", "dtype"), [c for c in _inplace() if c[2] in ("float32", "int64", "bool")])
+@pytest.mark.parametrize(
+    ("name", "number", "dtype"), [c for c in _inplace() if c[2] in ("float32", "int64", "bool", "complex64")]
+)
 def test_inplace(name: str, number: int, dtype: str) -> None:
     """NAME_ writes what NAME returns, or raises where the result does not fit."""
     sample = sample_of(name, number)
@@ -183,7 +189,7 @@ def test_inplace(name: str, number: int, dtype: str) -> None:
 
 @pytest.mark.parametrize(
     ("name", "number", "dtype"),
-    [c for c in _inplace() if c[2] == "float64" and ops.TABLE[c[0]].grad],
+    [c for c in _inplace() if c[2] in ("float64", "complex128") and ops.TABLE[c[0]].grad],
 )
 def test_inplace_gradient(name: str, number: int, dtype: str) -> None:
     """Recorded in place on a non-leaf, and through a view: the same gradients as out of place."""
@@ -212,7 +218,12 @@ def _with_out() -> list[tuple[str, int, str]]:
     chosen = []
     for name, number, dtype in cases():
         row = ops.TABLE[name]
-        if row.op is not None and row.flags & 4 and len(row.outputs) == 1 and dtype in ("float32", "int64", "bool"):
+        if (
+            row.op is not None
+            and row.flags & 4
+            and len(row.outputs) == 1
+            and dtype in ("float32", "int64", "bool", "complex64")
+        ):
             chosen.append((name, number, dtype))
     return chosen
 

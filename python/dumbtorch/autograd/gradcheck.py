@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from dumbtorch.autograd import graph
 from dumbtorch.autograd.backward import grad as grad_of
 from dumbtorch.autograd.graph import TensorBase
 from dumbtorch.autograd.modes import enable_grad, no_grad
@@ -14,12 +15,30 @@ class GradcheckError(RuntimeError):
     """Raised by ``gradcheck`` and ``gradgradcheck`` when a derivative is wrong."""
 
 
+def _by_parts(func: Callable[..., Any], inputs: tuple[Any, ...]) -> tuple[Callable[..., Any], tuple[Any, ...]]:
+    """The function and its inputs with real tensors, of the parts, in place of complex ones."""
+    split = [isinstance(value, TensorBase) and value.dtype.is_complex for value in inputs]
+    if not any(split):
+        return func, inputs
+    given = [
+        graph.parts_of(value.detach()).requires_grad_(value.requires_grad) if is_split else value
+        for value, is_split in zip(inputs, split, strict=True)
+    ]
+
+    def of_parts(*arguments: Any) -> Any:
+        return func(*(graph.complex_of(a) if is_split else a for a, is_split in zip(arguments, split, strict=True)))
+
+    return of_parts, tuple(given)
+
+
 def _tensors(value: Any) -> tuple[Any, ...]:
     return (value,) if isinstance(value, TensorBase) else tuple(value)
 
 
 def _outputs(func: Callable[..., Any], inputs: Sequence[Any]) -> list[Any]:
-    return [out for out in _tensors(func(*inputs)) if isinstance(out, TensorBase) and out.dtype.is_floating_point]
+    outputs = [out for out in _tensors(func(*inputs)) if isinstance(out, TensorBase)]
+    outputs = [graph.parts_of(out) if out.dtype.is_complex else out for out in outputs]
+    return [out for out in outputs if out.dtype.is_floating_point]
 
 
 def _numeric(func: Callable[..., Any], inputs: tuple[Any, ...], which: int, eps: float) -> list[list[list[float]]]:
@@ -102,7 +121,8 @@ def gradcheck(
 ) -> bool:
     """Compares the derivatives of ``func`` at ``inputs`` with central differences of step ``eps``.
 
-    Every input that requires a gradient must be float64 (a coarser type cannot show the difference). Differences above
+    Every input that requires a gradient must be float64 or complex128 (a coarser type cannot show the difference);
+    complex ones are compared by their parts. Differences above
     ``atol + rtol * |numeric|`` raise GradcheckError, or return False with ``raise_exception=False``. With
     ``check_undefined_grad`` a missing output gradient must count as zeros. ``fast_mode`` compares one random projection
     of each Jacobian instead of every element. Reference: ``torch.autograd.gradcheck``.
@@ -112,7 +132,8 @@ def gradcheck(
     True
     """
     try:
-        _check(func, _tensors(inputs), eps, atol, rtol, nondet_tol, check_undefined_grad, fast_mode)
+        func, inputs = _by_parts(func, _tensors(inputs))
+        _check(func, inputs, eps, atol, rtol, nondet_tol, check_undefined_grad, fast_mode)
     except GradcheckError:
         if raise_exception:
             raise
@@ -137,9 +158,6 @@ def _check(
             "requires_grad=True."
         )
     for n in checked:
-        if inputs[n].dtype.is_complex:
-            raise ValueError(f"gradcheck compares real derivatives; input {n} is {inputs[n].dtype}: check its real and "
-                             "imaginary parts as two inputs")  # fmt: skip
         if inputs[n].dtype.itemsize != 8:
             raise ValueError(f"gradcheck needs float64 inputs to tell a wrong derivative from rounding; input {n} is "
                              f"{inputs[n].dtype}")  # fmt: skip
@@ -226,7 +244,7 @@ def gradgradcheck(
     ``grad_outputs`` are the points in the space of output gradients (default: fixed values between 0.5 and 1.5).
     The rest as ``gradcheck``. Reference: ``torch.autograd.gradgradcheck``.
     """
-    sources = _tensors(inputs)
+    func, sources = _by_parts(func, _tensors(inputs))
     outputs = [out for out in _outputs(func, sources) if out.requires_grad]
     if grad_outputs is None:
         seeds = []
@@ -239,7 +257,10 @@ def gradgradcheck(
                 seed = seed.transpose(0, 1).contiguous().transpose(0, 1)
             seeds.append(seed.requires_grad_())
     else:
-        seeds = [g.detach().requires_grad_() for g in _tensors(grad_outputs)]
+        seeds = [
+            (graph.parts_of(g.detach()) if g.dtype.is_complex else g.detach()).requires_grad_()
+            for g in _tensors(grad_outputs)
+        ]
     count = len(seeds)
 
     def first(*arguments: Any) -> Any:

@@ -217,3 +217,8 @@ def reduce_to(grad: Any, meta: Any) -> Any:
             grad = grad.real
         grad = grad.to(dtype)
     return grad
+
+
+# Set by the op table: complex numbers as pairs in a new last dimension, and back.
+parts_of: Any = None
+complex_of: Any = None

@@ -14,6 +14,7 @@ from dumbtorch.ops import (  # noqa: F401
     arrange,
     binary,
     compare,
+    complex,
     conv,
     copy,
     creation,

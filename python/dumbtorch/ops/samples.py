@@ -59,6 +59,7 @@ class S:
 
 
 _FLOAT = ("float16", "bfloat16", "float32", "float64")
+_COMPLEX = ("complex64", "complex128")
 _INT = ("uint8", "int8", "int16", "int32", "int64")
 DTYPES: dict[str, tuple[str, ...]] = {
     "float": _FLOAT,
@@ -69,6 +70,12 @@ DTYPES: dict[str, tuple[str, ...]] = {
     "number": (*_INT, *_FLOAT),
     "real": ("bool", *_INT, *_FLOAT),
     "real+float": ("bool", *_INT, *_FLOAT),
+    "complex": _COMPLEX,
+    "float+complex": (*_COMPLEX, *_FLOAT),
+    "single+complex": (*_COMPLEX, "float32", "float64"),
+    "full+complex": (*_COMPLEX, "float32", "float64", "bfloat16"),
+    "number+complex": (*_COMPLEX, *_INT, *_FLOAT),
+    "any": (*_COMPLEX, "bool", *_INT, *_FLOAT),
 }
 
 
