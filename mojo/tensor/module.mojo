@@ -14,6 +14,7 @@ from .py import (
     Obj, decref, error_occurred, incref, is_str, new_ref, py_bool, py_int, py_str, seq_item, seq_len, string_of,
     tuple_new, tuple_set,
 )  # fmt: skip
+from .graph import find_ways, follow, new_walk, waiting_nodes
 from .node import make_node_base, make_recorder, tick
 from .pytype import MethodDef, SLOT_NAMES, make_tensor_base
 from .runtime import Kernel, MAX_DEVICE_TYPES, runtime
@@ -372,6 +373,10 @@ def build_module(register_families: def() thin -> None) -> Int:
         _add(m, "make_op", make_op)
         _add(m, "make_recorder", make_recorder)
         _add(m, "tick", tick)
+        _add(m, "new_walk", new_walk)
+        _add(m, "follow", follow)
+        _add(m, "waiting_nodes", waiting_nodes)
+        _add(m, "find_ways", find_ways)
         _add(m, "raw", raw)
         _add(m, "set_hooks", set_hooks)
         _add(m, "set_slot", set_slot)

@@ -170,6 +170,18 @@ def make_recorder(cls: Any, *plan: Any) -> Callable[..., Any]:
 def tick() -> int:
     """Return the next number of the order in which nodes are made."""
 
+def new_walk(create: bool, /) -> Any:
+    """Return the queue of a backward walk."""
+
+def follow(walk: Any, edges: Any, grads: Any, leaf: Callable[[Any, Any], Any], /) -> tuple[Any, Any] | None:
+    """Pass gradients along edges; return the next node to run and its gradient, None at the end of the walk."""
+
+def waiting_nodes(walk: Any, /) -> list[Any]:
+    """Return the nodes that have a gradient and have not run."""
+
+def find_ways(roots: tuple[Any, ...], targets: tuple[Any, ...], /) -> dict[Any, tuple[Any, ...]]:
+    """Return the nodes that lead to one of the targets, each with its edges, None for those that lead to none."""
+
 def get_mode() -> int:
     """Return the mode bits of this thread: 1 no gradients, 2 inference, 4 tracing."""
 

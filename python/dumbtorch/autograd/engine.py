@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterable, Sequence
-from heapq import heappop, heappush
 from typing import Any
 
 from dumbtorch import _C
@@ -44,11 +43,10 @@ def accumulate_hooked(leaf: Any, extra: Extra, grad: Any, create: bool) -> None:
 class _Hooked:
     """Leaves with hooks: those see the whole gradient, once, so each leaf's parts are summed until the last came."""
 
-    def __init__(self, edges: Iterable[Any], waiting: Iterable[list[Any]], create: bool) -> None:
+    def __init__(self, edges: Iterable[Any], stack: list[Node], create: bool) -> None:
         self.create = create
         self.sums: dict[int, Any] = {}
         self.left: dict[int, int] = {}  # id of a leaf -> how many edges to it have not been followed yet
-        stack: list[Node] = [entry[0] for entry in waiting]
         seen = set(stack)
         while True:
             for edge in edges:
@@ -142,34 +140,8 @@ class _Wanted:
         self.numbers: dict[Node, list[int]] = {}
         for node, number in self.nodes:
             self.numbers.setdefault(node, []).append(number)
-        self.needed = self._find(roots)
-
-    def _find(self, roots: Iterable[Any]) -> dict[Node, bool]:
-        """Which reachable nodes have to run: those with a way to one of the inputs."""
-        seen: set[Node] = set()
-        stack = [node for node in map(_node_of, roots) if node is not None]
-        while stack:
-            node = stack.pop()
-            if node in seen:
-                continue
-            seen.add(node)
-            stack += [target for target in map(_node_of, node.edges) if target is not None]
-        needed: dict[Node, bool] = {}
-        for node in sorted(seen, key=_number):  # what a node leads to comes before it
-            needed[node] = any(map(self._leads, node.edges, (needed,) * len(node.edges)))
-        return needed
-
-    def _leads(self, edge: Any, needed: dict[Node, bool]) -> bool:
-        if edge is None:
-            return False
-        node = _node_of(edge)
-        if node is None:
-            return id(edge) in self.leaves
-        return needed[node] or node in self.numbers
-
-    def masked(self, edges: tuple[Any, ...]) -> tuple[Any, ...]:
-        """A node's edges without those that lead to none of the inputs."""
-        return tuple(edge if self._leads(edge, self.needed) else None for edge in edges)
+        # the nodes that have to run, and their edges without those that lead to none of the inputs
+        self.ways = _C.find_ways(tuple(roots), (*self.numbers, *(edge_of(t) for t in inputs)))
 
     def take(self, node: Node, grad: Any) -> None:
         """Notes the gradient that arrived at a node one of the inputs came from."""
@@ -190,23 +162,6 @@ def _node_of(edge: Any) -> Node | None:
         node: Node = edge[0]
         return node
     return edge if isinstance(edge, Node) else None
-
-
-def _number(node: Node) -> int:
-    return node.seq
-
-
-def _put(entry: list[Any], number: int, grad: Any) -> None:
-    """Adds a gradient for one of several outputs of a node."""
-    grads = entry[1]
-    if grads is None:
-        grads = entry[1] = []
-    while len(grads) <= number:
-        grads.append(None)
-    if grads[number] is None:
-        grads[number] = grad
-    elif grad is not None:
-        grads[number] = grads[number] + grad
 
 
 def run(
@@ -245,55 +200,27 @@ def run(
 
 
 def _walk(roots: Sequence[tuple[Any, Any]], retain: bool, create: bool, wanted: _Wanted | None) -> None:
-    heap: list[int] = []  # negated numbers of the nodes that wait, the newest first
-    waiting: dict[int, list[Any]] = {}  # negated number -> [node, gradient, whether the gradient is ours to write to]
     hooked: _Hooked | None = None
+
+    def arrive(leaf: Any, grad: Any) -> None:
+        """Takes a gradient that arrived at a leaf."""
+        nonlocal hooked
+        if wanted is not None:
+            if grad is not None and id(leaf) in wanted.leaves:
+                wanted.take_leaf(leaf, grad)
+        elif leaf._leaf_hooks is not None:
+            if hooked is None:
+                hooked = _Hooked(edges, _C.waiting_nodes(walk), create)
+            hooked.arrived(leaf, grad)
+        elif grad is not None:
+            accumulate(leaf, grad, create)
+
+    walk, follow = _C.new_walk(create), _C.follow
     edges: Any = tuple(edge for edge, _ in roots)
     grads: Any = [grad for _, grad in roots]
-    while True:
-        for edge, part in zip(edges, grads, strict=False):
-            if edge is None:
-                continue
-            if isinstance(edge, Node):
-                key = -edge.seq
-                entry = waiting.get(key)
-                if edge.several:
-                    if entry is None:
-                        entry = waiting[key] = [edge, None, False]
-                        heappush(heap, key)
-                    _put(entry, 0, part)
-                elif entry is None:
-                    waiting[key] = [edge, part, False]
-                    heappush(heap, key)
-                elif part is not None:
-                    if entry[1] is None:
-                        entry[1] = part
-                    elif entry[2]:
-                        entry[1].add_(part)
-                    else:
-                        entry[1] = entry[1] + part
-                        entry[2] = not create  # a fresh sum: later gradients may be added in place
-            elif type(edge) is tuple:
-                node, number = edge
-                key = -node.seq
-                entry = waiting.get(key)
-                if entry is None:
-                    entry = waiting[key] = [node, None, False]
-                    heappush(heap, key)
-                _put(entry, number, part)
-            elif wanted is not None:
-                if part is not None and id(edge) in wanted.leaves:
-                    wanted.take_leaf(edge, part)
-            elif edge._leaf_hooks is not None:
-                if hooked is None:
-                    hooked = _Hooked(edges, waiting.values(), create)
-                hooked.arrived(edge, part)
-            elif part is not None:
-                accumulate(edge, part, create)
-        if not heap:
-            return
-        node, grad, _ = waiting.pop(heappop(heap))
-        grads = part = entry = None  # what was passed on must not live while the next derivative runs
+    while (step := follow(walk, edges, grads, arrive)) is not None:
+        node, grad = step
+        grads = step = None  # what was passed on must not live while the next derivative runs
         extra = node.extra
         if extra is not None and grad is not None:
             grad = _before(node, extra, grad)
@@ -301,10 +228,10 @@ def _walk(roots: Sequence[tuple[Any, Any]], retain: bool, create: bool, wanted: 
         if wanted is not None:
             if node in wanted.numbers and grad is not None:
                 wanted.take(node, grad)
-            if not wanted.needed[node]:
+            edges = wanted.ways.get(node)
+            if edges is None:
                 edges = grads = ()
                 continue
-            edges = wanted.masked(edges)
         if grad is None and not node.materialize:
             grads = (None,) * len(edges)  # nothing arrived, but a Function further on may want to know
             continue
