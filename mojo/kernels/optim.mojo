@@ -264,10 +264,43 @@ def _step[
             if lists[r] != 0:
                 _ = _check(call, p, seq_item(lists[r], i), r)
         total += ceildiv(p[].numel, SEGMENT)
-    var items = external_call["malloc", Int](n * (ITEM_BYTES + 8 * ROLES) + total * 16 + 64)
+    var items = external_call["calloc", Int](1, n * (ITEM_BYTES + 8 * ROLES) + total * 16 + 64)
     if items == 0:
         raise call.fail("OutOfMemoryError", "no memory for the table of parameters")
     var held = items + n * ITEM_BYTES  # the objects in use: the tensors or their flat copies
+    try:
+        _fill_and_run[R](call, settings, roles, corrections, params, lists, items, held, code)
+    except e:
+        _release(items, held, n)
+        raise e
+    _release(items, held, n)
+    return new_ref(runtime()[].true_)
+
+
+def _release(items: Int, held: Int, n: Int):
+    """Lets go what the table holds, and the table."""
+    for k in range(n * ROLES):
+        var o = load[Int](held + 8 * k)
+        if o != 0:
+            decref(o)
+    external_call["free", NoneType](items)
+
+
+def _fill_and_run[
+    R: Rule
+](
+    call: Call,
+    settings: Settings,
+    roles: Int,
+    corrections: Int,
+    params: Obj,
+    lists: Array[Obj, ROLES],
+    items: Int,
+    held: Int,
+    code: Int,
+) raises:
+    """Describes every parameter in the table, runs the rule, writes flat copies back."""
+    var n = seq_len(params)
     var segments = held + n * 8 * ROLES
     var count = 0
     for i in range(n):
@@ -276,13 +309,12 @@ def _step[
         # a parameter with gaps is worked on in a contiguous copy, and so is everything beside it
         var dense = is_dense(p[].shape, p[].strides, p[].rank())
         var leader = new_ref(Int(p)) if dense else _flat(p, p)
+        store[Int](held + 8 * i * ROLES, leader)
         for r in range(ROLES):
-            var o: Obj = 0
-            if r == 0:
-                o = leader
-            elif r < roles and lists[r] != 0:
+            var o = leader if r == 0 else 0
+            if r > 0 and r < roles and lists[r] != 0:
                 o = _flat(as_tensor(seq_item(lists[r], i)), as_tensor(leader))
-            store[Int](held + 8 * (i * ROLES + r), o)
+                store[Int](held + 8 * (i * ROLES + r), o)
             store[Int](item + 8 * r, 0 if o == 0 else (as_tensor(o)[].data() if r == 1 else as_tensor(o)[].writable()))
         store[Int](item + 8 * ROLES, p[].numel)
         store[Float64](item + 8 * (ROLES + 1), load[Float64](corrections + 16 * i) if corrections != 0 else 0.0)
@@ -301,17 +333,12 @@ def _step[
     for i in range(n):
         for r in range(ROLES):
             var o = load[Int](held + 8 * (i * ROLES + r))
-            if o == 0:
+            if o == 0 or r == 1:
                 continue
-            if r != 1:
-                var original = seq_item(params, i) if r == 0 else seq_item(lists[r], i)
-                if o != original and external_call["dumbtorch_write", Int](original, o) != 0:
-                    external_call["free", NoneType](items)
-                    raise python_error()
-                as_tensor(original)[].storage()[].version += 1
-            decref(o)
-    external_call["free", NoneType](items)
-    return new_ref(runtime()[].true_)
+            var original = seq_item(params, i) if r == 0 else seq_item(lists[r], i)
+            if o != original and external_call["dumbtorch_write", Int](original, o) != 0:
+                raise python_error()
+            as_tensor(original)[].storage()[].version += 1
 
 
 def _run[R: Rule, dt: DType](settings: Settings, items: Int, segments: Int, count: Int):
