@@ -31,6 +31,7 @@ def _register_families():
     external_call["dumbtorch_register_matmul", NoneType]()
     external_call["dumbtorch_register_softmax", NoneType]()
     external_call["dumbtorch_register_optim", NoneType]()
+    external_call["dumbtorch_register_optim_rules", NoneType]()
     external_call["dumbtorch_register_index", NoneType]()
     external_call["dumbtorch_register_masked", NoneType]()
     external_call["dumbtorch_register_scan", NoneType]()

@@ -29,11 +29,11 @@ struct Item:
 
     var data: Array[Int, ROLES]
     var numel: Int
-    var step_size: Float64
-    var root_correction: Float64
+    var numbers: Array[Float64, NUMBERS]
 
 
-comptime ITEM_BYTES = 8 * (ROLES + 3)
+comptime NUMBERS = 3  # numbers that a rule computes for each parameter on its own, from its count of steps
+comptime ITEM_BYTES = 8 * (ROLES + 1 + NUMBERS)
 
 
 struct Settings(Copyable):
@@ -49,6 +49,9 @@ struct Settings(Copyable):
     var eps: Float64
     var amsgrad: Bool
     var decoupled: Bool
+    var centered: Bool
+    var low: Float64
+    var high: Float64
 
     def __init__(out self):
         self.lr = 0
@@ -63,6 +66,9 @@ struct Settings(Copyable):
         self.eps = 0
         self.amsgrad = False
         self.decoupled = False
+        self.centered = False
+        self.low = 0
+        self.high = 0
 
 
 trait Rule:
@@ -75,12 +81,23 @@ trait Rule:
 
 
 @always_inline
-def _at[dt: DType, w: Int](item: Int, role: Int, i: Int) -> SIMD[compute[dt], w]:
+def number[dt: DType, w: Int](item: Int, k: Int) -> SIMD[compute[dt], w]:
+    """The k-th of an item's own numbers, in every lane."""
+    return SIMD[compute[dt], w](load[Float64](item + 8 * (ROLES + 1 + k)).cast[compute[dt]]())
+
+
+@always_inline
+def lanes[dt: DType, w: Int](value: Float64) -> SIMD[compute[dt], w]:
+    return SIMD[compute[dt], w](value.cast[compute[dt]]())
+
+
+@always_inline
+def read[dt: DType, w: Int](item: Int, role: Int, i: Int) -> SIMD[compute[dt], w]:
     return at[Scalar[dt]](load[Int](item + 8 * role)).unsafe_load[width=w](i).cast[compute[dt]]()
 
 
 @always_inline
-def _to[dt: DType, w: Int](item: Int, role: Int, i: Int, value: SIMD[compute[dt], w]):
+def write[dt: DType, w: Int](item: Int, role: Int, i: Int, value: SIMD[compute[dt], w]):
     at[Scalar[dt]](load[Int](item + 8 * role)).unsafe_store(i, value.cast[dt]())
 
 
@@ -92,8 +109,8 @@ struct Sgd(Rule):
     def apply[dt: DType, w: Int](s: Settings, item: Int, i: Int):
         comptime C = compute[dt]
         comptime V = SIMD[C, w]
-        var p = _at[dt, w](item, 0, i)
-        var g = _at[dt, w](item, 1, i)
+        var p = read[dt, w](item, 0, i)
+        var g = read[dt, w](item, 1, i)
         if s.maximize:
             g = -g
         if s.decay != 0:
@@ -101,10 +118,10 @@ struct Sgd(Rule):
         if s.momentum != 0:
             var b = g
             if not s.first:
-                b = _at[dt, w](item, 2, i) * V(s.momentum.cast[C]()) + g * V((1 - s.dampening).cast[C]())
-            _to[dt, w](item, 2, i, b)
+                b = read[dt, w](item, 2, i) * V(s.momentum.cast[C]()) + g * V((1 - s.dampening).cast[C]())
+            write[dt, w](item, 2, i, b)
             g = g + b * V(s.momentum.cast[C]()) if s.nesterov else b
-        _to[dt, w](item, 0, i, p - g * V(s.lr.cast[C]()))
+        write[dt, w](item, 0, i, p - g * V(s.lr.cast[C]()))
 
 
 struct Adam(Rule):
@@ -115,10 +132,10 @@ struct Adam(Rule):
     def apply[dt: DType, w: Int](s: Settings, item: Int, i: Int):
         comptime C = compute[dt]
         comptime V = SIMD[C, w]
-        var p = _at[dt, w](item, 0, i)
-        var g = _at[dt, w](item, 1, i)
-        var m = _at[dt, w](item, 2, i)
-        var v = _at[dt, w](item, 3, i)
+        var p = read[dt, w](item, 0, i)
+        var g = read[dt, w](item, 1, i)
+        var m = read[dt, w](item, 2, i)
+        var v = read[dt, w](item, 3, i)
         if s.maximize:
             g = -g
         if s.decay != 0:
@@ -128,16 +145,14 @@ struct Adam(Rule):
                 g += p * V(s.decay.cast[C]())
         m += (g - m) * V((1 - s.beta1).cast[C]())
         v = v * V(s.beta2.cast[C]()) + g * g * V((1 - s.beta2).cast[C]())
-        _to[dt, w](item, 2, i, m)
-        _to[dt, w](item, 3, i, v)
+        write[dt, w](item, 2, i, m)
+        write[dt, w](item, 3, i, v)
         if s.amsgrad:
-            var largest = _at[dt, w](item, 4, i)
+            var largest = read[dt, w](item, 4, i)
             v = v.gt(largest).select(v, largest)
-            _to[dt, w](item, 4, i, v)
-        var step_size = load[Float64](item + 8 * (ROLES + 1))
-        var correction = load[Float64](item + 8 * (ROLES + 2))
-        var denominator = sqrt(v) / V(correction.cast[C]()) + V(s.eps.cast[C]())
-        _to[dt, w](item, 0, i, p - V(step_size.cast[C]()) * (m / denominator))
+            write[dt, w](item, 4, i, v)
+        var denominator = sqrt(v) / number[dt, w](item, 1) + V(s.eps.cast[C]())
+        write[dt, w](item, 0, i, p - number[dt, w](item, 0) * (m / denominator))
 
 
 struct Step[R: Rule, dt: DType](Body):
@@ -168,7 +183,7 @@ struct Step[R: Rule, dt: DType](Body):
                 i += 1
 
 
-def _sequence(call: Call, slot: Int, expected: Int) raises -> Obj:
+def sequence(call: Call, slot: Int, expected: Int) raises -> Obj:
     """A list argument of the right length, 0 for None."""
     var o = call.obj(slot)
     if o == runtime()[].none:
@@ -241,12 +256,12 @@ def _flat(t: TPtr, leader: TPtr) raises -> Obj:
     return copy
 
 
-def _step[
+def step[
     R: Rule
 ](
-    mut call: Call, settings: Settings, roles: Int, corrections: Int, params: Obj, lists: Array[Obj, ROLES]
+    mut call: Call, settings: Settings, roles: Int, numbers: Int, params: Obj, lists: Array[Obj, ROLES]
 ) raises -> Obj:
-    """Runs a rule over all parameters: `lists` are the sequences by role, `corrections` two doubles for each item.
+    """Runs a rule over all parameters: `lists` are the sequences by role, `numbers` are `NUMBERS` doubles for each item.
 
     Gives True, or False for parameters of several dtypes or devices: then nothing was done.
     """
@@ -269,7 +284,7 @@ def _step[
         raise call.fail("OutOfMemoryError", "no memory for the table of parameters")
     var held = items + n * ITEM_BYTES  # the objects in use: the tensors or their flat copies
     try:
-        _fill_and_run[R](call, settings, roles, corrections, params, lists, items, held, code)
+        _fill_and_run[R](call, settings, roles, numbers, params, lists, items, held, code)
     except e:
         _release(items, held, n)
         raise e
@@ -292,7 +307,7 @@ def _fill_and_run[
     call: Call,
     settings: Settings,
     roles: Int,
-    corrections: Int,
+    numbers: Int,
     params: Obj,
     lists: Array[Obj, ROLES],
     items: Int,
@@ -317,8 +332,9 @@ def _fill_and_run[
                 store[Int](held + 8 * (i * ROLES + r), o)
             store[Int](item + 8 * r, 0 if o == 0 else (as_tensor(o)[].data() if r == 1 else as_tensor(o)[].writable()))
         store[Int](item + 8 * ROLES, p[].numel)
-        store[Float64](item + 8 * (ROLES + 1), load[Float64](corrections + 16 * i) if corrections != 0 else 0.0)
-        store[Float64](item + 8 * (ROLES + 2), load[Float64](corrections + 16 * i + 8) if corrections != 0 else 0.0)
+        if numbers != 0:
+            for k in range(NUMBERS):
+                store[Float64](item + 8 * (ROLES + 1 + k), load[Float64](numbers + 8 * (NUMBERS * i + k)))
         for s in range(ceildiv(p[].numel, SEGMENT)):
             store[Int](segments + 16 * count, i)
             store[Int](segments + 16 * count + 8, s * SEGMENT)
@@ -343,13 +359,13 @@ def _fill_and_run[
 
 def _run[R: Rule, dt: DType](settings: Settings, items: Int, segments: Int, count: Int):
     var tasks = min(count, num_threads() * 8)
-    var step = Step[R, dt](settings, items, segments, count, ceildiv(count, max(tasks, 1)))
+    var work = Step[R, dt](settings, items, segments, count, ceildiv(count, max(tasks, 1)))
     if count <= 2:
-        for t in range(ceildiv(count, step.per_task) if count > 0 else 0):
-            step.run(t, 0)
+        for t in range(ceildiv(count, work.per_task) if count > 0 else 0):
+            work.run(t, 0)
         return
     var state = release_gil()
-    parallel(step, ceildiv(count, step.per_task))
+    parallel(work, ceildiv(count, work.per_task))
     take_gil(state)
 
 
@@ -364,15 +380,15 @@ def _launch[R: Rule](call: Call, device: Int, code: Int, items: Int, n: Int, set
 def fused_sgd(mut call: Call) raises -> Obj:
     """In place: (params, grads, buffers or None, lr, momentum, dampening, weight_decay, nesterov, maximize, first_step).
     """
-    var params = _sequence(call, 0, -1)
+    var params = sequence(call, 0, -1)
     if params == 0:
         raise call.type_error(0, "list of Tensors")
     var n = seq_len(params)
     var lists = Array[Obj, ROLES](fill=0)
-    lists[1] = _sequence(call, 1, n)
+    lists[1] = sequence(call, 1, n)
     if lists[1] == 0:
         raise call.type_error(1, "list of Tensors")
-    lists[2] = _sequence(call, 2, n)
+    lists[2] = sequence(call, 2, n)
     var s = Settings()
     s.lr = call.float(3)
     s.momentum = call.float(4)
@@ -383,19 +399,19 @@ def fused_sgd(mut call: Call) raises -> Obj:
     s.first = call.bool(9)
     if s.momentum != 0 and lists[2] == 0:
         raise call.fail("ValueError", "momentum needs the momentum buffers")
-    return _step[Sgd](call, s, 3, 0, params, lists)
+    return step[Sgd](call, s, 3, 0, params, lists)
 
 
 def fused_adam(mut call: Call) raises -> Obj:
     """In place: (params, grads, exp_avgs, exp_avg_sqs, max_exp_avg_sqs or None, steps, lr, beta1, beta2, eps, weight_decay,
     amsgrad, maximize, decoupled); `steps` counts from 1, one for each parameter."""
-    var params = _sequence(call, 0, -1)
+    var params = sequence(call, 0, -1)
     if params == 0:
         raise call.type_error(0, "list of Tensors")
     var n = seq_len(params)
     var lists = Array[Obj, ROLES](fill=0)
     for r in range(1, ROLES):
-        lists[r] = _sequence(call, r, n)
+        lists[r] = sequence(call, r, n)
         if lists[r] == 0 and r < 4:
             raise call.type_error(r, "list of Tensors")
     var s = Settings()
@@ -411,18 +427,18 @@ def fused_adam(mut call: Call) raises -> Obj:
         raise call.fail("ValueError", "amsgrad needs max_exp_avg_sqs")
     if not s.amsgrad:
         lists[4] = 0
-    var steps = _sequence(call, 5, n)
+    var steps = sequence(call, 5, n)
     if steps == 0:
         raise call.type_error(5, "list of ints")
-    var corrections = external_call["malloc", Int](n * 16 + 16)
+    var corrections = external_call["malloc", Int](n * 8 * NUMBERS + 16)
     if corrections == 0:
         raise call.fail("OutOfMemoryError", "no memory for the table of steps")
     for i in range(n):
         var k = Float64(external_call["PyLong_AsSsize_t", Int](seq_item(steps, i)))
-        store[Float64](corrections + 16 * i, s.lr / (1 - s.beta1**k))
-        store[Float64](corrections + 16 * i + 8, sqrt(1 - s.beta2**k))
+        store[Float64](corrections + 8 * NUMBERS * i, s.lr / (1 - s.beta1**k))
+        store[Float64](corrections + 8 * NUMBERS * i + 8, sqrt(1 - s.beta2**k))
     try:
-        var r = _step[Adam](call, s, ROLES, corrections, params, lists)
+        var r = step[Adam](call, s, ROLES, corrections, params, lists)
         external_call["free", NoneType](corrections)
         return r
     except e:

@@ -37,11 +37,41 @@ ADAM = [
     {"lr": 0.05, "fused": True},
     {"lr": 0.05, "betas": (0.0, 0.0), "eps": 1e-2},  # with a small eps the step is a sign: rounding would show
 ]
+#: Options that every other optimizer is tried with, beside its defaults.
+RULES = {
+    "RMSprop": [
+        {"lr": 0.01, "alpha": 0.9},
+        {"lr": 0.01, "momentum": 0.9},
+        {"lr": 0.01, "centered": True},
+        {"lr": 0.001, "centered": True, "momentum": 0.5, "weight_decay": 0.1, "maximize": True},
+    ],
+    "Adagrad": [
+        {"lr": 0.05, "lr_decay": 0.1},
+        {"lr": 0.05, "initial_accumulator_value": 0.3, "weight_decay": 0.1, "eps": 1e-3},
+        {"maximize": True},
+    ],
+    "Adadelta": [{"lr": 0.5, "rho": 0.8, "eps": 1e-4}, {"weight_decay": 0.1, "maximize": True}],
+    "Adamax": [{"lr": 0.02, "betas": (0.8, 0.95), "weight_decay": 0.1}, {"maximize": True, "eps": 1e-3}],
+    "NAdam": [
+        {"lr": 0.02, "betas": (0.8, 0.95), "momentum_decay": 0.01},
+        {"weight_decay": 0.1, "maximize": True},
+        {"weight_decay": 0.1, "decoupled_weight_decay": True},
+    ],
+    "RAdam": [
+        {"lr": 0.02, "betas": (0.8, 0.95)},
+        {"weight_decay": 0.1, "maximize": True},
+        {"weight_decay": 0.1, "decoupled_weight_decay": True, "eps": 1e-3},
+    ],
+    "Rprop": [{"lr": 0.02, "etas": (0.3, 1.5)}, {"step_sizes": (1e-3, 0.05)}, {"maximize": True}],
+    "ASGD": [{"lr": 0.05, "lambd": 0.01, "alpha": 0.5}, {"t0": 5, "weight_decay": 0.1}, {"t0": 0, "maximize": True}],
+    "Adafactor": [{"lr": 0.05, "beta2_decay": -0.5, "d": 2.0}, {"weight_decay": 0.1, "eps": (1e-6, 1e-2)}],
+}
 CASES = [
     *(("SGD", options) for options in SGD),
     *(("Adam", options) for options in ADAM),
     ("Adam", {"lr": 0.05, "weight_decay": 0.1, "decoupled_weight_decay": True}),
     *(("AdamW", options) for options in ADAM),
+    *((name, options) for name, several in RULES.items() for options in [{}, *several, {"foreach": False}]),
 ]
 
 
@@ -92,6 +122,65 @@ def test_twenty_steps(name: str, options: dict, dtype: str) -> None:
     train(torch, reference, theirs, 20, dtype=dtype)
     assert_same_weights(mine, reference, dtype)
     assert_same_state(ours, theirs, dtype)
+
+
+@pytest.mark.parametrize("line_search", [None, "strong_wolfe"])
+def test_lbfgs(line_search: str | None) -> None:
+    mine, reference = pair()
+    options = {"lr": 0.5, "max_iter": 6, "history_size": 3, "line_search_fn": line_search}
+    losses = []
+    for T, net in ((dumbtorch, mine), (torch, reference)):
+        optimizer = T.optim.LBFGS(net.parameters(), **options)
+        x, y = (tensor_of(T, random((16, n), i)) for i, n in enumerate((6, 3)))
+
+        def closure(T=T, net=net, x=x, y=y, optimizer=optimizer):
+            optimizer.zero_grad()
+            loss = T.nn.functional.mse_loss(net(x), y)
+            loss.backward()
+            return loss
+
+        losses.append([optimizer.step(closure).item() for _ in range(4)])
+        losses[-1].append(optimizer.state_dict()["state"][0]["func_evals"])
+    np.testing.assert_allclose(losses[0], losses[1], rtol=1e-8)
+    assert losses[0][3] < losses[0][0]
+    assert_same_weights(mine, reference)
+
+
+@pytest.mark.parametrize(
+    "options", [{}, {"nesterov": False, "momentum": 0.5}, {"adjust_lr_fn": "match_rms_adamw", "weight_decay": 0.0}]
+)
+def test_muon(options: dict) -> None:
+    # the iteration runs in bfloat16: its rounding is what the two may differ by
+    start, grads = random((12, 7), 1), [random((12, 7), 2 + i) for i in range(5)]
+    param, theirs = dumbtorch.nn.Parameter(tensor_of(dumbtorch, start)), torch.nn.Parameter(tensor_of(torch, start))
+    ours, reference = dumbtorch.optim.Muon([param], lr=0.02, **options), torch.optim.Muon([theirs], lr=0.02, **options)
+    assert repr(ours) == repr(reference)
+    for grad in grads:
+        param.grad, theirs.grad = tensor_of(dumbtorch, grad), tensor_of(torch, grad)
+        ours.step()
+        reference.step()
+    np.testing.assert_allclose(as_numpy(param), as_numpy(theirs), atol=2e-3)
+    assert_same_state(ours, reference)
+    with pytest.raises(ValueError, match="2D parameters"):
+        dumbtorch.optim.Muon([dumbtorch.nn.Parameter(dumbtorch.ones(3))])
+
+
+@pytest.mark.parametrize("name", ["RMSprop", "Adagrad", "Adadelta", "Adamax", "NAdam", "RAdam", "Rprop", "ASGD"])
+def test_a_recorded_step_is_the_fused_one(name: str) -> None:
+    start, grads = random((3, 4), 1), [random((3, 4), 2 + i) for i in range(6)]
+    fused = dumbtorch.nn.Parameter(tensor_of(dumbtorch, start))
+    recorded = tensor_of(dumbtorch, start).requires_grad_().clone()
+    scale = dumbtorch.ones((), dtype=dumbtorch.float64, requires_grad=True)
+    make = getattr(dumbtorch.optim, name)
+    ours, theirs = make([fused], lr=0.05), make([recorded], lr=0.05, differentiable=True)
+    for grad in grads:
+        fused.grad = tensor_of(dumbtorch, grad)
+        recorded.grad = tensor_of(dumbtorch, grad) * scale
+        ours.step()
+        theirs.step()
+    np.testing.assert_allclose(as_numpy(recorded), as_numpy(fused), rtol=1e-9)
+    recorded.sum().backward()
+    assert scale.grad is not None
 
 
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16"])

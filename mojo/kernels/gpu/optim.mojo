@@ -7,6 +7,7 @@ from max.gpu import block_dim, block_idx, grid_dim, thread_idx
 from max.gpu.host import DeviceBuffer
 from kernels.gpu.device import device, fail
 from kernels.optim import Adam, ITEM_BYTES, ROLES, Rule, Settings, Sgd
+from kernels.optim_rules import Adadelta, Adagrad, Adamax, Asgd, Nadam, Radam, Rmsprop, Rprop
 from tensor.dtype import dtype_of
 from tensor.memory import address_of, at, load
 from tensor.storage import DeviceTable
@@ -86,6 +87,22 @@ def step(
             _step[Sgd](index, settings[], items, n, code)
         elif rule == Adam.kind:
             _step[Adam](index, settings[], items, n, code)
+        elif rule == Rmsprop.kind:
+            _step[Rmsprop](index, settings[], items, n, code)
+        elif rule == Adagrad.kind:
+            _step[Adagrad](index, settings[], items, n, code)
+        elif rule == Adadelta.kind:
+            _step[Adadelta](index, settings[], items, n, code)
+        elif rule == Adamax.kind:
+            _step[Adamax](index, settings[], items, n, code)
+        elif rule == Nadam.kind:
+            _step[Nadam](index, settings[], items, n, code)
+        elif rule == Radam.kind:
+            _step[Radam](index, settings[], items, n, code)
+        elif rule == Rprop.kind:
+            _step[Rprop](index, settings[], items, n, code)
+        elif rule == Asgd.kind:
+            _step[Asgd](index, settings[], items, n, code)
         else:
             return 1
         return 0

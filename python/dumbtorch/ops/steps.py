@@ -2,9 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from dumbtorch import _C
+
+
+def _kinds(params: list[Any]) -> Iterable[list[int]]:
+    """The places of parameters of several dtypes or devices, together what one call can do."""
+    kinds: dict[Any, list[int]] = {}
+    for n, param in enumerate(params):
+        kinds.setdefault((param.dtype, param.device), []).append(n)
+    return kinds.values()
 
 
 def _step(name: str, params: str, doc: str) -> Any:
@@ -15,11 +24,7 @@ def _step(name: str, params: str, doc: str) -> Any:
     def step(params: list[Any], *rest: Any) -> None:
         if kernel(params, *rest):
             return
-        # Parameters of several dtypes or devices: one call for each.
-        kinds: dict[Any, list[int]] = {}
-        for n, param in enumerate(params):
-            kinds.setdefault((param.dtype, param.device), []).append(n)
-        for chosen in kinds.values():
+        for chosen in _kinds(params):
             kernel(*([arg[n] for n in chosen] if isinstance(arg, list) else arg for arg in (params, *rest)))
 
     step.__name__ = step.__qualname__ = name
@@ -40,3 +45,27 @@ fused_adam = _step(
     "maximize, decoupled",
     "One Adam step over lists of tensors; `decoupled` makes it AdamW.",
 )
+#: The rules that `fused_rule` knows (mojo/kernels/optim_rules.mojo).
+RULES = {"rmsprop": 2, "adagrad": 3, "adadelta": 4, "adamax": 5, "nadam": 6, "radam": 7, "rprop": 8, "asgd": 9}
+_NAMES = ("rule", "params", "grads", "first", "second", "third", "numbers", "settings")
+_fused_rule = _C.make_op(
+    "fused_rule", "fused_rule", _NAMES, (_C.required,) * len(_NAMES), len(_NAMES), "." * len(_NAMES), 0,
+    f"fused_rule({', '.join(_NAMES)})\n\nOne step of a rule over lists of tensors.",
+)  # fmt: skip
+
+
+def fused_rule(
+    rule: str,
+    params: list[Any],
+    grads: list[Any],
+    states: list[list[Any] | None],
+    numbers: list[float],
+    settings: list[float],
+) -> None:
+    """One step of `rule` in place: up to three lists of state tensors, three numbers a parameter, the settings."""
+    if _fused_rule(RULES[rule], params, grads, *states, numbers, settings):
+        return
+    for chosen in _kinds(params):
+        mine = [states_ and [states_[n] for n in chosen] for states_ in states]
+        own = [x for n in chosen for x in numbers[3 * n : 3 * n + 3]]
+        _fused_rule(RULES[rule], [params[n] for n in chosen], [grads[n] for n in chosen], *mine, own, settings)
