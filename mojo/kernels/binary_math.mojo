@@ -3,6 +3,7 @@
 from kernels import math
 from kernels.functor import ALL, Binary, FLOAT, FLOATS, HALVES, SAME, TablePtr, binary_kernel, binary_table
 from kernels.pointwise import pointwise
+from kernels.strict import pointwise_tensors
 from tensor.call import register
 from tensor.dtype import BFLOAT16, FLOAT16
 from tensor.loop import ElementwiseFn
@@ -155,14 +156,14 @@ def nextafter_table() -> Int:
 
 @export("dumbtorch_register_binary_math")
 def register_binary_math() abi("C") -> None:
-    register[pointwise]("maximum", binary_table[Maximum, ALL](SAME, "maximum_cpu"))
-    register[pointwise]("minimum", binary_table[Minimum, ALL](SAME, "minimum_cpu"))
-    register[pointwise]("fmax", binary_table[Fmax, ALL](SAME, "maximum_cpu"))
-    register[pointwise]("fmin", binary_table[Fmin, ALL](SAME, "minimum_cpu"))
-    register[pointwise]("atan2", binary_table[Atan2, FLOATS, True](FLOAT))
+    register[pointwise_tensors]("maximum", binary_table[Maximum, ALL](SAME, "maximum_cpu"))
+    register[pointwise_tensors]("minimum", binary_table[Minimum, ALL](SAME, "minimum_cpu"))
+    register[pointwise_tensors]("fmax", binary_table[Fmax, ALL](SAME, "maximum_cpu"))
+    register[pointwise_tensors]("fmin", binary_table[Fmin, ALL](SAME, "minimum_cpu"))
+    register[pointwise_tensors]("atan2", binary_table[Atan2, FLOATS, True](FLOAT))
     register[pointwise]("copysign", binary_table[Copysign, FLOATS](FLOAT))
     register[pointwise]("xlogy", binary_table[Xlogy, FLOATS, True](FLOAT))
-    register[pointwise]("hypot", binary_table[Hypot, FLOATS, True](SAME))
-    register[pointwise]("nextafter", nextafter_table())
-    register[pointwise]("logaddexp", binary_table[LogAddExp, FLOATS, True](SAME))
-    register[pointwise]("logaddexp2", binary_table[LogAddExp2, FLOATS, True](SAME))
+    register[pointwise_tensors]("hypot", binary_table[Hypot, FLOATS, True](SAME))
+    register[pointwise_tensors]("nextafter", nextafter_table())
+    register[pointwise_tensors]("logaddexp", binary_table[LogAddExp, FLOATS, True](SAME))
+    register[pointwise_tensors]("logaddexp2", binary_table[LogAddExp2, FLOATS, True](SAME))

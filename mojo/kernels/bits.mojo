@@ -3,6 +3,7 @@
 from std.sys.info import size_of
 from kernels.functor import ALL_INTS, BOOLS, Binary, INTS, SAME, Unary, binary_table, unary_table
 from kernels.pointwise import pointwise
+from kernels.strict import pointwise_tensors
 from tensor.call import register
 from tensor.memory import Numbers
 
@@ -118,5 +119,5 @@ def register_bits() abi("C") -> None:
     register[pointwise]("bitwise_xor", binary_table[Xor, BOOLS | ALL_INTS](SAME))
     register[pointwise]("bitwise_left_shift", binary_table[ShiftLeft, INTS](SAME, "lshift_cpu"))
     register[pointwise]("bitwise_right_shift", binary_table[ShiftRight, INTS](SAME, "rshift_cpu"))
-    register[pointwise]("gcd", binary_table[Gcd, INTS](SAME))
-    register[pointwise]("lcm", binary_table[Lcm, INTS](SAME))
+    register[pointwise_tensors]("gcd", binary_table[Gcd, INTS](SAME))
+    register[pointwise_tensors]("lcm", binary_table[Lcm, INTS](SAME))

@@ -21,6 +21,7 @@ from dumbtorch import (
     ops,
     optim,
     random,
+    special,
     utils,
 )
 from dumbtorch._device import device, get_default_device, set_default_device
@@ -123,6 +124,7 @@ __all__ = [
     "initial_seed",
     "manual_seed",
     "random",
+    "special",
     "utils",
     "seed",
     "set_rng_state",

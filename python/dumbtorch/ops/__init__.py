@@ -20,10 +20,12 @@ from dumbtorch.ops import (  # noqa: F401
     creation,
     index,
     matmul,
+    numeric,
     random,
     reduce,
     shape,
     softmax,
+    special,
     unary,
 )
 from dumbtorch.ops.table import FUNCTIONS, METHODS, MISSING, TABLE, Row

@@ -67,6 +67,7 @@ DTYPES: dict[str, tuple[str, ...]] = {
     "single": ("float32", "float64"),
     "int": _INT,
     "integral": ("bool", *_INT),
+    "integral+single": ("bool", *_INT, "float32", "float64"),
     "number": (*_INT, *_FLOAT),
     "real": ("bool", *_INT, *_FLOAT),
     "real+float": ("bool", *_INT, *_FLOAT),

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from math import ceil, factorial, log, pi, sqrt
+from math import log, pi, sqrt
 from typing import Any
 
-from dumbtorch._dtypes import float64, get_default_dtype
 from dumbtorch.ops.samples import S, T, unary, unary_errors
-from dumbtorch.ops.table import FUNCTIONS, composite, primitive, row
+from dumbtorch.ops.table import FUNCTIONS, row
 
 _LN2, _LN10 = log(2.0), log(10.0)
 _2_SQRTPI = 2 / sqrt(pi)
@@ -93,52 +92,6 @@ _unary("sgn", zero, dtypes="real", doc="-1, 0 or 1 (the direction, for complex n
 _unary("signbit", dtypes="real", inplace=False, doc="Which elements have their sign bit set (-0.0 too).")
 _unary("isposinf", dtypes="real", inplace=False, doc="Which elements are positive infinity.")
 _unary("isneginf", dtypes="real", inplace=False, doc="Which elements are negative infinity.")
-
-
-_BERNOULLI = (1 / 6, -1 / 30, 1 / 42, -1 / 30, 5 / 66, -691 / 2730, 7 / 6)
-
-
-def _polygamma(input: Any, n: int) -> Any:
-    """The series sum 1 / (x + k)^(n + 1): the first terms one by one, the rest by its asymptotic expansion."""
-    if n < 0:
-        raise RuntimeError(f"polygamma(n, x) does not support negative n, got {n}")
-    x = input.to(float64) if input.dtype is not float64 else input
-    total = x.new_zeros(x.shape)
-    lowest = x.min().item() if x.numel() else 0.0
-    for _ in range(12 + (max(0, ceil(-lowest)) if lowest == lowest and abs(lowest) < 1e9 else 0)):
-        total = total + x.pow(-(n + 1))
-        x = x + 1
-    total = total * factorial(n) + factorial(n - 1) * x.pow(-n) + factorial(n) / 2 * x.pow(-(n + 1))
-    for k, number in enumerate(_BERNOULLI, 1):
-        total = total + number * factorial(2 * k + n - 1) / factorial(2 * k) * x.pow(-(2 * k + n))
-    result = total if n % 2 else -total
-    kind = input.dtype if input.dtype.is_floating_point else get_default_dtype()
-    return result.to(kind)
-
-
-def polygamma_of(input: Any, n: int) -> Any:
-    """The n-th derivative of ``digamma``."""
-    return input.digamma() if n == 0 else _POLYGAMMA(input, n)
-
-
-_POLYGAMMA: Any = primitive(
-    "polygamma", "input, n", _polygamma, {"input": lambda g, input, n: g * _POLYGAMMA(input, n + 1)}, dtypes="single",
-    samples=lambda: (S(T(3, 4, low=0.5, high=4.0), 1), S(T(low=0.5, high=4.0), 2), S(T(5, low=-2.7, high=-2.3), 1),
-                     S(T(0, 2), 1)),
-    doc="The n-th derivative of ``digamma``, n >= 1.")  # fmt: skip
-
-
-@composite("polygamma", function=False)
-def _polygamma_method(self: Any, n: int) -> Any:
-    """The n-th derivative of ``digamma``, for n >= 0. Reference: ``torch.Tensor.polygamma``."""
-    return polygamma_of(self, n)
-
-
-@composite("polygamma", method=False)
-def polygamma(n: int, input: Any, *, out: Any = None) -> Any:
-    """The n-th derivative of ``digamma``, for n >= 0. Reference: ``torch.polygamma``."""
-    result = polygamma_of(input, n)
-    return result if out is None else out.copy_(result)
 
 
 row("round", "input, *, decimals=0", grad={"input": zero}, inplace=True, dtypes="number",

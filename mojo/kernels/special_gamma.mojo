@@ -1,0 +1,132 @@
+"""Pointwise functions around the gamma function: its incomplete integrals, Hurwitz's zeta, polygamma.
+
+Kernel slots: igamma, igammac, special_zeta (self, other); polygamma (self, n), n a positive int. They are computed element
+by element in float64: their series end where they have converged.
+"""
+
+from std.memory import stack_allocation
+from kernels import math
+from kernels.double import SINGLES
+from kernels.functor import Binary, FLOAT, FLOATS, MAX_NUMBERS, SAME, TablePtr, Unary, binary_table, unary_table
+from kernels.math_igamma import gamma_p, gamma_q
+from kernels.pointwise import pointwise, pointwise_with
+from kernels.strict import pointwise_tensors
+from tensor.call import Call, register
+from tensor.memory import Numbers
+from tensor.py import Obj
+
+
+def zeta(s: Float64, q: Float64) -> Float64:
+    """Hurwitz's zeta function, the sum of (q + k)**-s over k >= 0, for q > 0 and s > 1.
+
+    The first terms are added up, the rest is the Euler-Maclaurin series. Relative error below 1e-15 for s <= 60."""
+    if math.isinf(q):
+        return 0
+    var sum: Float64 = 0
+    var a = q
+    # the series converges fast from here on; large s needs more
+    var start = 10 + s * 0.5
+    while a < start:
+        var next = math.pow(a, -s)
+        sum += next
+        if next < 1e-17 * sum:
+            return sum
+        a += 1
+    var term = math.pow(a, -s)
+    sum += term * a / (s - 1) + 0.5 * term
+    # B(2j) / (2j)!
+    comptime COEFFICIENTS = [
+        1.0 / 12,
+        -1.0 / 720,
+        1.0 / 30240,
+        -1.0 / 1209600,
+        1.0 / 47900160,
+        -691.0 / 1307674368000,
+        1.0 / 74724249600,
+        -3617.0 / 10670622842880000,
+    ]
+    var factor = s
+    var power = term / a
+    comptime for j in range(8):
+        comptime c = COEFFICIENTS[j]
+        sum += Float64(c) * factor * power
+        factor *= (s + Float64(2 * j + 1)) * (s + Float64(2 * j + 2))
+        power /= a * a
+    return sum
+
+
+def hurwitz(s: Float64, q: Float64) -> Float64:
+    """The same sum for any q: infinite at 0, -1, ..., NaN for other q < 0 unless s is an integer, and for s < 1."""
+    if math.isnan(s) or math.isnan(q):
+        return s + q
+    if s <= 1:
+        return math.infinity[DType.float64, 1]() if s == 1 else math.nan[DType.float64, 1]()
+    if q > 0:
+        return zeta(s, q)
+    if q == math.floor(q):
+        return math.infinity[DType.float64, 1]()
+    if s != math.floor(s):
+        return math.nan[DType.float64, 1]()
+    # the terms below zero are a piece of the same sum of -q
+    var below = math.ceil(-q)
+    var mirrored = zeta(s, -q - (below - 1)) - zeta(s, -q + 1)
+    return zeta(s, q + below) + (mirrored if math.floor(s * 0.5) * 2 == s else -mirrored)
+
+
+def polygamma_of(n: Int, x: Float64) -> Float64:
+    """The n-th derivative of the logarithmic derivative of the gamma function."""
+    var r = math.exp(math.lgamma(Float64(n + 1))) * hurwitz(Float64(n + 1), x)
+    return r if n % 2 == 1 else -r
+
+
+struct Polygamma(Unary):
+    @staticmethod
+    @always_inline
+    def apply[dt: DType, w: SIMDLength](x: SIMD[dt, w], params: Numbers) -> SIMD[dt, w]:
+        var r = x
+        for i in range(Int(w)):
+            r[i] = polygamma_of(Int(params[]), x[i].cast[DType.float64]()).cast[dt]()
+        return r
+
+
+def polygamma(mut call: Call) raises -> Obj:
+    """Slots: (self, n)."""
+    var n = call.int(1)
+    if n < 1:
+        raise Error(t"RuntimeError|polygamma(n, x) does not support negative n: it needs n >= 1 here, got {n}")
+    var params = stack_allocation[MAX_NUMBERS, Float64]()
+    params[unsafe_offset=0] = Float64(n)
+    return pointwise_with(call, TablePtr(unsafe_from_address=call.data()), params.as_unsafe_any_origin())
+
+
+struct Igamma[upper: Bool](Binary):
+    @staticmethod
+    @always_inline
+    def apply[dt: DType, w: SIMDLength](a: SIMD[dt, w], b: SIMD[dt, w], params: Numbers) -> SIMD[dt, w]:
+        var r = a
+        for i in range(Int(w)):
+            var x = a[i].cast[DType.float64]()
+            var y = b[i].cast[DType.float64]()
+            comptime if Self.upper:
+                r[i] = gamma_q(x, y).cast[dt]()
+            else:
+                r[i] = gamma_p(x, y).cast[dt]()
+        return r
+
+
+struct Zeta(Binary):
+    @staticmethod
+    @always_inline
+    def apply[dt: DType, w: SIMDLength](a: SIMD[dt, w], b: SIMD[dt, w], params: Numbers) -> SIMD[dt, w]:
+        var r = a
+        for i in range(Int(w)):
+            r[i] = hurwitz(a[i].cast[DType.float64](), b[i].cast[DType.float64]()).cast[dt]()
+        return r
+
+
+@export("dumbtorch_register_special_gamma")
+def register_special_gamma() abi("C") -> None:
+    register[polygamma]("polygamma", unary_table[Polygamma, FLOATS, True](FLOAT))
+    register[pointwise_tensors]("igamma", binary_table[Igamma[False], FLOATS, True](SAME, "igamma_cpu"))
+    register[pointwise_tensors]("igammac", binary_table[Igamma[True], FLOATS, True](SAME, "igammac_cpu"))
+    register[pointwise]("special_zeta", binary_table[Zeta, SINGLES](FLOAT, "zeta_cpu"))
