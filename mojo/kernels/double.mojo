@@ -10,9 +10,7 @@ trait Function:
     """y = apply(x) in float64; `single` asks for float32's digits only. `params` are the op's extra numbers."""
 
     @staticmethod
-    def apply[
-        single: Bool, w: SIMDLength
-    ](x: SIMD[DType.float64, w], params: Numbers) -> SIMD[DType.float64, w]:
+    def apply[single: Bool, w: SIMDLength](x: SIMD[DType.float64, w], params: Numbers) -> SIMD[DType.float64, w]:
         ...
 
 

@@ -2,7 +2,18 @@
 
 from std.memory import bitcast
 from kernels import math
-from kernels.functor import ALL, Binary, SAME, binary_table, compute, load_lanes, load_some, store_lanes, store_some, width_of
+from kernels.functor import (
+    ALL,
+    Binary,
+    SAME,
+    binary_table,
+    compute,
+    load_lanes,
+    load_some,
+    store_lanes,
+    store_some,
+    width_of,
+)
 from kernels.math_core import BIAS, BitsOf, MANTISSA, from_bits, to_bits
 from kernels.strict import pointwise_alike
 from kernels.transfer_api import contiguous_of, on_device, on_host

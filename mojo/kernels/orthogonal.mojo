@@ -1,7 +1,7 @@
 """Pointwise orthogonal polynomials of any degree, by their recurrences. Kernel slots: (x, n).
 
-Degrees are truncated to integers; below 0 (and for NaN or infinity) the value is 0. The Chebyshev polynomials of high degree
-inside of (-1, 1) are their trigonometric form, as PyTorch has it.
+Degrees are truncated to integers; below 0 (and for NaN or infinity) the value is 0. The Chebyshev polynomials of high
+degree inside of (-1, 1) are their trigonometric form, as PyTorch has it.
 """
 
 from kernels import math

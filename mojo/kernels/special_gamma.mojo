@@ -1,7 +1,7 @@
 """Pointwise functions around the gamma function: its incomplete integrals, Hurwitz's zeta, polygamma.
 
-Kernel slots: igamma, igammac, special_zeta (self, other); polygamma (self, n), n a positive int. They are computed element
-by element in float64: their series end where they have converged.
+Kernel slots: igamma, igammac, special_zeta (self, other); polygamma (self, n), n a positive int. They are computed
+element by element in float64: their series end where they have converged.
 """
 
 from std.memory import stack_allocation

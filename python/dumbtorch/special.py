@@ -1,6 +1,7 @@
 """Special functions, elementwise: ``dumbtorch.special`` has what ``torch.special`` has.
 
-Most are computed in float64 also for float32, by approximations that agree with SciPy's to a few units in the last place.
+Most are computed in float64 also for float32, by approximations that agree with SciPy's to a few units in the last
+place.
 
 >>> from dumbtorch import special, tensor
 >>> special.ndtr(tensor([0.0]))
@@ -24,7 +25,7 @@ _SAME = {
 globals().update({name: ops.FUNCTIONS[function] for name, function in _SAME.items()})
 _OWN = {name.removeprefix("special_"): row.op for name, row in ops.TABLE.items() if name.startswith("special_")}
 globals().update(_OWN)
-__all__ = sorted([*_SAME, *_OWN])
+__all__ = list(_SAME) + list(_OWN)
 
 if TYPE_CHECKING:
 

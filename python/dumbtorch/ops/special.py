@@ -20,7 +20,7 @@ def _special(
     """A row of one operand that is public only as ``special.NAME``."""
     return row(
         f"special_{name}", "input", grad={"input": grad} if grad else None, function=False, method=False,
-        dtypes=dtypes, ref=f"special.{name}", samples=unary(low, high), errors=unary_errors, **kwargs,
+        dtypes=dtypes, ref=f"special.{name}", errors=unary_errors, **{"samples": unary(low, high), **kwargs},
     )  # fmt: skip
 
 
@@ -202,8 +202,17 @@ _unary("i0", "input", lambda g, input: g * TABLE["special_i1"].op(input), sample
        doc="The modified Bessel function of the first kind of order 0.")  # fmt: skip
 _special("i0e", lambda g, input, out: g * (TABLE["special_i1e"].op(input) - input.sgn() * out), 0.3, 9,
          dtypes="real+float", doc="``exp(-|x|) * i0(x)``.")  # fmt: skip
-_special("i1", _i1, 0.3, 9, dtypes="real+float", doc="The modified Bessel function of the first kind of order 1.")
-_special("i1e", _i1e, 0.3, 9, dtypes="real+float", doc="``exp(-|x|) * i1(x)``.")
+
+
+def _i1_samples() -> Any:
+    """PyTorch has the values for half types, but not the derivatives."""
+    yield from unary(0.3, 9, only="integral+single")()
+    yield S(T(3, 5, low=0.3, high=9, grad=False))
+
+
+_special("i1", _i1, dtypes="real+float", samples=_i1_samples,
+         doc="The modified Bessel function of the first kind of order 1.")  # fmt: skip
+_special("i1e", _i1e, dtypes="real+float", samples=_i1_samples, doc="``exp(-|x|) * i1(x)``.")
 for _order in (0, 1):
     _kind = f"of order {_order}. No derivative, as in PyTorch."
     _special(f"bessel_j{_order}", None, -4, 4, doc=f"The Bessel function of the first kind {_kind}")
@@ -229,6 +238,7 @@ for _name, _text in (
 ):  # fmt: skip
     row(f"special_{_name}", "input, n", broadcast=True, function=False, method=False, dtypes="integral+single",
         ref=f"special.{_name}",
-        samples=lambda: (*binary(-2, 2, 0, 8)(), S(T(3, 4), 5), S(1.5, T(3, low=0, high=9)), S(T(9, low=-0.9, high=0.9), 40)),
+        samples=lambda: (*binary(-2, 2, 0, 8)(), S(T(3, 4), 5), S(1.5, T(3, low=0, high=9)),
+                         S(T(9, low=-0.9, high=0.9), 40)),
         errors=lambda: (S(T(3, 4), T(3, 5), error="RuntimeError"), S(T(3), "text", error="TypeError")),
         doc=f"{_text} of degree ``n`` (0 for n < 0). No derivative, as in PyTorch.")  # fmt: skip
