@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from dumbtorch import (
     _load,  # noqa: F401  # loads the extension: everything else needs it
+    array_api,
     autograd,
     cuda,
     nn,
@@ -22,7 +23,10 @@ from dumbtorch import (
     optim,
     random,
     special,
+    storage,
+    testing,
     utils,
+    version,
 )
 from dumbtorch._device import device, get_default_device, set_default_device
 from dumbtorch._dtypes import (
@@ -53,17 +57,36 @@ from dumbtorch._dtypes import (
     int16,
     int32,
     int64,
+    layout,
     long,
     promote_types,
     result_type,
     set_default_dtype,
     short,
+    strided,
     uint8,
     uint16,
     uint32,
     uint64,
 )
+from dumbtorch._functions import METHODS as _METHODS
+from dumbtorch._legacy import TYPES as _TYPES
+from dumbtorch._legacy import set_default_tensor_type, typename
 from dumbtorch._printing import get_printoptions, printoptions, set_printoptions
+from dumbtorch._settings import (
+    are_deterministic_algorithms_enabled,
+    get_deterministic_debug_mode,
+    get_float32_matmul_precision,
+    get_num_interop_threads,
+    is_deterministic_algorithms_warn_only_enabled,
+    is_warn_always_enabled,
+    set_deterministic_debug_mode,
+    set_float32_matmul_precision,
+    set_flush_denormal,
+    set_num_interop_threads,
+    set_warn_always,
+    use_deterministic_algorithms,
+)
 from dumbtorch._size import Size
 from dumbtorch._tensor import Tensor
 from dumbtorch._threads import get_num_threads, set_num_threads
@@ -92,6 +115,10 @@ from dumbtorch.random import (
     seed,
     set_rng_state,
 )
+from dumbtorch.storage import CLASSES as _STORAGES
+from dumbtorch.storage import TypedStorage, UntypedStorage, is_storage
+from dumbtorch.utils.dlpack import to_dlpack
+from dumbtorch.version import __version__
 
 inf = _float("inf")
 nan = _float("nan")
@@ -100,6 +127,30 @@ e = 2.718281828459045
 newaxis = None
 
 __all__ = [
+    "layout",
+    "strided",
+    "set_default_tensor_type",
+    "typename",
+    "are_deterministic_algorithms_enabled",
+    "get_deterministic_debug_mode",
+    "get_float32_matmul_precision",
+    "get_num_interop_threads",
+    "is_deterministic_algorithms_warn_only_enabled",
+    "is_warn_always_enabled",
+    "set_deterministic_debug_mode",
+    "set_float32_matmul_precision",
+    "set_flush_denormal",
+    "set_num_interop_threads",
+    "set_warn_always",
+    "use_deterministic_algorithms",
+    "TypedStorage",
+    "UntypedStorage",
+    "is_storage",
+    "to_dlpack",
+    "storage",
+    "testing",
+    "version",
+    "__version__",
     "get_num_threads",
     "set_num_threads",
     "get_printoptions",
@@ -112,6 +163,7 @@ __all__ = [
     "memory_summary",
     "reset_peak_memory_stats",
     "set_memory_limit",
+    "array_api",
     "autograd",
     "cuda",
     "nn",
@@ -184,6 +236,9 @@ __all__ = [
 
 # The functions of the table become plain attributes: a module's __getattr__ would cost more than a small op.
 globals().update(ops.FUNCTIONS)
+globals().update(_METHODS)
+globals().update(_TYPES)
+globals().update(_STORAGES)
 
 if TYPE_CHECKING:
     # mypy meets uses of these names before it has read a function's types; a variable's it knows.

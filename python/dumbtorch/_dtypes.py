@@ -91,6 +91,24 @@ half, float, double = float16, float32, float64
 short, int, long = int16, int32, int64
 chalf, cfloat, cdouble = complex32, complex64, complex128
 
+
+class layout:
+    """How a tensor's elements are arranged in memory: `strided`. Reference: ``torch.layout``."""
+
+    __slots__ = ("_name",)
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __repr__(self) -> str:
+        return "torch." + self._name
+
+    def __reduce__(self) -> str:
+        return self._name
+
+
+strided = layout("strided")
+
 # the names of PyTorch's old typed tensors, which its error messages and Tensor.type() still print
 TYPE_NAMES = {
     bool: "Bool", uint8: "Byte", int8: "Char", int16: "Short", int32: "Int", int64: "Long", uint16: "UInt16",

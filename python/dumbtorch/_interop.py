@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import enum
 import sys
 import warnings
 from typing import Any
@@ -19,6 +20,7 @@ __all__ = [
     "numpy_of",
     "tensor",
     "to_dlpack",
+    "wrap_array",
 ]
 
 _R = _C.required
@@ -312,13 +314,44 @@ def array_of(self: Any, dtype: Any = None, copy: bool | None = None) -> Any:
     return array.copy() if copy else array
 
 
+def wrap_array(self: Any, array: Any, context: Any = None, return_scalar: bool = False) -> Any:
+    """What NumPy's functions make of a tensor, as a tensor again: ``Tensor.__array_wrap__``; booleans become uint8."""
+    if array.dtype == bool:
+        array = array.astype("uint8")
+    return from_numpy(array)
+
+
 # ---------------------------------------------------------------- DLPack
 
-_DLPACK_TYPES = {"cpu": 1, "cuda": 2, "mps": 8, "hip": 10}
+
+class DLDeviceType(enum.IntEnum):
+    """The device types of DLPack. Reference: ``torch.utils.dlpack.DLDeviceType``."""
+
+    kDLCPU = 1
+    kDLCUDA = 2
+    kDLCUDAHost = 3
+    kDLOpenCL = 4
+    kDLVulkan = 7
+    kDLMetal = 8
+    kDLVPI = 9
+    kDLROCM = 10
+    kDLROCMHost = 11
+    kDLExtDev = 12
+    kDLCUDAManaged = 13
+    kDLOneAPI = 14
+    kDLWebGPU = 15
+    kDLHexagon = 16
+    kDLMAIA = 17
+    kDLTrn = 18
+
+
+_DLPACK_TYPES = {
+    "cpu": DLDeviceType.kDLCPU, "cuda": DLDeviceType.kDLCUDA, "mps": DLDeviceType.kDLMetal, "hip": DLDeviceType.kDLROCM,
+}  # fmt: skip
 _DEVICE_TYPES = {1: "cpu", 2: "cuda", 3: "cpu", 8: "mps", 10: "hip"}
 
 
-def dlpack_device(self: Any) -> tuple[int, int]:
+def dlpack_device(self: Any) -> tuple[DLDeviceType, int]:
     """The DLPack device type and index: ``Tensor.__dlpack_device__``."""
     device = self.device
     return _DLPACK_TYPES[device.type], device.index or 0

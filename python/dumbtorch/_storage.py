@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import copy
-import pickle
-import weakref
 from typing import Any
 
-from dumbtorch import _C, _dtypes, _interop
+from dumbtorch import _C
+from dumbtorch.storage import UntypedStorage, storage_of
 
-__all__ = ["Memory", "deepcopied", "memory_of", "over", "reduced"]
+__all__ = ["deepcopied", "over", "reduced"]
 
 _R = _C.required
-_BYTES = _C.make_op("storage_bytes", "_storage_bytes", ("self",), (_R,), 1, ".", 0, "The whole storage as uint8.")
 _OVER = _C.make_op("over_storage", "_over_storage", ("memory", "dtype", "offset", "shape", "strides"), (_R,) * 5, 5,
                    ".....", 0, "A tensor on a storage, by its layout.")  # fmt: skip
 
@@ -20,53 +18,7 @@ _OVER = _C.make_op("over_storage", "_over_storage", ("memory", "dtype", "offset"
 _PRIVATE = frozenset({"_leaf_hooks", "_accumulator", "_retains"})
 
 
-class Memory:
-    """The storage behind tensors as one object, so that pickle and deepcopy meet it once.
-
-    ``bytes`` is a 1-dim uint8 tensor over all of it. There is one object for each storage while it is referenced.
-    """
-
-    __slots__ = ("__weakref__", "bytes")
-
-    def __init__(self, data: Any) -> None:
-        self.bytes = data
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> Memory:
-        made = Memory(self.bytes.clone())
-        memo[id(self)] = made
-        return made
-
-    def __reduce_ex__(self, protocol: Any) -> Any:
-        here = self.bytes.to("cpu")
-        view = memoryview(here)
-        data = pickle.PickleBuffer(view) if int(protocol) >= 5 else view.tobytes()
-        return _memory_from, (data, str(self.bytes.device))
-
-
-_memories: weakref.WeakValueDictionary[int, Memory] = weakref.WeakValueDictionary()
-
-
-def _memory_from(data: Any, device: str) -> Memory:
-    view = memoryview(data)
-    # a copy: the pickle's own bytes may be read-only or belong to somebody else
-    if view.nbytes:
-        made = _interop._FROM_BYTES(view, _dtypes.uint8).clone()
-    else:
-        made = _interop._FROM_DATA([], _dtypes.uint8)
-    return Memory(made if device == "cpu" else made.to(device))
-
-
-def memory_of(t: Any) -> Memory:
-    """The storage behind a tensor."""
-    key = t._storage_id
-    found = _memories.get(key)
-    if found is None:
-        # it keeps the storage alive, so that the key stays its own
-        found = _memories[key] = Memory(_BYTES(t))
-    return found
-
-
-def over(memory: Memory, dtype: Any, offset: int, shape: tuple[int, ...], strides: tuple[int, ...]) -> Any:
+def over(memory: UntypedStorage, dtype: Any, offset: int, shape: tuple[int, ...], strides: tuple[int, ...]) -> Any:
     """The tensor that shows a storage in this layout. Raises RuntimeError where it would reach outside."""
     return _OVER(memory.bytes, dtype, offset, shape, strides)
 
@@ -86,7 +38,7 @@ def _finished(made: Any, cls: Any, requires_grad: bool, state: dict[str, Any]) -
 
 
 def _rebuilt(
-    cls: Any, memory: Memory, dtype: Any, offset: int, shape: Any, strides: Any, requires_grad: bool, state: Any
+    cls: Any, memory: UntypedStorage, dtype: Any, offset: int, shape: Any, strides: Any, requires_grad: bool, state: Any
 ) -> Any:
     """Makes a pickled tensor again."""
     return _finished(over(memory, dtype, offset, shape, strides), cls, requires_grad, state)
@@ -95,7 +47,7 @@ def _rebuilt(
 def reduced(self: Any) -> Any:
     """How a tensor pickles: its class, storage, layout and whether it requires grad; no history."""
     layout = (self.dtype, self._offset, tuple(self.shape), self.stride())
-    return _rebuilt, (type(self), memory_of(self), *layout, self.requires_grad, _state(self))
+    return _rebuilt, (type(self), storage_of(self), *layout, self.requires_grad, _state(self))
 
 
 def deepcopied(self: Any, memo: dict[int, Any]) -> Any:
@@ -111,7 +63,7 @@ def deepcopied(self: Any, memo: dict[int, Any]) -> Any:
             "If you were attempting to deepcopy a module, this may be because of a parametrization or a cached result: "
             "detach the tensor first."
         )
-    memory = copy.deepcopy(memory_of(self), memo)
+    memory = copy.deepcopy(storage_of(self), memo)
     t = over(memory, self.dtype, self._offset, tuple(self.shape), self.stride())
     made = _finished(t, type(self), self.requires_grad, {})
     memo[id(self)] = made

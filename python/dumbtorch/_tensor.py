@@ -5,11 +5,12 @@ from __future__ import annotations
 import weakref
 from typing import Any
 
-from dumbtorch import _C, _device, _dtypes, _interop, _printing, _size, _storage, autograd, ops
+from dumbtorch import _C, _device, _dtypes, _interop, _legacy, _printing, _size, _storage, autograd, ops
 from dumbtorch._handles import RemovableHandle, add_hook
 from dumbtorch.autograd import graph
 from dumbtorch.autograd.graph import Extra
 from dumbtorch.memory import OutOfMemoryError
+from dumbtorch.storage import CLASSES, TypedStorage, UntypedStorage, storage_of
 
 
 class Tensor(_C.TensorBase):
@@ -29,11 +30,9 @@ class Tensor(_C.TensorBase):
     __array_priority__ = 1000
 
     def __new__(cls, *args: Any, device: Any = None) -> Any:
-        if not args:
-            return ops.empty(0, device=device)
-        if len(args) == 1 and not isinstance(args[0], int):
-            return ops.tensor(args[0], dtype=_dtypes.get_default_dtype(), device=device)
-        return ops.empty(*args, device=device)
+        if len(args) == 1 and isinstance(args[0], _C.TensorBase):
+            return args[0].detach()
+        return _legacy.construct(_dtypes.get_default_dtype(), args, device)
 
     @staticmethod
     def _make_subclass(cls: Any, data: Any, requires_grad: bool = False) -> Any:
@@ -240,16 +239,94 @@ class Tensor(_C.TensorBase):
         return self.to(_device.device("cuda", device) if isinstance(device, int) else device or "cuda")
 
     def type(self, dtype: Any = None, non_blocking: bool = False) -> Any:
-        """The name of the tensor's type as a string, or the tensor in another dtype."""
+        """The name of the tensor's type as a string, or the tensor in another dtype, given as such or by that name."""
         if dtype is None:
             place = "torch." if self.is_cpu else f"torch.{self.device.type}."
             return f"{place}{_dtypes.TYPE_NAMES[self.dtype]}Tensor"
-        if isinstance(dtype, str):
-            names = {f"torch.{name}Tensor": kind for kind, name in _dtypes.TYPE_NAMES.items()}
-            if dtype not in names:
-                raise ValueError(f"invalid type: {dtype!r}")
-            dtype = names[dtype]
+        if isinstance(dtype, (str, type)):
+            name = dtype if isinstance(dtype, str) else dtype.__name__
+            found = _legacy.TYPES.get(name.removeprefix("torch."))
+            if found is None:
+                raise ValueError(f"invalid type: {name!r}")
+            dtype = found.dtype
+        if not isinstance(dtype, _dtypes.dtype):
+            raise TypeError("dtype must be a type, str, or dtype object")
         return self.to(dtype)
+
+    layout = _dtypes.strided
+    is_sparse = is_sparse_csr = is_quantized = is_meta = is_mkldnn = is_nested = is_vulkan = False
+    is_xla = is_xpu = is_ipu = is_maia = is_mtia = False
+
+    @property
+    def is_mps(self) -> bool:
+        """Whether the tensor lies on an Apple device."""
+        return bool(self.device.type == "mps")
+
+    def is_pinned(self, device: Any = None) -> bool:
+        """Whether the memory is locked for copies to a device: never."""
+        return False
+
+    def is_distributed(self) -> bool:
+        """Whether the elements lie on several machines: never."""
+        return False
+
+    def is_same_size(self, other: Any) -> bool:
+        """Whether another tensor has the same shape."""
+        return bool(self.shape == other.shape)
+
+    def untyped_storage(self) -> UntypedStorage:
+        """The memory behind the tensor, as bytes; views of one memory have one storage."""
+        return storage_of(self)
+
+    def storage(self) -> TypedStorage:
+        """The memory behind the tensor as elements of its dtype; warns (once): `untyped_storage` takes its place."""
+        return TypedStorage(wrap_storage=storage_of(self), dtype=self.dtype)
+
+    def storage_type(self) -> Any:
+        """The class of ``storage()``."""
+        return CLASSES[f"{_dtypes.TYPE_NAMES[self.dtype]}Storage"]
+
+    def const_data_ptr(self) -> int:
+        """The address of the first element, for reading."""
+        return int(self.data_ptr())
+
+    def as_subclass(self, cls: Any) -> Any:
+        """The same memory and history as an object of a Tensor subclass. Reference: ``torch.Tensor.as_subclass``."""
+        if not issubclass(cls, Tensor):
+            raise TypeError(f"as_subclass(): expected a subclass of Tensor, got {cls.__name__}")
+        made = self.view(self.shape)
+        made.__class__ = cls
+        return made
+
+    def new(self, *args: Any, device: Any = None) -> Any:
+        """What ``Tensor(...)`` makes of the arguments, in this dtype. Reference: ``torch.Tensor.new``."""
+        return _legacy.construct(self.dtype, args, self.device if device is None else device)
+
+    def _each(self, name: str, others: tuple[Any, ...], function: Any) -> Any:
+        if self.requires_grad:
+            raise RuntimeError(
+                f"Can't call {name}() on Variable that requires grad. Use var.detach().{name}() instead."
+            )
+        if not self.is_cpu:
+            raise TypeError(f"{name} is only implemented on CPU tensors")
+        for other in others:
+            if not isinstance(other, _C.TensorBase) or other.dtype is not self.dtype:
+                raise TypeError(f"{name}(): expected a tensor of {self.dtype!r}, got {other!r}")
+        columns = [t.expand(self.shape).flatten().tolist() for t in (self, *others)]
+        values = [function(*row) for row in zip(*columns, strict=True)]
+        return self.copy_(ops.tensor(values, dtype=self.dtype).reshape(self.shape))
+
+    def apply_(self, callable: Any) -> Any:
+        """Writes what a Python function makes of each element; slow. Reference: ``torch.Tensor.apply_``."""
+        return self._each("apply_", (), callable)
+
+    def map_(self, tensor: Any, callable: Any) -> Any:
+        """Writes what a Python function makes of each element and another tensor's; slow."""
+        return self._each("map_", (tensor,), callable)
+
+    def map2_(self, x: Any, y: Any, callable: Any) -> Any:
+        """Writes what a Python function makes of each element and two other tensors'; slow."""
+        return self._each("map2_", (x, y), callable)
 
     # ------------------------------------------------------------ Python values
 
@@ -259,14 +336,29 @@ class Tensor(_C.TensorBase):
             raise RuntimeError(f"Boolean value of Tensor with {many} is ambiguous")
         return bool(self.item())
 
+    def _number(self) -> Any:
+        if self._numel != 1:
+            raise ValueError("only one element tensors can be converted to Python scalars")
+        return self.item()
+
     def __float__(self) -> float:
-        return float(self.item())
+        value = self._number()
+        if isinstance(value, complex):
+            if value.imag != 0:
+                raise RuntimeError("value cannot be converted to type double without overflow")
+            value = value.real
+        return float(value)
 
     def __int__(self) -> int:
-        return int(self.item())
+        value = self._number()
+        if isinstance(value, complex):
+            if value.imag != 0:
+                raise RuntimeError("value cannot be converted to type int64_t without overflow")
+            value = value.real
+        return int(value)
 
     def __complex__(self) -> complex:
-        return complex(self.item())
+        return complex(self._number())
 
     def __index__(self) -> int:
         kind = self.dtype
@@ -285,9 +377,13 @@ class Tensor(_C.TensorBase):
         raise RuntimeError(f"Tensor.__contains__ only supports Tensor or scalar, but you passed in a {type(element)}.")
 
     def __format__(self, spec: str) -> str:
-        if self.ndim == 0 and not self.requires_grad and spec:
+        if self.ndim == 0 and type(self) is Tensor:
             return str(self.item().__format__(spec))
         return object.__format__(self, spec)
+
+    def _equals_array(self, array: Any) -> Any:
+        """``self == array`` with a NumPy array."""
+        return ops.eq(self, ops.as_tensor(array))
 
     def __pos__(self) -> Any:
         if self.dtype is _dtypes.bool:
@@ -304,6 +400,7 @@ class Tensor(_C.TensorBase):
 
     numpy = _interop.numpy_of
     __array__ = _interop.array_of
+    __array_wrap__ = _interop.wrap_array
     __dlpack__ = _interop.to_dlpack
     __dlpack_device__ = _interop.dlpack_device
 

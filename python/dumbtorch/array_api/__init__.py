@@ -1,0 +1,68 @@
+"""The Python array API standard, version 2025.12, on dumbtorch's tensors.
+
+``x.__array_namespace__()`` gives this module, so that libraries written for the standard (array-api-compat, SciPy,
+scikit-learn, ...) take dumbtorch tensors. Its functions return `Array`, a tensor that promotes and indexes as the
+standard says; everything differentiable stays so. The dtypes uint16, uint32 and uint64 are left out: as in PyTorch,
+they are there to store numbers, with few operations. Reference: https://data-apis.org/array-api/2025.12/
+
+>>> import dumbtorch
+>>> xp = dumbtorch.ones(2).__array_namespace__()
+>>> xp.concat([xp.zeros(1), xp.arange(3)])
+Array([0., 0., 1., 2.])
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+from dumbtorch._dtypes import (
+    bool,
+    complex64,
+    complex128,
+    float32,
+    float64,
+    int8,
+    int16,
+    int32,
+    int64,
+    uint8,
+)
+from dumbtorch._tensor import Tensor
+from dumbtorch.array_api import _arrange, _data, _elementwise, _products, _reduce
+from dumbtorch.array_api._arrange import *  # noqa: F403
+from dumbtorch.array_api._array import Array, result_type
+from dumbtorch.array_api._data import *  # noqa: F403
+from dumbtorch.array_api._elementwise import *  # noqa: F403
+from dumbtorch.array_api._products import *  # noqa: F403
+from dumbtorch.array_api._reduce import *  # noqa: F403
+
+__array_api_version__ = "2025.12"
+
+e = 2.718281828459045
+inf = float("inf")
+nan = float("nan")
+newaxis = None
+pi = 3.141592653589793
+
+__all__ = [
+    "Array", "bool", "complex128", "complex64", "e", "float32", "float64", "inf", "int16", "int32", "int64", "int8",
+    "nan", "newaxis", "pi", "result_type", "uint8",
+]  # fmt: skip
+
+
+def _namespace(self: Any, /, *, api_version: str | None = None) -> Any:
+    """The module of the array API standard for this tensor: `dumbtorch.array_api`.
+
+    Raises ValueError for a version of the standard that it does not follow.
+    """
+    if api_version is not None and api_version not in _VERSIONS:
+        raise ValueError(f"__array_namespace__: there are the versions {', '.join(_VERSIONS)}, not {api_version!r}")
+    return sys.modules[__name__]
+
+
+_VERSIONS = ("2021.12", "2022.12", "2023.12", "2024.12", "2025.12")
+_namespace.__name__ = _namespace.__qualname__ = "__array_namespace__"
+setattr(Tensor, "__array_namespace__", _namespace)  # noqa: B010  # the class knows nothing of what stands above it
+for _part in (_arrange, _data, _elementwise, _products, _reduce):
+    __all__ += _part.__all__
