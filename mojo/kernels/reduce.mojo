@@ -61,18 +61,20 @@ comptime FinishFn = def(Int, Int, Int, Int, Float64) thin abi("C") -> None
 comptime SEGMENT = 1 << 16  # reduced elements of one state when a reduction is cut
 comptime TILE = 16  # columns gathered side by side
 
-# The reductions by name, for accelerators
-comptime SUM = 0
-comptime PROD = 1
-comptime MAXIMUM = 2
-comptime MINIMUM = 3
-comptime ANY = 4
-comptime ALL = 5
-comptime MEAN = 6
-comptime LARGEST = 7  # with its position, or the position alone
-comptime SMALLEST = 8
-comptime VARIANCE = 9
-comptime DEVIATION = 10
+# The reductions by name, for accelerators; 0, which a table has that names none, is not computed there
+comptime SUM = 1
+comptime PROD = 2
+comptime MAXIMUM = 3
+comptime MINIMUM = 4
+comptime ANY = 5
+comptime ALL = 6
+comptime MEAN = 7
+comptime LARGEST = 8  # with its position, or the position alone
+comptime SMALLEST = 9
+comptime VARIANCE = 10
+comptime DEVIATION = 11
+comptime LOGSUMEXP = 12
+comptime NORM = 13  # and the next: one for each kind of norm in norms.mojo
 
 # Result dtypes
 comptime OUT_SAME = 0

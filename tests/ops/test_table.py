@@ -102,7 +102,7 @@ def test_gradient(name: str, number: int, dtype: str) -> None:
         ]
         their_seeds = [s.to(t.dtype) for s, t in zip(seeds, theirs, strict=True)]
         our_seeds = [
-            dumbtorch.tensor(s.tolist(), dtype=t.dtype).reshape(tuple(s.shape))
+            dumbtorch.tensor(s.tolist(), dtype=t.dtype, device=t.device).reshape(tuple(s.shape))
             for s, t in zip(seeds, ours, strict=True)
         ]
         mine = dumbtorch.autograd.grad(ours, pair.ours_leaves, our_seeds, allow_unused=True)
@@ -234,8 +234,8 @@ def test_out(name: str, number: int, dtype: str) -> None:
     pair = Pair(sample_of(name, number), dtype, seed=_seed(name, number))
     expected = ops.TABLE[name].op(*pair.ours, **pair.kwargs)
     for strided in (False, True):
-        room = dumbtorch.empty((*expected.shape, 2), dtype=expected.dtype)
-        out = room.select(-1, 1) if strided else dumbtorch.empty(expected.shape, dtype=expected.dtype)
+        room = dumbtorch.empty((*expected.shape, 2), dtype=expected.dtype, device=expected.device)
+        out = room.select(-1, 1) if strided else dumbtorch.empty_like(expected)
         got = ops.TABLE[name].op(*pair.ours, **pair.kwargs, out=out)
         assert got is out
         same(out, expected)

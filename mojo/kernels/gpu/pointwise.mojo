@@ -53,6 +53,11 @@ def registry() -> Ptr[Registry]:
         return at[Registry](8)
 
 
+def short_name(name: String) -> String:
+    """A functor's name without the package: an object that is compiled from the family's own file leaves it out."""
+    return String(name.removeprefix("kernels."))
+
+
 def new_kernels(name: String, dtypes: Int, flags: Int = 0) -> KernelsPtr:
     """A record for a functor's kernels, in the list that `find` searches."""
     from tensor.memory import c_string
@@ -60,7 +65,7 @@ def new_kernels(name: String, dtypes: Int, flags: Int = 0) -> KernelsPtr:
     var k = zeroed[Kernels]()
     k[].dtypes = dtypes
     k[].flags = flags
-    k[].name = c_string(name)
+    k[].name = c_string(short_name(name))
     k[].next = registry()[].first
     registry()[].first = Int(k)
     return k
