@@ -106,6 +106,10 @@ def table() abi("C") -> Int:
     external_call["dumbtorch_accelerator_register_math", NoneType]()
     external_call["dumbtorch_accelerator_register_binary", NoneType]()
     external_call["dumbtorch_accelerator_register_other", NoneType]()
+    external_call["dumbtorch_accelerator_register_bodies", NoneType]()
+    external_call["dumbtorch_accelerator_register_scan", NoneType]()
+    external_call["dumbtorch_accelerator_register_conv", NoneType]()
+    external_call["dumbtorch_accelerator_register_pool", NoneType]()
     devices()[].table = Int(t)
     return Int(t)
 
@@ -179,9 +183,7 @@ def new_stream(index: Int, priority: Int) abi("C") -> Int:
     """Another stream's number."""
     try:
         var d = device(index)
-        var n = len(d[].contexts)
-        d[].contexts.append(d[].contexts[0].select_stream(n))
-        return n
+        return d[].new_stream(priority)
     except e:
         return fail(e, "new stream")
 

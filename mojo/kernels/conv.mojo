@@ -4,20 +4,24 @@ Wide products go to conv_taps, channels that do not mix to conv_depthwise, deriv
 derivative with respect to the input is a convolution of the output's gradient: one for each residue of the stride, each
 with the taps that meet that residue, so that no multiplication with an inserted zero is ever done.
 """
+from std.memory import Pointer
 from std.sys import size_of
 
 from kernels.conv_depthwise import Depthwise
 from kernels.conv_stage import Axis, Image
 from kernels.conv_taps import Filter, TapConv
 from kernels.conv_weight import WeightGrad
+from kernels.device_api import device_entry
 from kernels.gemm_micro import acc_dtype, ptr
+from kernels.transfer_api import copy_into
 from kernels.workspace import Workspace
 from tensor.call import Call, register
 from tensor.dtype import BFLOAT16, FLOAT16, FLOAT32, FLOAT64, itemsize, type_name
 from tensor.layout import Dims, checked_numel, no_dims, shape_text
-from tensor.memory import memset
+from tensor.memory import function_at, memset
 from tensor.object import TPtr, as_tensor, new_tensor
 from tensor.py import Obj, decref, release_gil, take_gil
+from tensor.storage import check_status
 
 comptime GIL_WORK = 1 << 18
 """Multiply-adds from which on other Python threads may run meanwhile."""
@@ -51,6 +55,55 @@ struct Window(ImplicitlyCopyable, Movable):
 
     def out_cols(self, size: Int) -> Int:
         return (size + 2 * self.pw - self.dw * (self.kw - 1) - 1) // self.sw + 1
+
+
+# The three ops, as an accelerator is told
+comptime FORWARD = 0
+comptime BY_INPUT = 1
+comptime BY_WEIGHT = 2
+
+
+@fieldwise_init
+struct Convolution(Copyable):
+    """What an accelerator is handed: the input (or its derivative), the output (or its gradient), the weight (or its
+    derivative, contiguous); strides in elements."""
+
+    var kind: Int
+    var x: Image
+    var y: Image
+    var weight: Int
+    var weight_ns: Int
+    var weight_cs: Int
+    var weight_hs: Int
+    var weight_ws: Int
+    var window: Window
+    var bias: Int
+    var bias_step: Int
+
+
+def _launch(
+    call: Call, kind: Int, x: Image, y: Image, weight: TPtr, window: Window, bias: Int = 0, bias_step: Int = 0
+) raises:
+    """Hands a convolution to the accelerator."""
+    comptime LaunchFn = def(Int, Pointer[Convolution, MutAnyOrigin], Int) thin abi("C") -> Int
+    ref s = weight[].strides
+    var c = Convolution(kind, x, y, weight[].data(), s[0], s[1], s[2], s[3], window, bias, bias_step)
+    var device = weight[].device()
+    var f = function_at[LaunchFn](device_entry(device, "convolve"))
+    check_status(f(device & 255, Pointer(to=c).as_unsafe_any_origin(), weight[].code()), device, call.name())
+
+
+def _zero(t: TPtr) raises:
+    """Zeros in a new contiguous tensor on any device."""
+    if t[].device() == 0:
+        memset(t[].data(), 0, t[].numel * itemsize(t[].code()))
+        return
+    var zero = new_tensor(t[].code(), no_dims(), 0)
+    memset(as_tensor(zero)[].data(), 0, itemsize(t[].code()))
+    try:
+        copy_into(t, as_tensor(zero))
+    finally:
+        decref(zero)
 
 
 def _pair(call: Call, i: Int) raises -> Tuple[Int, Int]:
@@ -121,11 +174,9 @@ def _c_name(code: Int) -> String:
 
 
 def _check_pair(call: Call, a: TPtr, b: TPtr) raises:
-    """Both operands are on the CPU and of one floating dtype."""
+    """Both operands are on one device and of one floating dtype."""
     if a[].device() != b[].device():
         raise Error("RuntimeError|Expected all tensors to be on the same device, but found at least two devices")
-    if a[].device() != 0:
-        raise call.fail("RuntimeError", "expected tensors on the CPU")
     if a[].code() != b[].code():
         raise Error(t"RuntimeError|expected scalar type {type_name(a[].code())} but found {type_name(b[].code())}")
     if a[].code() < FLOAT16 or a[].code() > FLOAT64:
@@ -251,11 +302,18 @@ def conv2d(mut call: Call) raises -> Obj:
         for i in range(3):
             shape[i] = shape[i + 1]
     _ = checked_numel(shape, out_rank, itemsize(input[].code()))
-    var result = new_tensor(input[].code(), shape, out_rank)
+    var result = new_tensor(input[].code(), shape, out_rank, input[].device())
     var out = as_tensor(result)
     if out[].numel == 0:
         return result
     var o = _image(out)
+    if input[].device() != 0:
+        try:
+            _launch(call, FORWARD, x, o, weight, w, bias, bias_step)
+        except e:
+            decref(result)
+            raise e^
+        return result
     var held = release_gil() if out[].numel * weight[].shape[1] * w.kh * w.kw >= GIL_WORK else 0
     var ok = False
     var code = input[].code()
@@ -388,12 +446,19 @@ def conv2d_input_grad(mut call: Call) raises -> Obj:
     if rank == 3:
         for i in range(3):
             shape[i] = shape[i + 1]
-    var result = new_tensor(code, shape, rank)
+    var result = new_tensor(code, shape, rank, grad[].device())
     var out = as_tensor(result)
     if out[].numel == 0:
         return result
     var g = _image(grad)
     var o = _image(out)
+    if grad[].device() != 0:
+        try:
+            _launch(call, BY_INPUT, o, g, weight, w)
+        except e:
+            decref(result)
+            raise e^
+        return result
     if not _covered(w.sh, w.kh, w.dh) or not _covered(w.sw, w.kw, w.dw):
         memset(out[].data(), 0, out[].numel * itemsize(code))
     var held = release_gil() if grad[].numel * weight[].shape[1] * w.kh * w.kw >= GIL_WORK else 0
@@ -447,15 +512,22 @@ def conv2d_weight_grad(mut call: Call) raises -> Obj:
     _check_pair(call, grad, input)
     var code = grad[].code()
     _ = checked_numel(shape, 4, itemsize(code))
-    var result = new_tensor(code, shape, 4)
+    var result = new_tensor(code, shape, 4, grad[].device())
     var out = as_tensor(result)
     if out[].numel == 0:
         return result
-    if grad[].numel == 0:
-        memset(out[].data(), 0, out[].numel * itemsize(code))
-        return result
     var x = _image(input)
     var g = _image(grad)
+    if grad[].numel == 0 or grad[].device() != 0:
+        try:
+            if grad[].numel == 0:
+                _zero(out)
+            else:
+                _launch(call, BY_WEIGHT, x, g, out, w)
+        except e:
+            decref(result)
+            raise e^
+        return result
     var held = release_gil() if grad[].numel * shape[1] * w.kh * w.kw >= GIL_WORK else 0
     var ok = False
     comptime for c in range(FLOAT16, FLOAT64 + 1):

@@ -5,11 +5,13 @@ repeat, `_blocked` with numbers; `_general` for everything else, by the strided 
 """
 
 from std.memory import Pointer, stack_allocation
+from kernels.device_api import different_devices
 from kernels.functor import COUNT, FLOAT, OWN, SAME, SMALL_LOOP, TO_BOOL, Table, TablePtr
 
 from kernels.pointwise import (
     broadcast_error, check_overlap, check_writable, launch, output_strides, resize_out, unsupported,
 )  # fmt: skip
+from kernels.transfer_api import copy_into
 from tensor.allocator import pool
 from tensor.call import Call, OpPtr, Scalar2, number_of
 from tensor.dtype import BFLOAT16, BOOL, FLOAT16, FLOAT32, FLOAT64, INT64, category, itemsize
@@ -19,7 +21,7 @@ from tensor.loop import ElementwiseFn, Loop
 from tensor.memory import Numbers, Words, at, function_at, load, memcpy
 from tensor.object import TPtr, as_tensor, is_tensor, new_strided, new_tensor
 from tensor.promote import ResultType, check_can_cast, put_number
-from tensor.py import Obj, class_of, error_occurred, incref
+from tensor.py import Obj, class_of, decref, error_occurred, incref
 from tensor.runtime import runtime
 
 comptime MAX_INPUTS = 4
@@ -288,6 +290,40 @@ def table_name(call: Call, table: TablePtr) -> String:
 
 
 @no_inline
+def _common_device(device: Int, t: TPtr) raises -> Int:
+    """The device of the tensors so far and one more, where one has none or lies on the CPU."""
+    if device == 0:
+        return t[].device()
+    if t[].device() != 0:
+        raise different_devices(device, t[].device())
+    return device
+
+
+@no_inline
+def _add_element(mut loop: Loop, t: TPtr, code: Int) raises:
+    """Adds a tensor without dimensions that lies on the CPU to the loop of a device: its element travels as a number."""
+    var k = loop.num_operands
+    loop.add_number(code, Scalar2(0, 0, 0, 0))
+    var cast = new_tensor(code, no_dims(), 0)
+    try:
+        copy_into(as_tensor(cast), t)
+        var address = as_tensor(cast)[].data()
+        var size = itemsize(code)
+        if size == 1:
+            loop.numbers[2 * k] = load[UInt8](address).cast[DType.uint64]()
+        elif size == 2:
+            loop.numbers[2 * k] = load[UInt16](address).cast[DType.uint64]()
+        elif size == 4:
+            loop.numbers[2 * k] = load[UInt32](address).cast[DType.uint64]()
+        else:
+            loop.numbers[2 * k] = load[UInt64](address)
+            if size == 16:
+                loop.numbers[2 * k + 1] = load[UInt64](address + 8)
+    finally:
+        decref(cast)
+
+
+@no_inline
 def _general(mut call: Call, table: TablePtr, params: Numbers) raises -> Obj:
     var inputs = table[].inputs
     var numbers = Array[Scalar2, MAX_INPUTS](fill=Scalar2(0, 0, 0, 0))
@@ -308,8 +344,8 @@ def _general(mut call: Call, table: TablePtr, params: Numbers) raises -> Obj:
                 dimensioned = dimensioned & (1 << t[].code())
             if i != table[].mask:
                 types.add_tensor(t)
-            if t[].device() != 0:
-                device = t[].device()
+            if t[].device() != device:
+                device = _common_device(device, t)
             var before = shape.copy()
             var before_ndim = ndim
             var bad = broadcast_into(shape, ndim, t[].shape, t[].rank())
@@ -322,6 +358,11 @@ def _general(mut call: Call, table: TablePtr, params: Numbers) raises -> Obj:
                 raise call.type_error(i, "Tensor")
             types.add_number(numbers[i])
             scalars = True
+    for i in range(inputs):
+        if tensors[i] != 0 and as_tensor(tensors[i])[].device() != device and as_tensor(tensors[i])[].rank() > 0:
+            raise different_devices(as_tensor(tensors[i])[].device(), device)
+    if call.out != 0 and as_tensor(call.out)[].device() != device:
+        raise different_devices(as_tensor(call.out)[].device(), device)
     var code = as_tensor(tensors[0])[].code() if table[].rule == OWN and tensors[0] != 0 else types.result()
     if table[].rule == FLOAT and category(code) < 2:
         code = runtime()[].default_dtype
@@ -371,7 +412,9 @@ def _general(mut call: Call, table: TablePtr, params: Numbers) raises -> Obj:
         loop.operands[0].kernel_code = made_code
     for i in range(inputs):
         var operand_code = BOOL if i == table[].mask else kernel_code
-        if tensors[i] != 0:
+        if tensors[i] != 0 and as_tensor(tensors[i])[].device() != device:
+            _add_element(loop, as_tensor(tensors[i]), operand_code)
+        elif tensors[i] != 0:
             loop.add_tensor(as_tensor(tensors[i]), operand_code)
         else:
             loop.add_number(operand_code, numbers[i])

@@ -9,14 +9,14 @@ from tensor.call import Call, Scalar2, register
 from tensor.dtype import FLOAT16, FLOAT64, INT32, INT64, dtype_of, is_complex, itemsize, type_name
 from tensor.errors import python_error
 from tensor.layout import Dims, contiguous_strides, no_dims, same_dims, shape_text, wrap_dim
-from tensor.memory import at, function_at, load
-from tensor.object import TPtr, as_tensor, is_tensor, new_tensor
+from tensor.memory import at, load
+from tensor.object import TPtr, as_tensor, is_tensor, new_tensor, view_of
 from tensor.promote import check_can_cast, put_number
 from tensor.py import Obj, decref, new_ref
-from tensor.storage import check_status, device_table
+from kernels.device_api import check_devices, launch_walk
 from kernels.pointwise import check_overlap, check_writable, resize_out, unsupported
 from kernels.results import done, finished, result_for, target_of, write_into
-from kernels.transfer_api import contiguous_of
+from kernels.transfer_api import contiguous_of, on_device, on_host
 from kernels.walk import ADD, PUT, Span3, TAKE, accumulate, first_outside, move
 
 
@@ -64,25 +64,19 @@ def span_of(a: TPtr, data: Int, b: Int, index: Int, dim: Int) -> Span3:
 
 
 def run_move[mode: Int](call: Call, a: TPtr, mut span: Span3) raises:
+    check_devices(call, a[].device())
     if a[].device() != 0:
-        launch(call, a, span, mode)
+        launch_walk(call, a, span, mode)
     else:
         move[mode](span, itemsize(a[].code()))
 
 
 def run_add(call: Call, a: TPtr, mut span: Span3) raises:
+    check_devices(call, a[].device())
     if a[].device() != 0:
-        launch(call, a, span, ADD)
+        launch_walk(call, a, span, ADD)
     elif not accumulate(span, a[].code()):
         raise unsupported(call.name(), a[].code())
-
-
-def launch(call: Call, a: TPtr, mut span: Span3, mode: Int) raises:
-    """Hands a walk to the accelerator."""
-    comptime LaunchFn = def(Int, Pointer[Span3, MutAnyOrigin], Int, Int) thin abi("C") -> Int
-    var device = a[].device()
-    var f = function_at[LaunchFn](device_table(device)[].walk)
-    check_status(f(device & 255, Pointer(to=span).as_unsafe_any_origin(), mode, a[].code()), device, call.name())
 
 
 # ---------------------------------------------------------------- a vector of indices along a dimension
@@ -579,7 +573,8 @@ def embedding_backward(mut call: Call) raises -> Obj:
             write_into(result, zero)
         finally:
             decref(zero)
-        if scaled or padding >= 0:
+        var there = g[].device() != 0
+        if scaled or (padding >= 0 and not there):
             # rows of padding add nothing; with scaling each row is divided by how often its index occurs
             kept = _weighted(as_tensor(grad), as_tensor(indices), shape[0], padding, scaled)
         var from_ = as_tensor(kept if kept != 0 else grad)
@@ -588,6 +583,18 @@ def embedding_backward(mut call: Call) raises -> Obj:
         span.add_dim(index[].numel, 0, shape[1], 1)
         span.add_dim(shape[1], 1, 1, 0)
         run_add(call, r, span)
+        if there and padding >= 0 and padding < shape[0]:
+            var one = shape.copy()
+            one[0] = 1
+            var row = view_of(r, r[].offset + padding * shape[1], one, r[].strides, 2)
+            var nothing: Obj = 0
+            try:
+                nothing = constant_of(Scalar2(1, 0, 0, 0), g)
+                write_into(row, nothing)
+            finally:
+                decref(row)
+                if nothing != 0:
+                    decref(nothing)
     except e:
         for o in [indices, grad, kept, result]:
             if o != 0:
@@ -603,7 +610,14 @@ def embedding_backward(mut call: Call) raises -> Obj:
 def _weighted(g: TPtr, indices: TPtr, rows: Int, padding: Int, scaled: Bool) raises -> Obj:
     """A copy of the gradient with its padding rows zero and, if asked, each row over its index's count."""
     if g[].device() != 0:
-        raise Error("RuntimeError|embedding_backward(): padding_idx and scale_grad_by_freq are computed on the CPU")
+        # counted in host memory
+        var own = on_host(g)
+        var places = on_host(indices)
+        try:
+            return on_device(_weighted(as_tensor(own), as_tensor(places), rows, padding, scaled), g[].device())
+        finally:
+            decref(own)
+            decref(places)
     var copy = new_tensor(g[].code(), g[].shape, g[].rank())
     var n = indices[].numel
     var counts = external_call["calloc", Int](max(rows, 1), Int(8))

@@ -4,11 +4,11 @@ from tensor.call import Call, register
 from tensor.dtype import itemsize, type_name
 from tensor.layout import Dims, contiguous_strides, dense_strides, no_dims, same_dims, wrap_dim
 from tensor.memory import memcpy
-from tensor.object import TPtr, as_tensor, is_tensor, new_strided, new_tensor
+from tensor.object import TPtr, as_tensor, is_tensor, new_strided, view_of
 from tensor.promote import ResultType, can_cast
 from tensor.py import Obj, decref, is_list, is_sequence, new_ref, seq_item, seq_len, type_name_of
 from kernels.pointwise import check_overlap, check_writable, resize_out
-from kernels.transfer_api import copy_into, copy_strided, on_device, on_host
+from kernels.transfer_api import copy_into, copy_strided, on_host
 
 
 @always_inline
@@ -84,13 +84,16 @@ def cat(mut call: Call) raises -> Obj:
         strides[3] = shape[1]
         strides[2] = shape[1] * shape[3]
         strides[0] = strides[2] * shape[2]
-    var made = new_strided(code, shape, strides, n)
+    var made = new_strided(code, shape, strides, n, device)
     try:
-        _fill(as_tensor(made), list, count, dim)
+        if device == 0:
+            _fill(as_tensor(made), list, count, dim)
+        else:
+            _fill_views(as_tensor(made), list, count, dim)
     except e:
         decref(made)
         raise e^
-    return on_device(made, device)
+    return made
 
 
 def _into(call: Call, list: Obj, count: Int, code: Int, shape: Dims, n: Int, dim: Int) raises -> Obj:
@@ -107,13 +110,25 @@ def _into(call: Call, list: Obj, count: Int, code: Int, shape: Dims, n: Int, dim
     if t[].device() == 0:
         _fill(t, list, count, dim)
         return new_ref(call.out)
-    var made = new_tensor(t[].code(), shape, n)
-    try:
-        _fill(as_tensor(made), list, count, dim)
-        copy_into(t, as_tensor(made))
-    finally:
-        decref(made)
+    _fill_views(t, list, count, dim)
     return new_ref(call.out)
+
+
+def _fill_views(out_: TPtr, list: Obj, count: Int, dim: Int) raises:
+    """Writes the parts into views of a tensor on a device."""
+    var shape = out_[].shape.copy()
+    var at = out_[].offset
+    for i in range(count):
+        var t = as_tensor(seq_item(list, i))
+        if t[].numel == 0:
+            continue
+        shape[dim] = t[].shape[dim]
+        var view = view_of(out_, at, shape, out_[].strides, out_[].rank())
+        try:
+            copy_into(as_tensor(view), t)
+        finally:
+            decref(view)
+        at += t[].shape[dim] * out_[].strides[dim]
 
 
 def _fill(out_: TPtr, list: Obj, count: Int, dim: Int) raises:
@@ -150,23 +165,31 @@ def flip(mut call: Call) raises -> Obj:
         if turned & (1 << d) != 0:
             raise Error(t"RuntimeError|dim {d} appears multiple times in the list of dims")
         turned |= 1 << d
-    var host = on_host(given)
-    var t = as_tensor(host)
-    var made: Obj
+    # dense, in the order of the dimensions that the input has
+    var dense = dense_strides(given[].shape, given[].strides, n)
+    var made = new_strided(given[].code(), given[].shape, dense, n, given[].device())
+    var m = as_tensor(made)
+    var from_ = 0
+    var strides = given[].strides.copy()
+    for d in range(n):
+        if turned & (1 << d) != 0 and given[].shape[d] > 1:
+            from_ += (given[].shape[d] - 1) * strides[d]
+            strides[d] = -strides[d]
+    if given[].device() == 0:
+        var start = given[].data() + from_ * itemsize(given[].code())
+        copy_strided(m[].data(), m[].code(), m[].strides, start, m[].code(), strides, m[].shape, n)
+        return made
+    var turned_view: Obj = 0
     try:
-        # dense, in the order of the dimensions that the input has
-        made = new_strided(t[].code(), t[].shape, dense_strides(t[].shape, t[].strides, n), n)
-        var from_ = t[].data()
-        var strides = t[].strides.copy()
-        for d in range(n):
-            if turned & (1 << d) != 0 and t[].shape[d] > 0:
-                from_ += (t[].shape[d] - 1) * strides[d] * itemsize(t[].code())
-                strides[d] = -strides[d]
-        var m = as_tensor(made)
-        copy_strided(m[].data(), t[].code(), m[].strides, from_, t[].code(), strides, t[].shape, n)
-    finally:
-        decref(host)
-    return on_device(made, given[].device())
+        turned_view = view_of(given, given[].offset + from_, given[].shape, strides, n)
+        copy_into(m, as_tensor(turned_view))
+    except e:
+        decref(made)
+        if turned_view != 0:
+            decref(turned_view)
+        raise e^
+    decref(turned_view)
+    return made
 
 
 @export("dumbtorch_register_join")

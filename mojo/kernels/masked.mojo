@@ -17,7 +17,9 @@ from tensor.py import Obj, decref, new_ref, release_gil, take_gil
 from tensor.threads import Body, num_threads, parallel
 from kernels.results import done, finished, result_for, target_of, write_into
 from kernels.pointwise import broadcast_error, check_overlap, unsupported
-from kernels.transfer_api import contiguous_of
+from kernels.device_api import launch_walk
+from kernels.transfer_api import contiguous_of, on_device
+from kernels.walk import PUT, Span3, TAKE
 
 comptime BLOCK = 1 << 16
 
@@ -276,9 +278,61 @@ def _spread(t: TPtr, shape: Dims, ndim: Int) raises -> Obj:
     return made
 
 
-def _on_cpu(call: Call, t: TPtr) raises:
-    if t[].device() != 0:
-        raise call.fail("RuntimeError", "masks are read on the CPU; move the tensors with .cpu()")
+def _marked(mask: TPtr) raises -> Obj:
+    """The numbers of a device's contiguous mask's true elements, an int64 vector there: counted in host memory, since the
+    host must know how many there are."""
+    var host = _to_host(mask)
+    try:
+        return on_device(_places[DType.uint8](as_tensor(host)), mask[].device())
+    finally:
+        decref(host)
+
+
+def _moved_there[mode: Int](call: Call, flat: TPtr, other: TPtr, places: TPtr) raises:
+    """Takes or puts the elements of a contiguous tensor at some numbers, on a device; `other` is contiguous."""
+    var span = Span3(flat[].data() if mode == TAKE else flat[].writable(), other[].data(), places[].data(), 1, 0)
+    span.limit = flat[].numel
+    span.add_dim(places[].numel, 0, 1, 1)
+    launch_walk(call, flat, span, mode)
+
+
+def _select_there(call: Call, t: TPtr, m: TPtr, shape: Dims, ndim: Int) raises -> Obj:
+    var made: List[Obj] = []
+    try:
+        made.append(_spread(m, shape, ndim))
+        made.append(_spread(t, shape, ndim))
+        made.append(_marked(as_tensor(made[0])))
+        var places = as_tensor(made[2])
+        made.append(result_for(call, t[].code(), places[].shape, 1, t[].device()))
+        _moved_there[TAKE](call, as_tensor(made[1]), as_tensor(made[3]), places)
+        return finished(call, new_ref(made[3]))
+    finally:
+        for o in made:
+            decref(o)
+
+
+def _scatter_there(call: Call, t: TPtr, m: TPtr, source: TPtr, shape: Dims, ndim: Int) raises -> Obj:
+    var made: List[Obj] = []
+    try:
+        made.append(_spread(m, shape, ndim))
+        made.append(contiguous_of(source, source[].code()))
+        made.append(_marked(as_tensor(made[0])))
+        var places = as_tensor(made[2])
+        if places[].numel > source[].numel:
+            raise Error("RuntimeError|Number of elements of source < number of ones in mask")
+        made.append(new_tensor(t[].code(), shape, ndim, t[].device()))
+        write_into(made[3], Int(t))
+        _moved_there[PUT](call, as_tensor(made[3]), as_tensor(made[1]), places)
+        if call.inplace():
+            decref(target_of(call, t))
+            write_into(Int(t), made[3])
+            return new_ref(Int(t))
+        if call.has_out():
+            decref(result_for(call, t[].code(), shape, ndim, t[].device()))
+        return finished(call, new_ref(made[3]))
+    finally:
+        for o in made:
+            decref(o)
 
 
 def _common_shape(a: TPtr, b: TPtr, mut shape: Dims) raises -> Int:
@@ -296,9 +350,10 @@ def masked_select(mut call: Call) raises -> Obj:
     var m = call.tensor(1)
     if m[].code() != BOOL:
         raise Error(t"RuntimeError|masked_select: expected BoolTensor for mask, got {type_name(m[].code())}")
-    _on_cpu(call, t)
     var shape = no_dims()
     var ndim = _common_shape(m, t, shape)
+    if t[].device() != 0:
+        return _select_there(call, t, m, shape, ndim)
     var mask: Obj = 0
     var source: Obj = 0
     var result: Obj = 0
@@ -344,18 +399,19 @@ def masked_scatter(mut call: Call) raises -> Obj:
             t"RuntimeError|masked_scatter: expected self and source to have same dtypes but got {type_name(t[].code())}"
             t" and {type_name(source[].code())}"
         )
-    _on_cpu(call, t)
     var shape = no_dims()
     var ndim = _common_shape(t, m, shape)
     if call.inplace() and (ndim != t[].rank() or not same_dims(shape, t[].shape, ndim)):
         raise call.fail("RuntimeError", "the mask must broadcast to the shape of the tensor that is written")
+    if call.inplace():
+        check_overlap(t, m)
+        check_overlap(t, source)
+    if t[].device() != 0:
+        return _scatter_there(call, t, m, source, shape, ndim)
     var mask: Obj = 0
     var values: Obj = 0
     var room: Obj = 0
     try:
-        if call.inplace():
-            check_overlap(t, m)
-            check_overlap(t, source)
         mask = _spread(m, shape, ndim)
         values = contiguous_of(source, source[].code())
         var work = Blocks[DType.uint8](as_tensor(mask)[].data(), 0xFF, 1, as_tensor(mask)[].numel)

@@ -14,7 +14,7 @@ from kernels.functor import compute, load_at, store_at
 from kernels.math import exp, fabs, isnan, log, pow
 
 from kernels.reduce import (
-    BlockFn, FinishFn, MergeFn, OUT_SAME, Reduction, ReductionPtr, State, dims_mask, reduce_with,
+    BlockFn, FinishFn, LOGSUMEXP, MergeFn, NORM, OUT_SAME, Reduction, ReductionPtr, State, dims_mask, reduce_with,
 )  # fmt: skip
 
 comptime TWO = 0  # the root of the sum of squares
@@ -92,6 +92,7 @@ def norm_finish[
 def _norm_table[kind: Int]() -> ReductionPtr:
     var t = zeroed[Reduction]()
     t[].rule = OUT_SAME
+    t[].kind = NORM + kind
     # an extreme of nothing does not exist
     t[].empty_ok = Int(kind != LARGEST and kind != SMALLEST)
     t[].seeded = Int(kind == POWER)
@@ -200,6 +201,7 @@ def logsumexp_finish[dt: DType](state: Int, count: Int, result: Int, second: Int
 def _logsumexp_table() -> ReductionPtr:
     var t = zeroed[Reduction]()
     t[].rule = OUT_SAME
+    t[].kind = LOGSUMEXP
     t[].empty_ok = 1
     comptime for c in range(9, 13):
         comptime D = dtype_of[c]

@@ -1,13 +1,16 @@
 """2-D pooling ops: argument checks and the choice of the kernel (pool_max, pool_avg)."""
+from std.memory import Pointer
+from kernels.device_api import device_entry
 from kernels.pool_avg import AvgPool
 from kernels.pool_max import MaxPool, MaxPoolGrad
 from kernels.pool_stage import Planes, Window
 from tensor.call import Call, register
 from tensor.dtype import FLOAT16, FLOAT64, INT64, UINT8, dtype_of, itemsize, type_name
 from tensor.layout import Dims, checked_numel, no_dims, shape_text
-from tensor.memory import memset
+from tensor.memory import function_at
 from tensor.object import TPtr, as_tensor, new_tensor
 from tensor.py import Obj, decref, release_gil, take_gil, tuple_new, tuple_set
+from tensor.storage import check_status
 
 comptime GIL_ELEMENTS = 1 << 16
 """Elements from which on other Python threads may run meanwhile."""
@@ -56,12 +59,46 @@ def _planes(t: TPtr) -> Planes:
     )
 
 
-def _check_input(call: Call, t: TPtr) raises:
+def _check_input(t: TPtr) raises:
     var rank = t[].rank()
     if rank != 3 and rank != 4:
         raise Error("RuntimeError|non-empty 3D or 4D (batch mode) tensor expected for input")
-    if t[].device() != 0:
-        raise call.fail("RuntimeError", "expected tensors on the CPU")
+
+
+# The ops, as an accelerator is told
+comptime MAXIMUM = 0
+comptime MAXIMUM_GRADIENT = 1
+comptime AVERAGE = 2
+comptime AVERAGE_GRADIENT = 3
+
+
+@fieldwise_init
+struct Pooling(Copyable):
+    """What an accelerator is handed: planes of the input's size and of the output's; the positions' planes (contiguous
+    where they are written); strides in elements."""
+
+    var kind: Int
+    var x: Planes
+    var y: Planes
+    var indices: Planes
+    var window: Window
+    var count_padding: Bool
+    var divisor: Int
+
+
+def _launch(call: Call, t: TPtr, p: Pooling, made: Obj, other: Obj = 0) raises:
+    """Hands pooling to the accelerator that holds `t`; on failure the results are let go."""
+    comptime LaunchFn = def(Int, Pointer[Pooling, MutAnyOrigin], Int) thin abi("C") -> Int
+    var q = p.copy()
+    var device = t[].device()
+    try:
+        var f = function_at[LaunchFn](device_entry(device, "pool"))
+        check_status(f(device & 255, Pointer(to=q).as_unsafe_any_origin(), t[].code()), device, call.name())
+    except e:
+        decref(made)
+        if other != 0:
+            decref(other)
+        raise e^
 
 
 def _check_sizes(shape: Dims, rank: Int) raises:
@@ -142,7 +179,7 @@ def max_pool2d_with_indices(mut call: Call) raises -> Obj:
     var padding = _pair(call, 3, "either be")
     var dilation = _pair(call, 4, "be either")
     var ceil_mode = call.bool(5)
-    _check_input(call, input)
+    _check_input(input)
     var w = Window(kernel[0], kernel[1], stride[0], stride[1], padding[0], padding[1], dilation[0], dilation[1])
     var rank = input[].rank()
     var code = input[].code()
@@ -150,16 +187,21 @@ def max_pool2d_with_indices(mut call: Call) raises -> Obj:
     if not ((code >= UINT8 and code <= INT64) or (code >= FLOAT16 and code <= FLOAT64)):
         raise _unsupported(call, code)
     _ = checked_numel(shape, rank, 8)
-    var values = new_tensor(code, shape, rank)
+    var device = input[].device()
+    var values = new_tensor(code, shape, rank, device)
     var indices: Obj
     try:
-        indices = new_tensor(INT64, shape, rank)
+        indices = new_tensor(INT64, shape, rank, device)
     except e:
         decref(values)
         raise e^
     var n = as_tensor(values)[].numel
     var ok = True
-    if n > 0:
+    if n > 0 and device != 0:
+        var to = _planes(as_tensor(values))
+        var p = Pooling(MAXIMUM, _planes(input), to, _planes(as_tensor(indices)), w, False, 0)
+        _launch(call, input, p, values, indices)
+    elif n > 0:
         var x = _planes(input)
         var out_values = as_tensor(values)[].data()
         var out_indices = as_tensor(indices)[].data()
@@ -203,8 +245,8 @@ def max_pool2d_backward(mut call: Call) raises -> Obj:
     """The derivative by the input: (grad_output, indices, input_size)."""
     var grad = call.tensor(0)
     var indices = call.tensor(1)
-    _check_input(call, grad)
-    _check_input(call, indices)
+    _check_input(grad)
+    _check_input(indices)
     var rank = grad[].rank()
     var code = grad[].code()
     if indices[].code() != INT64:
@@ -222,13 +264,19 @@ def max_pool2d_backward(mut call: Call) raises -> Obj:
     _input_shape(call, 2, grad, shape)
     if code < FLOAT16 or code > FLOAT64:
         raise _unsupported(call, code)
+    if grad[].device() != indices[].device():
+        raise Error("RuntimeError|Expected all tensors to be on the same device, but found at least two devices")
     _ = checked_numel(shape, rank, 8)
-    var result = new_tensor(code, shape, rank)
+    var result = new_tensor(code, shape, rank, grad[].device())
     var out = as_tensor(result)
     if out[].numel == 0:
         return result
     var g = _planes(grad)
     var at_ = _planes(indices)
+    if grad[].device() != 0:
+        var none = Window(0, 0, 0, 0, 0, 0, 0, 0)
+        _launch(call, grad, Pooling(MAXIMUM_GRADIENT, _planes(out), g, at_, none, False, 0), result)
+        return result
     var target = out[].data()
     var size = shape[rank - 2] * shape[rank - 1]
     var held = release_gil() if out[].numel >= GIL_ELEMENTS else 0
@@ -281,16 +329,20 @@ def avg_pool2d(mut call: Call) raises -> Obj:
     var count_padding = False
     var divisor = 0
     _avg_arguments(call, 1, w, ceil_mode, count_padding, divisor)
-    _check_input(call, input)
+    _check_input(input)
     var rank = input[].rank()
     var code = input[].code()
     var shape = _out_shape(call, input[].shape, rank, w, ceil_mode)
     if code < FLOAT16 or code > FLOAT64:
         raise _unsupported(call, code)
     _ = checked_numel(shape, rank, 8)
-    var result = new_tensor(code, shape, rank)
+    var result = new_tensor(code, shape, rank, input[].device())
     var out = as_tensor(result)
     if out[].numel == 0:
+        return result
+    if input[].device() != 0:
+        var y = _planes(out)
+        _launch(call, input, Pooling(AVERAGE, _planes(input), y, y, w, count_padding, divisor), result)
         return result
     if not _average(code, _planes(input), _planes(out), False, w, count_padding, divisor, input[].numel):
         decref(result)
@@ -320,7 +372,7 @@ def avg_pool2d_backward(mut call: Call) raises -> Obj:
     var count_padding = False
     var divisor = 0
     _avg_arguments(call, 2, w, ceil_mode, count_padding, divisor)
-    _check_input(call, grad)
+    _check_input(grad)
     var rank = grad[].rank()
     var code = grad[].code()
     var shape = no_dims()
@@ -338,9 +390,13 @@ def avg_pool2d_backward(mut call: Call) raises -> Obj:
     if code < FLOAT16 or code > FLOAT64:
         raise _unsupported(call, code)
     _ = checked_numel(shape, rank, 8)
-    var result = new_tensor(code, shape, rank)
+    var result = new_tensor(code, shape, rank, grad[].device())
     var out = as_tensor(result)
     if out[].numel == 0:
+        return result
+    if grad[].device() != 0:
+        var y = _planes(grad)
+        _launch(call, grad, Pooling(AVERAGE_GRADIENT, _planes(out), y, y, w, count_padding, divisor), result)
         return result
     if not _average(code, _planes(out), _planes(grad), True, w, count_padding, divisor, out[].numel):
         decref(result)

@@ -11,7 +11,7 @@ from tensor.memory import memset
 from tensor.threads import Body, parallel
 
 
-def _share(size: Int, start: Int, kernel: Int, padding: Int, count_padding: Bool) -> Int:
+def share(size: Int, start: Int, kernel: Int, padding: Int, count_padding: Bool) -> Int:
     """How many elements of one axis of a window its mean counts."""
     var end = min(start + kernel, size + padding)
     if count_padding:
@@ -62,10 +62,10 @@ struct AvgPool[src: DType](Body):
         self.row_share = List[Scalar[Self.dt]]()
         self.col_share = List[Scalar[Self.dt]]()
         for i in range(out_rows):
-            var n = _share(x.h, i * window.sh - window.ph, window.kh, window.ph, count_padding)
+            var n = share(x.h, i * window.sh - window.ph, window.kh, window.ph, count_padding)
             self.row_share.append(1 if divisor != 0 else Scalar[Self.dt](n))
         for j in range(ceildiv(out_cols, Self.W) * Self.W):
-            var n = _share(x.w, j * window.sw - window.pw, window.kw, window.pw, count_padding)
+            var n = share(x.w, j * window.sw - window.pw, window.kw, window.pw, count_padding)
             self.col_share.append(Scalar[Self.dt](divisor) if divisor != 0 else Scalar[Self.dt](n))
         # Whole vectors are read and written past the end.
         var elements = len(self.rows.residues) * self.height * self.pitch + 6 * Self.W

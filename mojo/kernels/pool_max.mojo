@@ -190,12 +190,12 @@ struct MaxPool[src: DType](Body):
                     for e in range(min(W, self.cols.count - col)):
                         if place[e] < 0:
                             index[e] = Int64(
-                                _first(row * w.sh - w.ph, w.dh) * x.w + _first((col + e) * w.sw - w.pw, w.dw)
+                                first_inside(row * w.sh - w.ph, w.dh) * x.w + first_inside((col + e) * w.sw - w.pw, w.dw)
                             )
                 self._store(plane, row, col, m, index)
 
 
-def _first(start: Int, dilation: Int) -> Int:
+def first_inside(start: Int, dilation: Int) -> Int:
     return start if start >= 0 else start + (dilation - 1 - start) // dilation * dilation
 
 

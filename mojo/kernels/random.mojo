@@ -6,17 +6,19 @@ the Python class Generator holds as `_state`; a call takes the blocks it needs w
 
 from std.ffi import _Global, external_call
 from std.math import ceildiv, fma
-from std.memory import bitcast
+from std.memory import Pointer, bitcast
 from std.sys.info import size_of
 from tensor.call import Call, register
-from tensor.dtype import BOOL, FLOAT16, FLOAT64, INT64, UINT64, dtype_of, is_floating, itemsize, type_name
+from tensor.dtype import BOOL, FLOAT16, FLOAT32, FLOAT64, INT64, UINT64, dtype_of, is_floating, itemsize, type_name
 from tensor.errors import python_error
 from tensor.layout import broadcast_into, same_dims
-from tensor.memory import at, load, store
+from tensor.memory import at, function_at, load, store
 from tensor.object import TPtr, as_tensor, is_tensor, new_tensor
 from tensor.py import Obj, decref, get_attr, incref, new_ref, release_gil, take_gil, tuple_new, tuple_set, type_name_of
 from tensor.runtime import runtime
+from tensor.storage import check_status
 from tensor.threads import Body, num_threads, parallel
+from kernels.device_api import device_entry
 from kernels.functor import compute
 from kernels.results import write_into
 from kernels.math import exp, log, tan
@@ -97,7 +99,7 @@ def reserve(call: Call, i: Int, blocks: Int) raises -> Stream:
 comptime work_type[dt: DType]: DType = DType.float64 if dt == DType.float64 else DType.float32
 
 
-struct Fill[dt: DType, kind: Int](Body):
+struct Fill[dt: DType, kind: Int](Body, Copyable):
     """Fills n contiguous elements. Integers and bool (Bernoulli, geometric) are computed in float32."""
 
     comptime C = work_type[Self.dt]
@@ -229,7 +231,9 @@ def _fill[kind: Int, floats: Bool](call: Call, t: TPtr, slot: Int, p0: Float64, 
     var stream = reserve(call, slot, blocks_64(n) if wide else blocks_32(n))
     if n == 0:
         return new_ref(Int(t))
-    var direct = t[].contiguous() and t[].device() == 0
+    if t[].device() != 0:
+        return _fill_there[kind](call, t, stream, p0, p1, p2)
+    var direct = t[].contiguous()
     var target = Int(t) if direct else new_tensor(code, t[].shape, t[].rank())
     var data: Int
     if direct:
@@ -246,6 +250,27 @@ def _fill[kind: Int, floats: Bool](call: Call, t: TPtr, slot: Int, p0: Float64, 
             write_into(Int(t), target)
         finally:
             decref(target)
+    return new_ref(Int(t))
+
+
+def _fill_there[kind: Int](call: Call, t: TPtr, stream: Stream, p0: Float64, p1: Float64, p2: Float64) raises -> Obj:
+    """Fills a tensor on an accelerator with the numbers that the CPU would give it."""
+    comptime LaunchFn = def(Int, Pointer[Fill[DType.float32, UNIFORM], MutAnyOrigin], Int, Int) thin abi("C") -> Int
+    # but for uniform ones, numbers of half types and integers are rounded from float32
+    var own = t[].code()
+    var code = own if own >= FLOAT32 or (kind == UNIFORM and own >= FLOAT16) else FLOAT32
+    var device = t[].device()
+    var direct = t[].contiguous() and code == own
+    var target = new_ref(Int(t)) if direct else new_tensor(code, t[].shape, t[].rank(), device)
+    try:
+        var work = Fill[DType.float32, UNIFORM](as_tensor(target)[].writable(), t[].numel, stream, p0, p1, p2)
+        var launch = function_at[LaunchFn](device_entry(device, "random"))
+        var status = launch(device & 255, Pointer(to=work).as_unsafe_any_origin(), kind, code)
+        check_status(status, device, call.name())
+        if not direct:
+            write_into(Int(t), target)
+    finally:
+        decref(target)
     return new_ref(Int(t))
 
 
@@ -383,7 +408,7 @@ def geometric_(mut call: Call) raises -> Obj:
 # ---------------------------------------------------------------- Bernoulli and dropout
 
 
-struct Coins[dt: DType](Body):
+struct Coins[dt: DType](Body, Copyable):
     """Dropout: out = keep ? x * scale : 0 and the mask; or Bernoulli numbers whose probabilities are x."""
 
     comptime C = compute[Self.dt]
@@ -502,21 +527,29 @@ def native_dropout(mut call: Call) raises -> Obj:
     var code = t[].code()
     if code < FLOAT16 or code > FLOAT64:
         raise Error(t"RuntimeError|result type Float can't be cast to the desired output type {type_name(code)}")
-    if t[].device() != 0:
-        raise call.fail("RuntimeError", "dropout is computed on the CPU; move the tensor with .cpu()")
     var stream = reserve(call, 2, blocks_32(t[].numel))
     var source = contiguous_of(t, code)
     var result: Obj = 0
     var mask: Obj = 0
     try:
-        result = new_tensor(code, t[].shape, t[].rank())
-        mask = new_tensor(BOOL, t[].shape, t[].rank())
+        result = new_tensor(code, t[].shape, t[].rank(), t[].device())
+        mask = new_tensor(BOOL, t[].shape, t[].rank(), t[].device())
+        if t[].device() != 0 and t[].numel > 0:
+            comptime LaunchFn = def(Int, Pointer[Coins[DType.float32], MutAnyOrigin], Int) thin abi("C") -> Int
+            var work = Coins[DType.float32](
+                as_tensor(source)[].data(), as_tensor(result)[].data(), as_tensor(mask)[].data(), t[].numel, stream, 1 - p
+            )
+            var launch = function_at[LaunchFn](device_entry(t[].device(), "dropout"))
+            var status = launch(t[].device() & 255, Pointer(to=work).as_unsafe_any_origin(), code)
+            check_status(status, t[].device(), call.name())
     except e:
         decref(source)
         if result != 0:
             decref(result)
+        if mask != 0:
+            decref(mask)
         raise e^
-    if t[].numel > 0:
+    if t[].numel > 0 and t[].device() == 0:
         comptime for c in range(FLOAT16, FLOAT64 + 1):
             if code == c:
                 var work = Coins[dtype_of[c]](
@@ -531,7 +564,7 @@ def native_dropout(mut call: Call) raises -> Obj:
     return pair
 
 
-struct Kept[dt: DType](Body):
+struct Kept[dt: DType](Body, Copyable):
     """A derivative of dropout: x * scale where the mask holds, else 0."""
 
     comptime C = compute[Self.dt]
@@ -588,19 +621,31 @@ def dropout_backward(mut call: Call) raises -> Obj:
         raise unsupported(call.name(), code)
     if m[].code() != BOOL or m[].rank() != g[].rank() or not same_dims(m[].shape, g[].shape, g[].rank()):
         raise call.fail("RuntimeError", "the mask must be of dtype bool and of the gradient's shape")
+    if m[].device() != g[].device():
+        raise Error("RuntimeError|Expected all tensors to be on the same device, but found at least two devices")
     var scale = call.float(2)
     var source = contiguous_of(g, code)
     var mask: Obj = 0
     var result: Obj = 0
     try:
         mask = contiguous_of(m, BOOL)
-        result = new_tensor(code, g[].shape, g[].rank())
+        result = new_tensor(code, g[].shape, g[].rank(), g[].device())
+        if g[].device() != 0 and g[].numel > 0:
+            comptime LaunchFn = def(Int, Pointer[Kept[DType.float32], MutAnyOrigin], Int) thin abi("C") -> Int
+            var work = Kept[DType.float32](
+                as_tensor(source)[].data(), as_tensor(mask)[].data(), as_tensor(result)[].data(), g[].numel, scale
+            )
+            var launch = function_at[LaunchFn](device_entry(g[].device(), "dropout_backward"))
+            var status = launch(g[].device() & 255, Pointer(to=work).as_unsafe_any_origin(), code)
+            check_status(status, g[].device(), call.name())
     except e:
         decref(source)
         if mask != 0:
             decref(mask)
+        if result != 0:
+            decref(result)
         raise e^
-    if g[].numel > 0:
+    if g[].numel > 0 and g[].device() == 0:
         comptime for c in range(FLOAT16, FLOAT64 + 1):
             if code == c:
                 var work = Kept[dtype_of[c]](

@@ -2,13 +2,16 @@
 
 from std.ffi import external_call
 from std.math import ceildiv
+from std.memory import Pointer
 from tensor.call import Call, register
 from tensor.dtype import FLOAT16, FLOAT64, INT64, dtype_of, type_name
 from tensor.layout import checked_numel, no_dims
-from tensor.memory import at, load, store
+from tensor.memory import at, function_at, load, store
 from tensor.object import TPtr, as_tensor, new_tensor
 from tensor.py import Obj, decref, new_ref, release_gil, take_gil
+from tensor.storage import check_status
 from tensor.threads import Body, num_threads, parallel
+from kernels.device_api import device_entry
 from kernels.results import write_into
 from kernels.math import log
 from kernels.math_core import infinity
@@ -31,7 +34,7 @@ def _scaled(words: Words8, count: UInt64) -> Words8:
     return a1 * b1 + (middle >> 32) + (other >> 32)
 
 
-struct Integers[dt: DType](Body):
+struct Integers[dt: DType](Body, Copyable):
     """Fills n contiguous elements with low + [0, count); count 0 stands for 2**64."""
 
     var out: Int
@@ -102,7 +105,9 @@ def random_(mut call: Call) raises -> Obj:
     var stream = reserve(call, 3, blocks_64(n))
     if n == 0:
         return new_ref(Int(t))
-    var direct = t[].contiguous() and t[].device() == 0
+    if t[].device() != 0:
+        return _random_there(call, t, stream, low, high - low + 1)
+    var direct = t[].contiguous()
     var target = Int(t) if direct else new_tensor(code, t[].shape, t[].rank())
     var data: Int
     if direct:
@@ -118,6 +123,23 @@ def random_(mut call: Call) raises -> Obj:
             write_into(Int(t), target)
         finally:
             decref(target)
+    return new_ref(Int(t))
+
+
+def _random_there(call: Call, t: TPtr, stream: Stream, low: UInt64, count: UInt64) raises -> Obj:
+    """The same numbers into a tensor on an accelerator: as int64, then cast."""
+    comptime LaunchFn = def(Int, Pointer[Integers[DType.int64], MutAnyOrigin]) thin abi("C") -> Int
+    var device = t[].device()
+    var direct = t[].contiguous() and t[].code() == INT64
+    var target = new_ref(Int(t)) if direct else new_tensor(INT64, t[].shape, t[].rank(), device)
+    try:
+        var work = Integers[DType.int64](as_tensor(target)[].writable(), t[].numel, stream, low, count)
+        var launch = function_at[LaunchFn](device_entry(device, "random_integers"))
+        check_status(launch(device & 255, Pointer(to=work).as_unsafe_any_origin()), device, call.name())
+        if not direct:
+            write_into(Int(t), target)
+    finally:
+        decref(target)
     return new_ref(Int(t))
 
 

@@ -4,20 +4,34 @@ Half and single precision accumulate in float64, as PyTorch's do, and round once
 """
 
 from std.math import ceildiv
+from std.memory import Pointer
 from std.sys.info import simd_width_of, size_of
 from tensor.call import Call, register
 from tensor.dtype import BOOL, COMPLEX64, COMPLEX128, FLOAT64, INT64, category, dtype_of, itemsize
 from tensor.layout import wrap_dim
-from tensor.memory import at
+from tensor.memory import at, function_at
 from tensor.object import TPtr, as_tensor
 from tensor.py import Obj, decref, new_ref, release_gil, take_gil
+from tensor.storage import check_status
 from tensor.threads import Body, num_threads, parallel
+from kernels.device_api import device_entry
 from kernels.results import finished, result_for, write_into
 from kernels.pointwise import check_writable, unsupported
 from kernels.transfer_api import contiguous_of
 
 comptime SUM = 0
 comptime PRODUCT = 1
+
+
+@fieldwise_init
+struct Scans(Copyable):
+    """What an accelerator is handed: contiguous tensors (outer, n, inner)."""
+
+    var a: Int
+    var out: Int
+    var outer: Int
+    var n: Int
+    var inner: Int
 
 
 struct Scan[dt: DType, kind: Int, lanes: Int](Body):
@@ -124,6 +138,17 @@ def _run[kind: Int](code: Int, a: Int, result: Int, outer: Int, n: Int, inner: I
     return False
 
 
+def _compute[kind: Int](call: Call, device: Int, code: Int, s: Scans) raises:
+    if device == 0:
+        if not _run[kind](code, s.a, s.out, s.outer, s.n, s.inner):
+            raise unsupported(call.name(), code)
+        return
+    comptime LaunchFn = def(Int, Pointer[Scans, MutAnyOrigin], Int, Int) thin abi("C") -> Int
+    var work = s.copy()
+    var f = function_at[LaunchFn](device_entry(device, "scan"))
+    check_status(f(device & 255, Pointer(to=work).as_unsafe_any_origin(), kind, code), device, call.name())
+
+
 def _scan[kind: Int](mut call: Call) raises -> Obj:
     var t = call.tensor(0)
     var dim = wrap_dim(call.int(1), t[].rank())
@@ -133,8 +158,6 @@ def _scan[kind: Int](mut call: Call) raises -> Obj:
     elif call.has_out() and call.is_none(2):
         natural = as_tensor(call.out)[].code()
     var code = call.dtype(2, natural)
-    if t[].device() != 0:
-        raise call.fail("RuntimeError", "scans are computed on the CPU; move the tensor with .cpu()")
     if code == BOOL and call.inplace():
         raise unsupported(call.name(), code)
     var source = contiguous_of(t, code)
@@ -156,14 +179,12 @@ def _scan[kind: Int](mut call: Call) raises -> Obj:
                 raise call.fail("RuntimeError", "in place the dtype must be the tensor's own")
             # a contiguous tensor is its own source: each element is read before it is written
             var to = t[].writable() if source == Int(t) else a[].writable()
-            if not _run[kind](code, to, to, outer, n, inner):
-                raise unsupported(call.name(), code)
+            _compute[kind](call, t[].device(), code, Scans(to, to, outer, n, inner))
             if source != Int(t):
                 write_into(Int(t), source)
         else:
-            result = result_for(call, code, t[].shape, t[].rank(), 0)
-            if not _run[kind](code, a[].data(), as_tensor(result)[].data(), outer, n, inner):
-                raise unsupported(call.name(), code)
+            result = result_for(call, code, t[].shape, t[].rank(), t[].device())
+            _compute[kind](call, t[].device(), code, Scans(a[].data(), as_tensor(result)[].data(), outer, n, inner))
     except e:
         decref(source)
         if result != 0:

@@ -18,6 +18,7 @@ from tensor.py import Obj, decref, incref, new_ref, release_gil, take_gil
 from tensor.runtime import runtime
 from tensor.storage import check_status, device_table
 from tensor.threads import Body, num_threads, parallel
+from kernels.device_api import different_devices
 from kernels.functor import compute
 from kernels.math import exp, isnan, log
 from kernels.pointwise import unsupported
@@ -298,6 +299,8 @@ def _backward(mut call: Call, kind: Int) raises -> Obj:
                 t" {shape_text(y[].shape, y[].rank())}"
             ),
         )
+    if g[].device() != y[].device():
+        raise different_devices(g[].device(), y[].device())
     var d = wrap_dim(call.int(2), y[].rank())
     var first = contiguous_of(g, code)
     var second = contiguous_of(y, code)
@@ -467,6 +470,8 @@ def _check_targets(call: Call, x: TPtr, target: TPtr, ignore: Int) raises -> Obj
             t"ValueError|Expected input batch_size ({x[].shape[0]}) to match target batch_size"
             t" ({target[].shape[0] if target[].rank() > 0 else 0})."
         )
+    if target[].device() != x[].device():
+        raise different_devices(x[].device(), target[].device())
     var indices = contiguous_of(target, INT64)
     if target[].device() != 0:
         return indices  # the device's kernel checks them
@@ -564,6 +569,8 @@ def cross_entropy_backward(mut call: Call) raises -> Obj:
     var rows = x[].shape[0] if x[].rank() > 0 else 0
     if g[].numel != (rows if reduction == REDUCE_NONE else 1):
         raise call.fail("RuntimeError", String(t"grad_output has {g[].numel} elements for {rows} rows"))
+    if g[].device() != x[].device():
+        raise different_devices(g[].device(), x[].device())
     var indices = _check_targets(call, x, call.tensor(2), ignore)
     var source = contiguous_of(x, code)
     var grad = contiguous_of(g, code)

@@ -7,7 +7,7 @@ runs in order, so the block may be handed out again while the work that read it 
 
 from std.ffi import _Global
 from std.memory import Pointer
-from max.gpu.host import DeviceAttribute, DeviceBuffer, DeviceContext, DeviceEvent
+from max.gpu.host import DeviceAttribute, DeviceBuffer, DeviceContext, DeviceEvent, DeviceStream
 from tensor.memory import at, c_string, memcpy
 
 comptime GRANULE = 512  # block sizes are multiples of it ...
@@ -28,6 +28,7 @@ struct Device(Copyable):
     """One opened device."""
 
     var contexts: List[DeviceContext]  # one for each stream; the first is the default stream
+    var streams: List[DeviceStream]  # those that were made here
     var events: List[DeviceEvent]
     var stream: Int  # the current one
     var processors: Int
@@ -44,6 +45,7 @@ struct Device(Copyable):
         var context = DeviceContext(device_id=index)
         self.processors = context.get_attribute(DeviceAttribute.MULTIPROCESSOR_COUNT)
         self.contexts = [context]
+        self.streams = List[DeviceStream]()
         self.events = List[DeviceEvent]()
         self.stream = 0
         self.blocks = Dict[Int, Block]()
@@ -55,6 +57,14 @@ struct Device(Copyable):
         self.allocations = 0
         self.frees = 0
 
+    def new_stream(mut self, priority: Int) raises -> Int:
+        """Another stream's number."""
+        var first = self.contexts[0]
+        if first.num_streams() <= len(self.contexts):
+            self.streams.append(first.create_stream(priority=priority))
+        self.contexts.append(first.select_stream(len(self.contexts)))
+        return len(self.contexts) - 1
+
     def context(self) -> DeviceContext:
         """The context whose work queues on the current stream."""
         return self.contexts[self.stream]
@@ -64,7 +74,7 @@ struct Device(Copyable):
         var unit = GRANULE if nbytes < LARGE else LARGE
         var size = (max(nbytes, 1) + unit - 1) // unit * unit
         var key = size * 256 + (self.stream & 255)
-        var address = 0
+        var address: Int
         if key in self.kept and len(self.kept[key]) > 0:
             address = self.kept[key].pop()
         else:

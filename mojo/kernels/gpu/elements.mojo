@@ -10,7 +10,7 @@ from tensor.memory import load, store
 
 @always_inline
 def read[C: DType](address: Int, code: Int) -> Scalar[C]:
-    """The element of dtype `code` there, as C: float32 of the halves and float32, int64 of the integers and bool."""
+    """The element of dtype `code` there, as C: float32 of the halves and float32 (or float64 of them), int64 of the integers and bool."""
     comptime if C == DType.float32:
         if code == FLOAT16:
             return load[Float16](address).cast[C]()
@@ -18,7 +18,9 @@ def read[C: DType](address: Int, code: Int) -> Scalar[C]:
             return load[BFloat16](address).cast[C]()
         return load[Float32](address).cast[C]()
     elif C == DType.float64:
-        return load[Float64](address).cast[C]()
+        if code == FLOAT64:
+            return load[Float64](address).cast[C]()
+        return read[DType.float32](address, code).cast[C]()
     else:
         if code == INT64 or code == UINT64:
             return load[Int64](address).cast[C]()

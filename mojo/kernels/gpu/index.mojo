@@ -1,7 +1,8 @@
 """Indexed reads and writes on an accelerator: the walk of kernels/walk.mojo, one thread an element.
 
 Additions by index are done by one thread for each place of the other dimensions, which goes along the index in order: no
-atomics, and the same bits every time. Indices out of range read zeros and write nothing (the CPU raises).
+atomics, and the same bits every time. Indices below 0 count from the end; those out of range read zeros and write nothing
+(the CPU raises).
 """
 
 from std.builtin.device_passable import DevicePassable, DeviceTypeEncoder
@@ -68,12 +69,19 @@ def _places(w: Work, unit: Int64, skip: Int) -> Tuple[Int64, Int64, Int64]:
     return (a, b, index)
 
 
+@always_inline
+def _picked(w: Work, place: Int) -> Int64:
+    """The index there, counted from the front; below 0 or at least `limit`: out of range."""
+    var picked = load[Int64](w.span.index + 8 * place)
+    return picked + Int64(w.span.limit) if picked < 0 else picked
+
+
 def move_kernel(w: Work):
     """Takes or puts one element a thread, as bits."""
     var unit = Int64(global_idx.x)
     while unit < w.units:
         var p = _places(w, unit, -1)
-        var picked = load[Int64](w.span.index + 8 * Int(p[2]))
+        var picked = _picked(w, Int(p[2]))
         var inside = picked >= 0 and picked < Int64(w.span.limit)
         var a = w.span.a + Int((p[0] + (picked if inside else 0) * Int64(w.span.step)) * w.size)
         var b = w.span.b + Int(p[1] * w.size)
@@ -92,7 +100,7 @@ def add_kernel[C: DType](w: Work):
     while unit < w.units:
         var p = _places(w, unit, w.span.dim)
         for k in range(w.span.shape[w.span.dim]):
-            var picked = load[Int64](w.span.index + 8 * (Int(p[2]) + k * w.span.si[w.span.dim]))
+            var picked = _picked(w, Int(p[2]) + k * w.span.si[w.span.dim])
             if picked < 0 or picked >= Int64(w.span.limit):
                 continue
             var a = w.span.a + Int((p[0] + picked * Int64(w.span.step)) * w.size)

@@ -28,6 +28,7 @@ struct Kernels:
     var flags: Int
     var next: Int  # the next in the list of all
     var name: Int  # C string
+    var entry: Int  # a family's function that is registered under the name, and no kernels
 
 
 comptime KernelsPtr = Ptr[Kernels]
@@ -69,6 +70,11 @@ def new_kernels(name: String, dtypes: Int, flags: Int = 0) -> KernelsPtr:
     k[].next = registry()[].first
     registry()[].first = Int(k)
     return k
+
+
+def register_entry(name: String, address: Int):
+    """Makes `DeviceTable.find` return a family's function, which is called as that family defines."""
+    new_kernels(name, 0)[].entry = address
 
 
 @always_inline

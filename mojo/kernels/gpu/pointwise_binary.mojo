@@ -1,7 +1,7 @@
 """The functors of two operands that accelerators have kernels for: arithmetic and comparisons."""
 
 from kernels.binary import (
-    Add, AddScaled, Cube, FloorDivide, Fmod, InverseRoot, InverseSquare, Mul, Pow, Reciprocal, Remainder, Root, Square, Sub,
+    Add, AddScaled, Cube, FloorDivide, Fmod, InverseRoot, InverseSquare, Mul, One, Pow, Reciprocal, Remainder, Root, Square, Sub,
     SubReversed, TrueDivide, TruncDivide,
 )  # fmt: skip
 from kernels.comparison import Eq, Ge, Gt, Le, LogicalAnd, LogicalOr, LogicalXor, Lt, Ne
@@ -23,6 +23,7 @@ def register_binary() abi("C") -> None:
     binary[Fmod, REAL]()
     binary[Pow, REAL]()
     unary[Square, FLOATS]()
+    unary[One, EVERY]()
     unary[Cube, FLOATS]()
     unary[Root, FLOATS]()
     unary[Reciprocal, FLOATS]()

@@ -1,11 +1,11 @@
 """The other functors of two operands, the derivatives of activations, and those of three, for accelerators."""
 
 from kernels import activation_backward as backward
-from kernels.binary_math import Atan2, Copysign, Fmax, Fmin, Hypot, LogAddExp, LogAddExp2, Maximum, Minimum, Xlogy
-from kernels.bits import And, Gcd, Lcm, Or, Xor
-from kernels.functor import ALL, ALL_INTS, BOOLS, FLOATS, INTS, REAL
-from kernels.gpu.pointwise import binary, ternary
-from kernels.ternary import AddCDiv, AddCMul, Clamp, ClampMax, ClampMin, Lerp
+from kernels.binary_math import Atan2, Copysign, Fmax, Fmin, Hypot, LogAddExp, LogAddExp2, Maximum, Minimum, Nextafter, Xlogy
+from kernels.bits import And, Gcd, Lcm, Or, ShiftLeft, ShiftRight, Xor
+from kernels.functor import ALL, ALL_INTS, BOOLS, FLOATS, HALVES, INTS, REAL
+from kernels.gpu.pointwise import binary, ternary, unary
+from kernels.ternary import AddCDiv, AddCMul, Clamp, ClampMax, ClampMin, ClampNumbers, Lerp
 
 
 @export("dumbtorch_accelerator_register_other")
@@ -17,18 +17,22 @@ def register_other() abi("C") -> None:
     binary[Atan2, FLOATS]()
     binary[Copysign, FLOATS]()
     binary[Xlogy, FLOATS]()
+    binary[Nextafter, FLOATS ^ HALVES]()
     binary[Hypot, FLOATS]()
     binary[LogAddExp, FLOATS]()
     binary[LogAddExp2, FLOATS]()
     binary[And, BOOLS | ALL_INTS]()
     binary[Or, BOOLS | ALL_INTS]()
     binary[Xor, BOOLS | ALL_INTS]()
-    # shifts depend on the operands' width, which int64 does not keep: they have no kernels here
+    # shifts by more than the width give what int64 gives: 0, or all sign
+    binary[ShiftLeft, INTS]()
+    binary[ShiftRight, INTS]()
     binary[Gcd, INTS]()
     binary[Lcm, INTS]()
     binary[ClampMin, REAL]()
     binary[ClampMax, REAL]()
     ternary[Clamp, REAL]()
+    unary[ClampNumbers, REAL]()
     ternary[Lerp, FLOATS]()
     ternary[AddCMul, REAL]()
     ternary[AddCDiv, FLOATS]()

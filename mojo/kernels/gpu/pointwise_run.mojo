@@ -1,5 +1,6 @@
 """Runs a planned loop on an accelerator: DeviceTable.find and DeviceTable.pointwise."""
 
+from std.ffi import external_call
 from std.memory import Pointer, bitcast
 from max.gpu import block_dim, global_idx, grid_dim
 from kernels.gpu.copy_api import copy
@@ -21,7 +22,7 @@ from kernels.functor import MAX_NUMBERS
 from tensor.dtype import BFLOAT16, BOOL, FLOAT16, FLOAT32, FLOAT64, INT16, INT32, INT64, INT8, UINT8, itemsize
 from tensor.layout import Dims, no_dims
 from tensor.loop import Loop
-from tensor.memory import Numbers, address_of, at, function_at, load
+from tensor.memory import Numbers, address_of, at, c_string, function_at, load
 from tensor.storage import DeviceTable
 
 # ---------------------------------------------------------------- where and masked_fill: bits are moved
@@ -61,15 +62,18 @@ def register_select() abi("C") -> None:
 
 
 def find(name: Int) abi("C") -> Int:
-    """See DeviceTable.find."""
-    var wanted = short_name(String(unsafe_from_utf8_ptr=at[UInt8](name)))
+    """See DeviceTable.find; a name that a family registered an entry under gives that function's address."""
+    var wanted = c_string(short_name(String(unsafe_from_utf8_ptr=at[UInt8](name))))
     var address = registry()[].first
     while address != 0:
         var k = at[Kernels](address)
-        if String(unsafe_from_utf8_ptr=at[UInt8](k[].name)) == wanted:
-            return address
+        if external_call["strcmp", Int32](k[].name, wanted) == 0:
+            break
         address = k[].next
-    return 0
+    external_call["free", NoneType](wanted)
+    if address != 0 and at[Kernels](address)[].entry != 0:
+        return at[Kernels](address)[].entry
+    return address
 
 
 def _number(bits: UInt64, code: Int, by_bits: Bool) -> Int64:

@@ -17,8 +17,11 @@ from kernels.gpu.elements import read, write
 from kernels.gpu.launch import AS_BOOL, AS_FLOAT32, AS_FLOAT64, AS_INT64, LIMIT, class_of_code, class_type
 
 from kernels.reduce import (
-    ALL, ANY, DEVIATION, LARGEST, MAXIMUM, MEAN, MINIMUM, OUT_INDEX, PROD, Plan, SMALLEST, SUM, VARIANCE, result_code,
+    ALL, ANY, DEVIATION, LARGEST, LOGSUMEXP, MAXIMUM, MEAN, MINIMUM, NORM, OUT_INDEX, PROD, Plan, SMALLEST, SUM, VARIANCE,
+    result_code,
 )  # fmt: skip
+from kernels.math import exp, log, pow
+from kernels.norms import LARGEST as NORM_LARGEST, POWER as NORM_POWER, SMALLEST as NORM_SMALLEST, TWO as NORM_TWO, _norm_step
 from kernels.reducers import AllFold, AnyFold, Fold, MaxFold, MinFold, ProdFold, SumFold
 from std.utils.numerics import isnan
 from tensor.dtype import BOOL, INT64, UINT64, UINT8, itemsize
@@ -52,8 +55,8 @@ trait Reducer:
         ...
 
     @staticmethod
-    def add[A: DType](s: State[A], x: Scalar[A], i: Int64) -> State[A]:
-        """Folds an element, the i-th of the reduced ones."""
+    def add[A: DType](s: State[A], x: Scalar[A], i: Int64, param: Float64) -> State[A]:
+        """Folds an element, the i-th of the reduced ones; `param` is the op's number."""
         ...
 
     @staticmethod
@@ -69,7 +72,7 @@ struct Folding[F: Fold](Reducer):
 
     @staticmethod
     @always_inline
-    def add[A: DType](s: State[A], x: Scalar[A], i: Int64) -> State[A]:
+    def add[A: DType](s: State[A], x: Scalar[A], i: Int64, param: Float64) -> State[A]:
         return State[A](Self.F.step(s.v, Self.F.prepare(x)), 0, 0)
 
     @staticmethod
@@ -88,7 +91,7 @@ struct Extreme[largest: Bool](Reducer):
 
     @staticmethod
     @always_inline
-    def add[A: DType](s: State[A], x: Scalar[A], i: Int64) -> State[A]:
+    def add[A: DType](s: State[A], x: Scalar[A], i: Int64, param: Float64) -> State[A]:
         return Self.merge(s, State[A](x, 0, i))
 
     @staticmethod
@@ -123,7 +126,7 @@ struct Variance(Reducer):
 
     @staticmethod
     @always_inline
-    def add[A: DType](s: State[A], x: Scalar[A], i: Int64) -> State[A]:
+    def add[A: DType](s: State[A], x: Scalar[A], i: Int64, param: Float64) -> State[A]:
         var n = s.i + 1
         var delta = x - s.v
         var mean = s.v + delta / n.cast[A]()
@@ -140,6 +143,53 @@ struct Variance(Reducer):
         var delta = b.v - a.v
         var share = b.i.cast[A]() / n.cast[A]()
         return State[A](a.v + delta * share, a.w + b.w + delta * delta * a.i.cast[A]() * share, n)
+
+
+struct Magnitudes[kind: Int](Reducer):
+    """A vector norm without its root."""
+
+    comptime extreme = Self.kind == NORM_LARGEST or Self.kind == NORM_SMALLEST
+
+    @staticmethod
+    @always_inline
+    def start[A: DType]() -> State[A]:
+        return State[A](Scalar[A].MAX if Self.kind == NORM_SMALLEST else 0, 0, 0)
+
+    @staticmethod
+    @always_inline
+    def add[A: DType](s: State[A], x: Scalar[A], i: Int64, param: Float64) -> State[A]:
+        return State[A](_norm_step[Self.kind](s.v, x, param), 0, 0)
+
+    @staticmethod
+    @always_inline
+    def merge[A: DType](a: State[A], b: State[A]) -> State[A]:
+        comptime if Self.extreme:
+            return State[A](_norm_step[Self.kind](a.v, b.v, 0), 0, 0)
+        else:
+            return State[A](a.v + b.v, 0, 0)
+
+
+struct LogSumExp(Reducer):
+    """v the largest element, w the sum of exp(x - v), of nothing while v is -inf or not finite."""
+
+    @staticmethod
+    @always_inline
+    def start[A: DType]() -> State[A]:
+        return State[A](Scalar[A].MIN, 0, 0)
+
+    @staticmethod
+    @always_inline
+    def add[A: DType](s: State[A], x: Scalar[A], i: Int64, param: Float64) -> State[A]:
+        return Self.merge(s, State[A](x, Scalar[A](1), 0))
+
+    @staticmethod
+    @always_inline
+    def merge[A: DType](a: State[A], b: State[A]) -> State[A]:
+        var high = b.v if Bool(b.v > a.v) or Bool(isnan(b.v)) else a.v
+        if isnan(high) or high > Scalar[A].MAX_FINITE or high < Scalar[A].MIN_FINITE:
+            return State[A](high, 0, 0)
+        var sum = a.w * exp(a.v - high) if a.w != 0 else Scalar[A](0)
+        return State[A](high, sum + (b.w * exp(b.v - high) if b.w != 0 else Scalar[A](0)), 0)
 
 
 struct Work(Copyable, DevicePassable):
@@ -268,11 +318,11 @@ def rows_kernel[R: Reducer, A: DType](w: Work):
         while i + THREADS < end:
             var x = read[A](Int(base + _offset(w, i)), Int(w.code))
             var y = read[A](Int(base + _offset(w, i + THREADS)), Int(w.code))
-            s = R.add(s, x, i)
-            s2 = R.add(s2, y, i + THREADS)
+            s = R.add(s, x, i, w.param)
+            s2 = R.add(s2, y, i + THREADS, w.param)
             i += 2 * THREADS
         if i < end:
-            s = R.add(s, read[A](Int(base + _offset(w, i)), Int(w.code)), i)
+            s = R.add(s, read[A](Int(base + _offset(w, i)), Int(w.code)), i, w.param)
         s = R.merge(s, s2)
         values[unsafe_offset=t] = s.v
         others[unsafe_offset=t] = s.w
@@ -313,7 +363,7 @@ def columns_kernel[R: Reducer, A: DType](w: Work):
         var s = R.start[A]()
         var i = start
         while i < end:
-            s = R.add(s, read[A](Int(base + _offset(w, i)), Int(w.code)), i)
+            s = R.add(s, read[A](Int(base + _offset(w, i)), Int(w.code)), i, w.param)
             i += 1
         _keep(w, output * w.segments.cast[DType.int64]() + segment, s)
         unit += Int64(grid_dim.x * block_dim.x)
@@ -351,6 +401,16 @@ def _finish[A: DType](w: Work, output: Int64, s: State[A]):
             var divisor = max(w.count.cast[DType.float64]() - w.param, 0.0)
             var v = s.w / divisor.cast[A]()
             write(address, code, sqrt(v) if kind == DEVIATION else v)
+            return
+        if kind == LOGSUMEXP:
+            var finite = s.v <= Scalar[A].MAX_FINITE and s.v >= Scalar[A].MIN_FINITE
+            write(address, code, s.v + log(s.w) if finite else s.v)
+            return
+        if kind == NORM + NORM_TWO:
+            write(address, code, sqrt(s.v))
+            return
+        if kind == NORM + NORM_POWER:
+            write(address, code, pow(s.v, (1 / w.param).cast[A]()))
             return
         if kind == ANY or kind == ALL:
             store(address, UInt8(1) if s.v != 0 else UInt8(0))
@@ -390,7 +450,7 @@ def _reduce(index: Int, p: Plan) raises -> Int:
     var what = p.table[].kind
     # as int64, a large uint64 would be the smallest
     var ordered = what == MAXIMUM or what == MINIMUM or what == LARGEST or what == SMALLEST
-    if kind < 0 or (p.code == UINT64 and ordered) or ((what == VARIANCE or what == DEVIATION) and kind == AS_INT64):
+    if kind < 0 or what == 0 or (p.code == UINT64 and ordered) or (what >= VARIANCE and kind == AS_INT64):
         return 1
     if p.source_code != p.code:
         return _cast_first(index, p)
@@ -425,6 +485,12 @@ def _reduce(index: Int, p: Plan) raises -> Int:
             _choose[Extreme[True]](index, w, kind, columns)
         elif what == SMALLEST:
             _choose[Extreme[False]](index, w, kind, columns)
+        elif what == LOGSUMEXP:
+            _run[LogSumExp, AS_FLOAT64](index, w, columns)
+        elif what >= NORM:
+            comptime for norm in range(6):
+                if what == NORM + norm:
+                    _run[Magnitudes[norm], AS_FLOAT64](index, w, columns)
         elif kind == AS_FLOAT64:
             _run[Variance, AS_FLOAT64](index, w, columns)
         else:
