@@ -36,8 +36,9 @@ def _copy(index: Int, dst: Int, src: Int, nbytes: Int, kind: Int) abi("C") -> In
             return 0
         var context = device(index)[].context()
         if kind == 0:
-            context.enqueue_copy(_buffer(context, dst, nbytes), at[UInt8](src))
-        elif kind == 1:
+            device(index)[].upload(dst, src, nbytes)
+            return 0
+        if kind == 1:
             context.enqueue_copy(at[UInt8](dst), _buffer(context, src, nbytes))
         else:
             context.enqueue_copy(_buffer(context, dst, nbytes), _buffer(context, src, nbytes))

@@ -205,6 +205,106 @@ def indexing() -> bool:
     x, index = values((100, 33), torch.float32), torch.arange(40) * 7 % 100
     good = check("index_select", lambda a, i: a.index_select(0, i), x, index, tolerance=0)
     good &= check("index_add", lambda a, i: a.clone().index_add_(0, i, a[:40]), x, index)
+    good &= check("index, counted from the end", lambda a, i: a[i - 100], x, index, tolerance=0)
+    good &= check("masked_select", lambda a: a[a > 1], x, tolerance=0)
+    good &= check("masked_scatter", lambda a: a.masked_scatter(a > 1, a.flatten()), x, tolerance=0)
+    good &= check("nonzero", lambda a: (a > 1.9).nonzero(), x, tolerance=0)
+    good &= check("cat", lambda a: torch.cat([a, a[:3] * 2, a[5:7, :]], 0), x, tolerance=0)
+    good &= check("cat along rows", lambda a: torch.cat([a, a[:, :2]], 1), x, tolerance=0)
+    good &= check("flip", lambda a: a.flip(0, 1), x, tolerance=0)
+    return good
+
+
+def convolutions() -> bool:
+    good = True
+    functional = torch.nn.functional
+    for dtype in FLOATS:
+        tolerance = 5 * TOLERANCE[dtype]
+        for n, c, size, out, kernel, options in (
+            (4, 1, 28, 16, 3, {"padding": 1}),
+            (3, 16, 14, 32, 3, {"padding": 1}),
+            (2, 40, 17, 70, 5, {"stride": 2, "padding": 2}),
+            (2, 8, 15, 12, 3, {"dilation": 2, "groups": 4}),
+            (2, 6, 9, 6, 3, {"padding": 1, "groups": 6}),
+        ):
+            x = values((n, c, size, size), dtype, -1, 1)
+            weight = values((out, c // options.get("groups", 1), kernel, kernel), dtype, -0.3, 0.3)
+            bias = values((out,), dtype, -1, 1)
+
+            def everything(x: Any, w: Any, b: Any, options: dict[str, int] = options) -> Any:
+                x, w, b = (v.detach().clone().requires_grad_() for v in (x, w, b))
+                y = functional.conv2d(x, w, b, **options)
+                (y * y).mean().backward()
+                return y.detach(), x.grad, w.grad, b.grad
+
+            good &= check(
+                f"conv2d {c}->{out} {kernel} {options} {dtype}", everything, x, weight, bias, tolerance=tolerance
+            )
+
+        def pooled(x: Any, kind: str, *options: Any) -> Any:
+            x = x.detach().clone().requires_grad_()
+            y = getattr(functional, kind)(x, *options)
+            (y * y).mean().backward()
+            return y.detach(), x.grad
+
+        x = values((3, 5, 13, 14), dtype, -1, 1)
+        for kind in ("max_pool2d", "avg_pool2d"):
+            for options in ((2,), (3, 2, 1), (3, 1, 1)):
+                f = lambda a, k=kind, o=options: pooled(a, k, *o)  # noqa: E731
+                good &= check(f"{kind} {options} {dtype}", f, x, tolerance=tolerance)
+    good &= check(
+        "max_pool2d int32", lambda a: functional.max_pool2d(a, 2), values((1, 2, 6, 6), torch.int32), tolerance=0
+    )
+    return good
+
+
+def randoms() -> bool:
+    """The same numbers as on the CPU."""
+    good = True
+
+    def fill(x: Any, name: str, *options: Any) -> Any:
+        torch.manual_seed(7)
+        return getattr(x.clone(), name)(*options)
+
+    for dtype in FLOATS:
+        for n in (5, 33, 10_000):
+            x = torch.zeros(n, dtype=dtype)
+            for name, options in (
+                ("uniform_", (-1.0, 2.0)), ("normal_", (1.0, 2.0)), ("exponential_", (1.5,)), ("bernoulli_", (0.3,)),
+                ("random_", (0, 100)),
+            ):  # fmt: skip
+                f = lambda a, name=name, options=options: fill(a, name, *options)  # noqa: E731
+                good &= check(f"{name} {n} {dtype}", f, x, tolerance=TOLERANCE[dtype])
+
+        def drop(x: Any) -> Any:
+            torch.manual_seed(7)
+            x = x.detach().clone().requires_grad_()
+            y = torch.nn.functional.dropout(x, 0.4)
+            y.sum().backward()
+            return y.detach(), x.grad
+
+        good &= check(f"dropout {dtype}", drop, values((1003,), dtype), tolerance=TOLERANCE[dtype])
+    good &= check("random_ int64", lambda a: fill(a, "random_"), torch.zeros(1003, dtype=torch.int64), tolerance=0)
+    good &= check(
+        "bernoulli_ bool", lambda a: fill(a, "bernoulli_", 0.5), torch.zeros(1003, dtype=torch.bool), tolerance=0
+    )
+    return good
+
+
+def scans() -> bool:
+    good = True
+    for dtype in (*FLOATS, torch.int32):
+        for shape, dim in (
+            ((7,), 0),
+            ((100_003,), 0),
+            ((3, 5000, 7), 1),
+            ((300, 70), 1),
+            ((20_000, 9), 1),
+            ((0, 3), 0),
+        ):
+            x = values(shape, dtype, 0.0, 0.01 if dtype.is_floating_point else 1)
+            f = lambda a, d=dim: a.cumsum(d)  # noqa: E731
+            good &= check(f"cumsum {shape} {dtype}", f, x, tolerance=5 * TOLERANCE.get(dtype, 0))
     return good
 
 
@@ -244,7 +344,7 @@ def runtime() -> bool:
 
 
 def main() -> int:
-    families = [elementwise, copies, reductions, products, losses, optimizers, indexing]
+    families = [elementwise, copies, reductions, products, losses, optimizers, indexing, convolutions, randoms, scans]
     if DEVICE == "cuda" and not cuda.is_available():
         try:
             cuda.init()

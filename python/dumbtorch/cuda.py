@@ -190,6 +190,19 @@ def get_arch_list() -> list[str]:
 # ---------------------------------------------------------------- the extension
 
 
+def _preload_cublas() -> None:
+    """Load NVIDIA's library of matrix products from its Python package, where that is installed: the extension opens it
+    by its name, and computes products itself where there is none."""
+    spec = importlib.util.find_spec("nvidia")
+    for folder in (spec.submodule_search_locations or []) if spec else []:
+        for file in sorted(Path(folder).glob("*/lib/libcublas.so.1[23]"), reverse=True):
+            try:
+                ctypes.CDLL(str(file))
+            except OSError:
+                continue
+            return
+
+
 @functools.cache
 def _library() -> ctypes.CDLL:
     """The extension for the devices found, loaded and made known to `_C`. RuntimeError says what is missing."""
@@ -204,6 +217,7 @@ def _library() -> ctypes.CDLL:
         file = next((f for folder in folders if (f := folder / f"lib{name}.so").exists()), None)
         if file is not None:
             ctypes.CDLL(str(file), mode=ctypes.RTLD_GLOBAL)
+    _preload_cublas()
     try:
         # with the interpreter lock held: the extension's tables are one process's, not one thread's
         library = ctypes.PyDLL(str(found.extension))

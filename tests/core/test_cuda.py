@@ -190,3 +190,28 @@ def test_a_built_extension_loads_without_a_device(monkeypatch: pytest.MonkeyPatc
     for name in ("binary.Add", "unary.Relu", "unary_exp.Exp", "activation_backward.Gelu", "ternary.Clamp"):
         assert find(f"kernels.{name}".encode()) != 0
     assert find(b"select1") != 0 and find(b"select2") != 0 and find(b"kernels.binary.Nothing") == 0
+
+
+BUILT = sorted((ROOT / "python" / "dumbtorch").glob("_G_*.so"))
+
+
+@pytest.mark.skipif(not BUILT, reason="no extension for an accelerator is built")
+def test_kernels_are_found_by_name() -> None:
+    """Without a device too: the names as `_C` asks for them, of whichever file a functor was compiled from."""
+    code = f"""
+import ctypes, importlib.util
+from dumbtorch import cuda
+modular = importlib.util.find_spec("modular").submodule_search_locations
+folders = [cuda._FOLDER, *(cuda.Path(folder) / "lib" for folder in modular)]
+for name in cuda._LIBRARIES:
+    file = next((f for folder in folders if (f := folder / f"lib{{name}}.so").exists()))
+    ctypes.CDLL(str(file), mode=ctypes.RTLD_GLOBAL)
+library = ctypes.PyDLL({str(BUILT[0])!r})
+library.dumbtorch_accelerator_table.restype = ctypes.c_int64
+find = ctypes.PYFUNCTYPE(ctypes.c_int64, ctypes.c_char_p)(
+    ctypes.c_int64.from_address(library.dumbtorch_accelerator_table() + 8 * 8).value
+)
+names = "binary.Add kernels.binary.Add unary_exp.Exp comparison.Lt select1 convolve pool scan random dropout"
+print([name for name in names.split() if find(name.encode()) == 0], find(b"nothing"))
+"""
+    assert run(code) == "[] 0\n"

@@ -7,12 +7,14 @@ runs in order, so the block may be handed out again while the work that read it 
 
 from std.ffi import _Global
 from std.memory import Pointer
-from max.gpu.host import DeviceAttribute, DeviceBuffer, DeviceContext, DeviceEvent, DeviceStream
+from max.gpu.host import DeviceAttribute, DeviceBuffer, DeviceContext, DeviceEvent, DeviceStream, HostBuffer
 from tensor.memory import at, c_string, memcpy
 
 comptime GRANULE = 512  # block sizes are multiples of it ...
 comptime LARGE = 1 << 20  # ... and from here on of this
 comptime Buffer = DeviceBuffer[DType.uint8]
+comptime STAGING = 1 << 20  # bytes of host memory that small copies to the device wait in
+comptime STAGED = 1 << 16  # the largest such copy
 
 
 @fieldwise_init
@@ -40,6 +42,8 @@ struct Device(Copyable):
     var reserved_peak: Int
     var allocations: Int
     var frees: Int
+    var staging: HostBuffer[DType.uint8]
+    var staged: Int  # where the next small copy goes
 
     def __init__(out self, index: Int) raises:
         var context = DeviceContext(device_id=index)
@@ -56,6 +60,28 @@ struct Device(Copyable):
         self.reserved_peak = 0
         self.allocations = 0
         self.frees = 0
+        self.staging = context.enqueue_create_host_buffer[DType.uint8](STAGING)
+        self.staged = 0
+        context.synchronize()
+
+    def upload(mut self, dst: Int, src: Int, nbytes: Int) raises:
+        """Copies from the host's memory on the current stream; the source may change when this returns.
+
+        What is small is put aside in page-locked memory and does not wait for the work that is queued."""
+        var context = self.context()
+        var target = Buffer(context, at[UInt8](dst), nbytes, owning=False)
+        if nbytes > STAGED:
+            context.enqueue_copy(target, at[UInt8](src))
+            context.synchronize()
+            return
+        if self.staged + nbytes > STAGING:
+            # the copies from its beginning must be over
+            self.synchronize()
+            self.staged = 0
+        var place = Int(self.staging.unsafe_ptr()) + self.staged
+        self.staged += (nbytes + 63) // 64 * 64
+        memcpy(place, src, nbytes)
+        context.enqueue_copy(target, at[UInt8](place))
 
     def new_stream(mut self, priority: Int) raises -> Int:
         """Another stream's number."""

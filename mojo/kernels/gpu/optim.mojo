@@ -4,7 +4,6 @@ from std.builtin.device_passable import DevicePassable, DeviceTypeEncoder
 from std.math import ceildiv
 from std.memory import Pointer
 from max.gpu import block_dim, block_idx, grid_dim, thread_idx
-from max.gpu.host import DeviceBuffer
 from kernels.gpu.device import device, fail
 from kernels.optim import Adam, ITEM_BYTES, ROLES, Rule, Settings, Sgd
 from kernels.optim_rules import Adadelta, Adagrad, Adamax, Asgd, Nadam, Radam, Rmsprop, Rprop
@@ -63,10 +62,7 @@ def _step[R: Rule](index: Int, settings: Settings, items: Int, n: Int, code: Int
     var bytes = n * ITEM_BYTES
     var table = d[].alloc(bytes)
     try:
-        var target = DeviceBuffer[DType.uint8](context, at[UInt8](table), bytes, owning=False)
-        context.enqueue_copy(target, at[UInt8](items))
-        # the host's table is the caller's: it may be gone when this returns
-        context.synchronize()
+        d[].upload(table, items, bytes)
         var w = Work(settings, table, n)
         var wide = max(1, min(ceildiv(longest, THREADS), d[].processors * 16))
         comptime for c in range(9, 13):

@@ -31,8 +31,10 @@ from tensor.storage import DeviceTable
 from tensor.runtime import MAX_RANK
 
 comptime THREADS = 256
-comptime ROW_SEGMENT = 1 << 16  # reduced elements of a segment folded by a block
-comptime COLUMN_SEGMENT = 1 << 11  # of one folded by a thread
+comptime ROW_SEGMENT = 1 << 13  # reduced elements of a segment folded by a block: enough blocks to fill a device
+comptime COLUMN_SEGMENT = 1 << 7  # of one folded by a thread
+comptime AHEAD = 4  # loads of a thread that are on their way at a time
+comptime LONG = 32  # segments from which on a block merges them
 
 
 struct State[A: DType](TrivialRegisterPassable):
@@ -298,11 +300,61 @@ def _keep[A: DType](w: Work, unit: Int64, s: State[A]):
     store(a + 16, s.i)
 
 
-def rows_kernel[R: Reducer, A: DType](w: Work):
-    """One block for each (output, segment)."""
+@always_inline
+def _state[A: DType](w: Work, unit: Int64) -> State[A]:
+    var a = Int(w.states + unit * STATE_BYTES)
+    return State[A](load[Scalar[A]](a), load[Scalar[A]](a + 8), load[Int64](a + 16))
+
+
+@always_inline
+def _together[R: Reducer, A: DType](own: State[A]) -> State[A]:
+    """The states of a block's threads merged in a fixed tree; valid in the first thread."""
     var values = stack_allocation[THREADS, Scalar[A], address_space=AddressSpace.SHARED]()
     var others = stack_allocation[THREADS, Scalar[A], address_space=AddressSpace.SHARED]()
     var positions = stack_allocation[THREADS, Int64, address_space=AddressSpace.SHARED]()
+    var t = Int(thread_idx.x)
+    var s = own
+    values[unsafe_offset=t] = s.v
+    others[unsafe_offset=t] = s.w
+    positions[unsafe_offset=t] = s.i
+    barrier()
+    var half = THREADS // 2
+    while half > 0:
+        if t < half:
+            var k = t + half
+            s = R.merge(
+                s, State[A](values[unsafe_offset=k], others[unsafe_offset=k], positions[unsafe_offset=k])
+            )
+            values[unsafe_offset=t] = s.v
+            others[unsafe_offset=t] = s.w
+            positions[unsafe_offset=t] = s.i
+        barrier()
+        half //= 2
+    return s
+
+
+@always_inline
+def _fold[R: Reducer, A: DType](w: Work, base: Int64, start: Int64, end: Int64, step: Int64) -> State[A]:
+    """Folds elements start, start + step, ...: several states, so that several loads are on their way at a time."""
+    var s = Array[State[A], AHEAD](fill=R.start[A]())
+    var i = start
+    while i + (AHEAD - 1) * step < end:
+        var x = Array[Scalar[A], AHEAD](fill=0)
+        comptime for k in range(AHEAD):
+            x[k] = read[A](Int(base + _offset(w, i + Int64(k) * step)), Int(w.code))
+        comptime for k in range(AHEAD):
+            s[k] = R.add(s[k], x[k], i + Int64(k) * step, w.param)
+        i += AHEAD * step
+    while i < end:
+        s[0] = R.add(s[0], read[A](Int(base + _offset(w, i)), Int(w.code)), i, w.param)
+        i += step
+    comptime for k in range(1, AHEAD):
+        s[0] = R.merge(s[0], s[k])
+    return s[0]
+
+
+def rows_kernel[R: Reducer, A: DType](w: Work):
+    """One block for each (output, segment)."""
     var t = Int(thread_idx.x)
     var unit = Int64(block_idx.x)
     var units = w.outputs * w.segments.cast[DType.int64]()
@@ -310,42 +362,12 @@ def rows_kernel[R: Reducer, A: DType](w: Work):
         var output = unit // w.segments.cast[DType.int64]()
         var start = (unit - output * w.segments.cast[DType.int64]()) * w.length
         var end = min(start + w.length, w.count)
-        var base = _base(w, output)
-        # two states, so that two loads are on their way at a time
-        var s = R.start[A]()
-        var s2 = R.start[A]()
-        var i = start + Int64(t)
-        while i + THREADS < end:
-            var x = read[A](Int(base + _offset(w, i)), Int(w.code))
-            var y = read[A](Int(base + _offset(w, i + THREADS)), Int(w.code))
-            s = R.add(s, x, i, w.param)
-            s2 = R.add(s2, y, i + THREADS, w.param)
-            i += 2 * THREADS
-        if i < end:
-            s = R.add(s, read[A](Int(base + _offset(w, i)), Int(w.code)), i, w.param)
-        s = R.merge(s, s2)
-        values[unsafe_offset=t] = s.v
-        others[unsafe_offset=t] = s.w
-        positions[unsafe_offset=t] = s.i
-        barrier()
-        var half = THREADS // 2
-        while half > 0:
-            if t < half:
-                s = R.merge(
-                    s,
-                    State[A](
-                        values[unsafe_offset=t + half],
-                        others[unsafe_offset=t + half],
-                        positions[unsafe_offset=t + half],
-                    ),
-                )
-                values[unsafe_offset=t] = s.v
-                others[unsafe_offset=t] = s.w
-                positions[unsafe_offset=t] = s.i
-            barrier()
-            half //= 2
+        var s = _together[R](_fold[R, A](w, _base(w, output), start + Int64(t), end, THREADS))
         if t == 0:
-            _keep(w, unit, s)
+            if w.segments == 1:
+                _finish(w, output, s)
+            else:
+                _keep(w, unit, s)
         barrier()
         unit += Int64(grid_dim.x)
 
@@ -359,13 +381,11 @@ def columns_kernel[R: Reducer, A: DType](w: Work):
         var output = unit - segment * w.outputs
         var start = segment * w.length
         var end = min(start + w.length, w.count)
-        var base = _base(w, output)
-        var s = R.start[A]()
-        var i = start
-        while i < end:
-            s = R.add(s, read[A](Int(base + _offset(w, i)), Int(w.code)), i, w.param)
-            i += 1
-        _keep(w, output * w.segments.cast[DType.int64]() + segment, s)
+        var s = _fold[R, A](w, _base(w, output), start, end, 1)
+        if w.segments == 1:
+            _finish(w, output, s)
+        else:
+            _keep(w, output * w.segments.cast[DType.int64]() + segment, s)
         unit += Int64(grid_dim.x * block_dim.x)
 
 
@@ -375,10 +395,28 @@ def merge_kernel[R: Reducer, A: DType](w: Work):
     while output < w.outputs:
         var s = R.start[A]()
         for k in range(Int(w.segments)):
-            var a = Int(w.states + (output * w.segments.cast[DType.int64]() + Int64(k)) * STATE_BYTES)
-            s = R.merge(s, State[A](load[Scalar[A]](a), load[Scalar[A]](a + 8), load[Int64](a + 16)))
+            s = R.merge(s, _state[A](w, output * w.segments.cast[DType.int64]() + Int64(k)))
         _finish(w, output, s)
         output += Int64(grid_dim.x * block_dim.x)
+
+
+def merge_long_kernel[R: Reducer, A: DType](w: Work):
+    """One block for each output: a thread merges neighbouring segments, then the block its threads."""
+    var output = Int64(block_idx.x)
+    var segments = w.segments.cast[DType.int64]()
+    var share = (segments + THREADS - 1) // THREADS
+    while output < w.outputs:
+        var k = Int64(thread_idx.x) * share
+        var end = min(k + share, segments)
+        var s = R.start[A]()
+        while k < end:
+            s = R.merge(s, _state[A](w, output * segments + k))
+            k += 1
+        s = _together[R](s)
+        if thread_idx.x == 0:
+            _finish(w, output, s)
+        barrier()
+        output += Int64(grid_dim.x)
 
 
 @always_inline
@@ -430,9 +468,14 @@ def _run[R: Reducer, c: Int](index: Int, mut w: Work, columns: Bool) raises:
         )
     else:
         context.enqueue_function[rows_kernel[R, A]](w, grid_dim=max(1, min(units, most * 4)), block_dim=THREADS)
-    context.enqueue_function[merge_kernel[R, A]](
-        w, grid_dim=max(1, min(ceildiv(Int(w.outputs), THREADS), most)), block_dim=THREADS
-    )
+    if w.segments >= LONG:
+        context.enqueue_function[merge_long_kernel[R, A]](
+            w, grid_dim=max(1, min(Int(w.outputs), most)), block_dim=THREADS
+        )
+    elif w.segments > 1:
+        context.enqueue_function[merge_kernel[R, A]](
+            w, grid_dim=max(1, min(ceildiv(Int(w.outputs), THREADS), most)), block_dim=THREADS
+        )
 
 
 def _choose[R: Reducer](index: Int, mut w: Work, kind: Int, columns: Bool) raises:
@@ -466,7 +509,7 @@ def _reduce(index: Int, p: Plan) raises -> Int:
     if p.count > length:
         w.length = Int64(length)
         w.segments = Int32(ceildiv(p.count, length))
-    var states = d[].alloc(p.outputs * Int(w.segments) * STATE_BYTES)
+    var states = d[].alloc(p.outputs * Int(w.segments) * STATE_BYTES if w.segments > 1 else 0)
     w.states = Int64(states)
     try:
         if what == SUM or what == MEAN:
