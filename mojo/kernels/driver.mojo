@@ -301,7 +301,8 @@ def _common_device(device: Int, t: TPtr) raises -> Int:
 
 @no_inline
 def _add_element(mut loop: Loop, t: TPtr, code: Int) raises:
-    """Adds a tensor without dimensions that lies on the CPU to the loop of a device: its element travels as a number."""
+    """Adds a tensor without dimensions that lies on the CPU to the loop of a device: its element travels as a number.
+    """
     var k = loop.num_operands
     loop.add_number(code, Scalar2(0, 0, 0, 0))
     var cast = new_tensor(code, no_dims(), 0)

@@ -190,7 +190,8 @@ struct MaxPool[src: DType](Body):
                     for e in range(min(W, self.cols.count - col)):
                         if place[e] < 0:
                             index[e] = Int64(
-                                first_inside(row * w.sh - w.ph, w.dh) * x.w + first_inside((col + e) * w.sw - w.pw, w.dw)
+                                first_inside(row * w.sh - w.ph, w.dh) * x.w
+                                + first_inside((col + e) * w.sw - w.pw, w.dw)
                             )
                 self._store(plane, row, col, m, index)
 

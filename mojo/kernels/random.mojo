@@ -537,7 +537,12 @@ def native_dropout(mut call: Call) raises -> Obj:
         if t[].device() != 0 and t[].numel > 0:
             comptime LaunchFn = def(Int, Pointer[Coins[DType.float32], MutAnyOrigin], Int) thin abi("C") -> Int
             var work = Coins[DType.float32](
-                as_tensor(source)[].data(), as_tensor(result)[].data(), as_tensor(mask)[].data(), t[].numel, stream, 1 - p
+                as_tensor(source)[].data(),
+                as_tensor(result)[].data(),
+                as_tensor(mask)[].data(),
+                t[].numel,
+                stream,
+                1 - p,
             )
             var launch = function_at[LaunchFn](device_entry(t[].device(), "dropout"))
             var status = launch(t[].device() & 255, Pointer(to=work).as_unsafe_any_origin(), code)

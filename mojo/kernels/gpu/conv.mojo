@@ -82,7 +82,8 @@ struct Work(Copyable, DevicePassable):
 
 @fieldwise_init
 struct Place(TrivialRegisterPassable):
-    """What a column or a k adds: to the offset in B's tensor, to the image's row and column, to the offset in A or C."""
+    """What a column or a k adds: to the offset in B's tensor, to the image's row and column, to the offset in A or C.
+    """
 
     var offset: Int64
     var row: Int32

@@ -10,7 +10,8 @@ from tensor.memory import load, store
 
 @always_inline
 def read[C: DType](address: Int, code: Int) -> Scalar[C]:
-    """The element of dtype `code` there, as C: float32 of the halves and float32 (or float64 of them), int64 of the integers and bool."""
+    """The element of dtype `code` there, as C: float32 of the halves and float32 (or float64 of them), int64 of the integers and bool.
+    """
     comptime if C == DType.float32:
         if code == FLOAT16:
             return load[Float16](address).cast[C]()

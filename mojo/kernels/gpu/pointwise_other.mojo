@@ -1,7 +1,19 @@
 """The other functors of two operands, the derivatives of activations, and those of three, for accelerators."""
 
 from kernels import activation_backward as backward
-from kernels.binary_math import Atan2, Copysign, Fmax, Fmin, Hypot, LogAddExp, LogAddExp2, Maximum, Minimum, Nextafter, Xlogy
+from kernels.binary_math import (
+    Atan2,
+    Copysign,
+    Fmax,
+    Fmin,
+    Hypot,
+    LogAddExp,
+    LogAddExp2,
+    Maximum,
+    Minimum,
+    Nextafter,
+    Xlogy,
+)
 from kernels.bits import And, Gcd, Lcm, Or, ShiftLeft, ShiftRight, Xor
 from kernels.functor import ALL, ALL_INTS, BOOLS, FLOATS, HALVES, INTS, REAL
 from kernels.gpu.pointwise import binary, ternary, unary

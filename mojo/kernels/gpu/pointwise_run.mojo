@@ -16,7 +16,17 @@ from kernels.gpu.launch import (
     set_operand,
     set_shape,
 )
-from kernels.gpu.pointwise import BITS, Kernels, KernelsPtr, LaunchFn, ON_INT64, new_kernels, queue, registry, short_name
+from kernels.gpu.pointwise import (
+    BITS,
+    Kernels,
+    KernelsPtr,
+    LaunchFn,
+    ON_INT64,
+    new_kernels,
+    queue,
+    registry,
+    short_name,
+)
 from kernels.gpu.work import LANES, MAX_OPERANDS, NUMBER, Work, get, places, set
 from kernels.functor import MAX_NUMBERS
 from tensor.dtype import BFLOAT16, BOOL, FLOAT16, FLOAT32, FLOAT64, INT16, INT32, INT64, INT8, UINT8, itemsize

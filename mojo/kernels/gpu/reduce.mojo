@@ -21,7 +21,13 @@ from kernels.reduce import (
     result_code,
 )  # fmt: skip
 from kernels.math import exp, log, pow
-from kernels.norms import LARGEST as NORM_LARGEST, POWER as NORM_POWER, SMALLEST as NORM_SMALLEST, TWO as NORM_TWO, _norm_step
+from kernels.norms import (
+    LARGEST as NORM_LARGEST,
+    POWER as NORM_POWER,
+    SMALLEST as NORM_SMALLEST,
+    TWO as NORM_TWO,
+    _norm_step,
+)
 from kernels.reducers import AllFold, AnyFold, Fold, MaxFold, MinFold, ProdFold, SumFold
 from std.utils.numerics import isnan
 from tensor.dtype import BOOL, INT64, UINT64, UINT8, itemsize
@@ -322,9 +328,7 @@ def _together[R: Reducer, A: DType](own: State[A]) -> State[A]:
     while half > 0:
         if t < half:
             var k = t + half
-            s = R.merge(
-                s, State[A](values[unsafe_offset=k], others[unsafe_offset=k], positions[unsafe_offset=k])
-            )
+            s = R.merge(s, State[A](values[unsafe_offset=k], others[unsafe_offset=k], positions[unsafe_offset=k]))
             values[unsafe_offset=t] = s.v
             others[unsafe_offset=t] = s.w
             positions[unsafe_offset=t] = s.i
