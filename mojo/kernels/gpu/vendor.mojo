@@ -23,10 +23,10 @@ comptime COMPUTE_64F: Int32 = 70
 
 comptime CreateFn = def(Words) thin abi("C") -> Int32
 comptime SetStreamFn = def(Int, Int) thin abi("C") -> Int32
+comptime I = Int32
 comptime GemmFn = def(
-    Int, Int32, Int32, Int32, Int32, Int32, Words, Int, Int32, Int32, Int64, Int, Int32, Int32, Int64, Words, Int,
-    Int32, Int32, Int64, Int32, Int32, Int32,
-) thin abi("C") -> Int32  # fmt: skip
+    Int, I, I, I, I, I, Words, Int, I, I, Int64, Int, I, I, Int64, Words, Int, I, I, Int64, I, I, I
+) thin abi("C") -> I
 
 
 struct Vendor(Movable):
