@@ -40,6 +40,7 @@ def _register_families():
     external_call["dumbtorch_register_masked", NoneType]()
     external_call["dumbtorch_register_scan", NoneType]()
     external_call["dumbtorch_register_sort", NoneType]()
+    external_call["dumbtorch_register_select", NoneType]()
     external_call["dumbtorch_register_random", NoneType]()
     external_call["dumbtorch_register_sample", NoneType]()
 

@@ -15,6 +15,7 @@ comptime BUCKETS = 1 << DIGIT
 comptime MAX_CHUNKS = 16
 comptime COUNT_BYTES = 4 * BUCKETS  # of one chunk
 comptime MERGED = 192  # rows up to this length are merged
+comptime FEW = 32  # rows up to this length are sorted by insertion alone
 comptime _BLOCK = 16
 comptime _LONG = 1 << 16  # words worth a second thread
 
@@ -30,7 +31,8 @@ def chunks_for(n: Int) -> Int:
 
 
 struct Sorter(Body):
-    """Sorts one row of n elements: words in `a`, scratch in `b` and, COUNT_BYTES a chunk, in `counts`."""
+    """Sorts one row of n elements: words in `a`, scratch in `b` and, COUNT_BYTES a chunk, in `counts`.
+    """
 
     var keys: Keys
     var data: Int
@@ -45,7 +47,16 @@ struct Sorter(Body):
     var buckets: Int
     var values: Int  # where decoded elements go, 0: nowhere
 
-    def __init__(out self, keys: Keys, data: Int, n: Int, a: Int, b: Int, counts: Int, chunks: Int = 1):
+    def __init__(
+        out self,
+        keys: Keys,
+        data: Int,
+        n: Int,
+        a: Int,
+        b: Int,
+        counts: Int,
+        chunks: Int = 1,
+    ):
         self.keys = keys
         self.data = data
         self.n = n
@@ -60,7 +71,8 @@ struct Sorter(Body):
         self.values = 0
 
     def sort(mut self):
-        """Encodes and sorts: afterwards the words lie in order in `a` (which may have changed places with `b`)."""
+        """Encodes and sorts: afterwards the words lie in order in `a` (which may have changed places with `b`).
+        """
         if self.n == 0:
             return
         var ends = self.keys.range(self.data, self.n)
@@ -75,16 +87,10 @@ struct Sorter(Body):
         self.values = values
         self._all(_DECODE)
 
-    def positions(self, indices: Int):
-        """Writes the positions (int64) of the sorted words; may be where the words lie."""
-        comptime W = simd_width_of[DType.uint64]()
-        var i = 0
-        while i + W <= self.n:
-            at[UInt64](indices).unsafe_store(i, at[UInt64](self.a).unsafe_load[width=W](i) & 0xFFFF_FFFF)
-            i += W
-        while i < self.n:
-            at[UInt64](indices)[unsafe_offset=i] = at[UInt64](self.a)[unsafe_offset=i] & 0xFFFF_FFFF
-            i += 1
+    def sort_marked(mut self) -> Int:
+        """Sorts and marks runs (see `mark_runs`)."""
+        self.sort()
+        return self.mark_runs()
 
     def mark_runs(self) -> Int:
         """Turns sorted words into marks and positions: the top bit is set on the first of equal elements, and on every
@@ -97,13 +103,16 @@ struct Sorter(Body):
             var word = words[unsafe_offset=i]
             var key = self.keys.key_of(word, self.data)
             var new = i == 0 or key != last or (self.keys.floats and key == nan)
-            words[unsafe_offset=i] = (word & 0xFFFF_FFFF) | UInt64(Int(new)) << 63
+            words[unsafe_offset=i] = (word & 0xFFFF_FFFF) | UInt64(
+                Int(new)
+            ) << 63
             found += Int(new)
             last = key
         return found
 
     def order(mut self, bits: Int):
-        """Sorts the words by the low `bits` bits of their keys, those that vary."""
+        """Sorts the words by the low `bits` bits of their keys, those that vary.
+        """
         if bits == 0 or self.n < 2:
             return
         if self.n <= MERGED:
@@ -152,7 +161,11 @@ struct Sorter(Body):
             if self.phase == _COUNT:
                 memset(Int(counts), 0, 4 * self.buckets)
                 for i in range(start, end):
-                    counts[unsafe_offset=Int((source[unsafe_offset=i] >> shift) & mask)] += 1
+                    counts[
+                        unsafe_offset=Int(
+                            (source[unsafe_offset=i] >> shift) & mask
+                        )
+                    ] += 1
             else:
                 var target = at[UInt64](self.b)
                 for i in range(start, end):
@@ -163,7 +176,8 @@ struct Sorter(Body):
                     target[unsafe_offset=Int(place)] = word
 
     def _offsets(self):
-        """Turns the counts of all chunks into where each writes the words of each digit."""
+        """Turns the counts of all chunks into where each writes the words of each digit.
+        """
         var total = UInt32(0)
         for digit in range(self.buckets):
             for c in range(self.chunks):
@@ -173,7 +187,8 @@ struct Sorter(Body):
                 total += count
 
     def _insert(self) -> Bool:
-        """Finishes words that are nearly in order; gives up (False) when that takes too many moves."""
+        """Finishes words that are nearly in order; gives up (False) when that takes too many moves.
+        """
         var p = at[UInt64](self.a)
         var budget = 4 * self.n
         for i in range(1, self.n):
@@ -199,13 +214,16 @@ struct Sorter(Body):
             start = 0
             while start < self.n:
                 var middle = min(start + width, self.n)
-                _merge_runs(self.a, self.b, start, middle, min(middle + width, self.n))
+                _merge_runs(
+                    self.a, self.b, start, middle, min(middle + width, self.n)
+                )
                 start += 2 * width
             swap(self.a, self.b)
             width *= 2
 
     def settle(mut self):
-        """Orders the words whose keys are equal but for the bits that words leave out."""
+        """Orders the words whose keys are equal but for the bits that words leave out.
+        """
         var words = at[UInt64](self.a)
         var rest = (UInt64(1) << UInt64(self.keys.shift)) - 1
         var i = 0
@@ -219,7 +237,9 @@ struct Sorter(Body):
                 var high = UInt64(0)
                 for k in range(i, j):
                     var position = position_of(words[unsafe_offset=k])
-                    var key = (self.keys.at(self.data, position) - self.keys.low) & rest
+                    var key = (
+                        self.keys.at(self.data, position) - self.keys.low
+                    ) & rest
                     low = min(low, key)
                     high = max(high, key)
                     words[unsafe_offset=k] = key << 32 | UInt64(position)
@@ -231,11 +251,20 @@ struct Sorter(Body):
         if end - start <= 2 * _BLOCK:
             insertion(self.a, start, end)
             return
-        var run = Sorter(self.keys, 0, end - start, self.a + 8 * start, self.b + 8 * start, self.counts)
+        var run = Sorter(
+            self.keys,
+            0,
+            end - start,
+            self.a + 8 * start,
+            self.b + 8 * start,
+            self.counts,
+        )
         run.order(self.keys.shift)
         if run.a != self.a + 8 * start:
             for k in range(end - start):
-                at[UInt64](run.b)[unsafe_offset=k] = at[UInt64](run.a)[unsafe_offset=k]
+                at[UInt64](run.b)[unsafe_offset=k] = at[UInt64](run.a)[
+                    unsafe_offset=k
+                ]
 
 
 @always_inline
@@ -275,3 +304,20 @@ def _merge_runs(source: Int, target: Int, start: Int, middle: Int, end: Int):
         o[unsafe_offset=k] = p[unsafe_offset=j]
         j += 1
         k += 1
+
+
+@always_inline
+def strip_keys(words: Int, positions: Int, n: Int):
+    """Writes the positions (int64) of words; may be where the words lie."""
+    comptime W = simd_width_of[DType.uint64]()
+    var i = 0
+    while i + W <= n:
+        at[UInt64](positions).unsafe_store(
+            i, at[UInt64](words).unsafe_load[width=W](i) & 0xFFFF_FFFF
+        )
+        i += W
+    while i < n:
+        at[UInt64](positions)[unsafe_offset=i] = (
+            at[UInt64](words)[unsafe_offset=i] & 0xFFFF_FFFF
+        )
+        i += 1

@@ -3,30 +3,36 @@
 from std.ffi import external_call
 from std.math import ceildiv
 from tensor.call import Call, register
-from tensor.dtype import FLOAT64, INT64
+from tensor.dtype import INT64
 from tensor.layout import dense_strides, no_dims, wrap_dim
 from tensor.memory import at, load, memcpy, store
 from tensor.object import TPtr, as_tensor, new_tensor
-from tensor.py import Obj, decref, release_gil, take_gil, tuple_new, tuple_set, xdecref
+from tensor.py import (
+    Obj,
+    decref,
+    release_gil,
+    take_gil,
+    tuple_new,
+    tuple_set,
+    xdecref,
+)
 from tensor.threads import Body, num_threads, parallel
-from kernels.keys import Keys, LIMIT, position_of
-from kernels.lines import line_shape, lines_into, lines_of
-from kernels.pointwise import unsupported
-from kernels.radix import COUNT_BYTES, Sorter, chunks_for
+from kernels.functor import EVERY
+from kernels.keys import Keys, position_of
+from kernels.lines import check_order, lines_into, lines_of
+from kernels.results import finished, result_for, write_into
+from kernels.radix import (
+    COUNT_BYTES,
+    FEW,
+    Sorter,
+    chunks_for,
+    insertion,
+    strip_keys,
+)
 from kernels.transfer_api import contiguous_of
 from kernels.workspace import Workspace
 
 comptime _UNLOCK = 4096  # elements whose sorting is worth giving up the interpreter lock
-
-
-def check_order(call: Call, t: TPtr, n: Int) raises:
-    """What sorts and selects refuse."""
-    if t[].code() > FLOAT64:
-        raise unsupported(call.name(), t[].code())
-    if t[].device() != 0:
-        raise call.fail("RuntimeError", "is computed on the CPU; move the tensor with .cpu()")
-    if n >= LIMIT:
-        raise call.fail("RuntimeError", String(t"at most {LIMIT - 1} elements can be put in order, got {n}"))
 
 
 struct Rows(Body):
@@ -41,7 +47,15 @@ struct Rows(Body):
     var chunks: Int
     var per_task: Int
 
-    def __init__(out self, keys: Keys, data: Int, n: Int, rows: Int, values: Int, indices: Int):
+    def __init__(
+        out self,
+        keys: Keys,
+        data: Int,
+        n: Int,
+        rows: Int,
+        values: Int,
+        indices: Int,
+    ):
         self.keys = keys
         self.data = data
         self.n = n
@@ -67,27 +81,57 @@ struct Rows(Body):
         take_gil(held)
 
     def run(self, task: Int, worker: Int):
+        if self.n <= FEW and self.keys.size <= 4:
+            self._short_rows(task)
+            return
         # the words lie where the positions will
         var scratch = Workspace.take(8 * self.n + self.chunks * COUNT_BYTES)
         var width = self.n * self.keys.size
-        for row in range(task * self.per_task, min((task + 1) * self.per_task, self.rows)):
+        for row in range(
+            task * self.per_task, min((task + 1) * self.per_task, self.rows)
+        ):
             var indices = self.indices + 8 * self.n * row
             var counts = scratch.address + 8 * self.n
             var work = Sorter(
-                self.keys, self.data + row * width, self.n, indices, scratch.address, counts, self.chunks
+                self.keys,
+                self.data + row * width,
+                self.n,
+                indices,
+                scratch.address,
+                counts,
+                self.chunks,
             )
             work.sort()
             if self.values != 0:
                 work.decode(self.values + row * width)
-            work.positions(indices)
+            strip_keys(work.a, indices, self.n)
         scratch.give()
+
+    def _short_rows(self, task: Int):
+        """Rows of a few elements, whose words hold any key."""
+        var width = self.n * self.keys.size
+        for row in range(
+            task * self.per_task, min((task + 1) * self.per_task, self.rows)
+        ):
+            var words = self.indices + 8 * self.n * row
+            self.keys.encode(self.data + row * width, 0, self.n, words)
+            insertion(words, 0, self.n)
+            if self.values != 0:
+                self.keys.decode(
+                    words,
+                    self.data + row * width,
+                    0,
+                    self.n,
+                    self.values + row * width,
+                )
+            strip_keys(words, words, self.n)
 
 
 def _sort[with_values: Bool](mut call: Call) raises -> Obj:
     var t = call.tensor(0)
     var dim = wrap_dim(call.int(1), t[].rank())
     var n = t[].shape[dim] if t[].rank() > 0 else 1
-    check_order(call, t, n)
+    check_order(call, t, n, EVERY, "Sort")
     var keys = Keys(t[].code(), call.bool(2))
     var lines = lines_of(t, dim)
     var values: Obj = 0
@@ -100,7 +144,14 @@ def _sort[with_values: Bool](mut call: Call) raises -> Obj:
             values = new_tensor(t[].code(), shape, t[].rank())
         if t[].numel > 0:
             var to = as_tensor(values)[].data() if with_values else 0
-            var work = Rows(keys, as_tensor(lines)[].data(), n, t[].numel // n, to, as_tensor(indices)[].data())
+            var work = Rows(
+                keys,
+                as_tensor(lines)[].data(),
+                n,
+                t[].numel // n,
+                to,
+                as_tensor(indices)[].data(),
+            )
             work.execute()
         var taken = indices
         indices = 0
@@ -124,7 +175,8 @@ def _sort[with_values: Bool](mut call: Call) raises -> Obj:
 
 
 def sort(mut call: Call) raises -> Obj:
-    """Parameters (input, dim, descending): the sorted elements and where they were; equal elements keep their order."""
+    """Parameters (input, dim, descending): the sorted elements and where they were; equal elements keep their order.
+    """
     return _sort[True](call)
 
 
@@ -141,7 +193,7 @@ def unique(mut call: Call) raises -> Obj:
 
     A NaN differs from every other."""
     var t = call.tensor(0)
-    check_order(call, t, t[].numel)
+    check_order(call, t, t[].numel, EVERY, "unique")
     var want_inverse = call.bool(1)
     var want_counts = call.bool(2)
     var n = t[].numel
@@ -154,10 +206,17 @@ def unique(mut call: Call) raises -> Obj:
     try:
         var data = as_tensor(source)[].data()
         var b = scratch.address + 8 * n
-        var work = Sorter(Keys(t[].code(), False), data, n, scratch.address, b, b + 8 * n, chunks)
+        var work = Sorter(
+            Keys(t[].code(), False),
+            data,
+            n,
+            scratch.address,
+            b,
+            b + 8 * n,
+            chunks,
+        )
         var held = release_gil() if n >= _UNLOCK else 0
-        work.sort()
-        var found = work.mark_runs()
+        var found = work.sort_marked()
         if held != 0:
             take_gil(held)
         var shape = no_dims()
@@ -210,9 +269,13 @@ def _fill_unique(work: Sorter, values: Int, inverse: Int, counts: Int):
             run += 1
             start = i
             if size == 4:
-                at[UInt32](values)[unsafe_offset=run] = at[UInt32](work.data)[unsafe_offset=position]
+                at[UInt32](values)[unsafe_offset=run] = at[UInt32](work.data)[
+                    unsafe_offset=position
+                ]
             elif size == 8:
-                at[UInt64](values)[unsafe_offset=run] = at[UInt64](work.data)[unsafe_offset=position]
+                at[UInt64](values)[unsafe_offset=run] = at[UInt64](work.data)[
+                    unsafe_offset=position
+                ]
             else:
                 memcpy(values + size * run, work.data + size * position, size)
         if inverse != 0:
@@ -225,12 +288,13 @@ def _fill_unique(work: Sorter, values: Int, inverse: Int, counts: Int):
 
 
 def lexsort(mut call: Call) raises -> Obj:
-    """Parameters (input): the order (int64) that sorts the rows of a matrix, first column first; stable."""
+    """Parameters (input): the order (int64) that sorts the rows of a matrix, first column first; stable.
+    """
     var t = call.tensor(0)
     if t[].rank() != 2:
         raise call.fail("RuntimeError", "expects a matrix")
     var rows = t[].shape[0]
-    check_order(call, t, rows)
+    check_order(call, t, rows, EVERY, "unique_dim")
     var columns = t[].shape[1]
     var source = contiguous_of(t, t[].code())
     var shape = no_dims()
@@ -252,7 +316,9 @@ def lexsort(mut call: Call) raises -> Obj:
         var key = keys.at(as_tensor(source)[].data(), i)
         for byte in range(keys.size):
             var shift = UInt64(8 * (keys.size - 1 - byte))
-            at[UInt8](strings)[unsafe_offset=i * keys.size + byte] = ((key >> shift) & 255).cast[DType.uint8]()
+            at[UInt8](strings)[unsafe_offset=i * keys.size + byte] = (
+                (key >> shift) & 255
+            ).cast[DType.uint8]()
     for i in range(rows):
         store[Int](order + 8 * i, i)
     _merge_order(order, scratch.address, rows, strings, width)
@@ -278,7 +344,12 @@ def _merge_order(order: Int, spare: Int, n: Int, strings: Int, width: Int):
                 var first = j >= end
                 if i < middle and j < end:
                     var x = strings + load[Int](a + 8 * i) * width
-                    first = compare(x, strings + load[Int](a + 8 * j) * width, width) <= 0
+                    first = (
+                        compare(
+                            x, strings + load[Int](a + 8 * j) * width, width
+                        )
+                        <= 0
+                    )
                 if first:
                     store[Int](b + 8 * k, load[Int](a + 8 * i))
                     i += 1
@@ -297,9 +368,23 @@ def compare(a: Int, b: Int, n: Int) -> Int:
     return Int(external_call["memcmp", Int32](a, b, n))
 
 
+def result(mut call: Call) raises -> Obj:
+    """Parameters (input): what Python writes into an `out=` tensor, which takes its shape.
+    """
+    var t = call.tensor(0)
+    var made = result_for(call, t[].code(), t[].shape, t[].rank(), t[].device())
+    try:
+        write_into(made, Int(t))
+    except e:
+        decref(made)
+        raise e^
+    return finished(call, made)
+
+
 @export("dumbtorch_register_sort")
 def register_sort() abi("C") -> None:
     register[sort]("sort")
     register[argsort]("argsort")
     register[unique]("_unique")
     register[lexsort]("_lexsort")
+    register[result]("_result")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 
@@ -20,6 +21,23 @@ def _gradient(function: Callable[..., Any], at: Any, grad: Any) -> Any:
 
 def _cross_entropy(input: Any, target: Any, ignore_index: int = -100, reduction: str = "mean") -> Any:
     return F.cross_entropy(input, target, ignore_index=ignore_index, reduction=reduction)
+
+
+def _topk(input: Any, k: int, dim: int = -1, largest: bool = True) -> Any:
+    """Of equal elements the first: torch.topk leaves open which."""
+    result = torch.sort(input, dim=dim, descending=largest, stable=True)
+    return tuple(t.narrow(dim, 0, k) if input.ndim else t for t in result)
+
+
+def _kthvalue(input: Any, k: int, dim: int = -1, keepdim: bool = False) -> Any:
+    torch.kthvalue(input, k, dim, keepdim)  # raises what it raises
+    result = torch.sort(input, dim=dim, stable=True)
+    return tuple(t.narrow(dim, k - 1, 1) if keepdim else t.select(dim, k - 1) if t.ndim else t for t in result)
+
+
+def _median(input: Any, dim: int = -1, keepdim: bool = False) -> Any:
+    """Of samples without NaN."""
+    return _kthvalue(input, ((input.shape[dim] if input.ndim else 1) + 1) // 2, dim, keepdim)
 
 
 REFERENCES: dict[str, Callable[..., Any]] = {
@@ -53,6 +71,22 @@ REFERENCES: dict[str, Callable[..., Any]] = {
     "norm": lambda input, p=2.0, dim=None, keepdim=False: torch.linalg.vector_norm(input, p, dim, keepdim),
     "copy": lambda input, src: input.clone().copy_(src),
     "fill": lambda input, value: input.clone().fill_(value),
+    "topk": _topk,
+    "kthvalue": _kthvalue,
+    "median": _median,
+    "nanmedian": _median,
+    "sort": lambda input, dim=-1, descending=False: torch.sort(input, dim=dim, descending=descending, stable=True),
+    "argsort": lambda input, dim=-1, descending=False: torch.argsort(
+        input, dim=dim, descending=descending, stable=True
+    ),
+    "mode": torch.mode,
+    "_median": torch.median,
+    "_nanmedian": torch.nanmedian,
+    "_result": torch.clone,
+    "_unique": lambda input, inverse, counts: torch.unique(input, True, inverse, counts),
+    "_lexsort": lambda rows: (
+        torch.from_numpy(np.lexsort(rows.double().numpy().T[::-1])) if rows.numel() else torch.arange(len(rows))
+    ),
     "softmax": lambda input, dim: torch.softmax(input, dim),
     "log_softmax": lambda input, dim: torch.log_softmax(input, dim),
     "polygamma": lambda input, n: torch.polygamma(n, input),

@@ -21,6 +21,7 @@ from dumbtorch.ops import (  # noqa: F401
     index,
     matmul,
     numeric,
+    order,
     random,
     reduce,
     shape,

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
+from dumbtorch import _C
+from dumbtorch.ops.results import named
 from dumbtorch.ops.samples import S, T
 from dumbtorch.ops.table import FUNCTIONS, composite, row
 
@@ -120,13 +122,6 @@ for _name, _word in (("amax", "largest"), ("amin", "smallest")):
     )  # fmt: skip
 
 
-class ValuesIndices(NamedTuple):
-    """What ``max`` and ``min`` over a dimension return."""
-
-    values: Any
-    indices: Any
-
-
 def scatter_back(g: Any, indices: Any, shape: Any, dim: int, keepdim: bool) -> Any:
     """The gradient of values picked by index along a dimension."""
     if not shape:
@@ -152,10 +147,13 @@ for _name, _word in (("max", "largest"), ("min", "smallest")):
 
 def _extreme(name: str, word: str) -> Any:
     whole, pair = f"a{name}", f"{name}imum"
+    along = named(name, _ALONG[name])
 
     def extreme(input: Any, dim: Any = None, keepdim: bool = False, *, other: Any = None, out: Any = None) -> Any:
         if other is None and dim is not None and not isinstance(dim, int):
             other, dim = dim, None
+        if not isinstance(input, _C.TensorBase):
+            raise TypeError(f"{name}(): argument 'input' (position 1) must be Tensor, not {type(input).__name__}")
         if other is not None:
             return FUNCTIONS[pair](input, other) if out is None else FUNCTIONS[pair](input, other, out=out)
         if dim is None:
@@ -165,10 +163,7 @@ def _extreme(name: str, word: str) -> Any:
                     "dim with the 'dim' argument."
                 )
             return FUNCTIONS[whole](input) if out is None else FUNCTIONS[whole](input, out=out)
-        values, indices = _ALONG[name](input, dim, keepdim)
-        if out is not None:
-            return ValuesIndices(out[0].copy_(values), out[1].copy_(indices))
-        return ValuesIndices(values, indices)
+        return along(input, dim, keepdim, out)
 
     extreme.__name__ = extreme.__qualname__ = name
     extreme.__doc__ = f"""The {word} element; with ``dim`` a pair (values, indices); with a second tensor pairwise.
