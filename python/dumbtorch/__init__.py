@@ -9,13 +9,13 @@ tensor([2., 2., 2.])
 
 from __future__ import annotations
 
+import importlib
 from builtins import float as _float
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from dumbtorch import (
     _load,  # noqa: F401  # loads the extension: everything else needs it
-    array_api,
     autograd,
     cuda,
     nn,
@@ -25,7 +25,6 @@ from dumbtorch import (
     return_types,
     special,
     storage,
-    testing,
     utils,
     version,
 )
@@ -239,9 +238,25 @@ __all__ = [
 # The functions of the table become plain attributes: a module's __getattr__ would cost more than a small op.
 globals().update(ops.FUNCTIONS)
 globals().update(_METHODS)
+for _name in (
+    "adaptive_avg_pool1d", "alpha_dropout", "avg_pool1d", "bilinear", "celu", "celu_", "conv1d",
+    "feature_alpha_dropout", "max_pool1d", "pairwise_distance", "prelu", "rrelu", "rrelu_", "selu", "selu_",
+    "threshold", "threshold_",
+):  # fmt: skip
+    globals()[_name] = getattr(nn.functional, _name)
 globals().update(_TYPES)
 globals().update(_STORAGES)
 
 if TYPE_CHECKING:
     # mypy meets uses of these names before it has read a function's types; a variable's it knows.
     __getattr__: Callable[[str], Any]
+else:
+
+    def __getattr__(name: str) -> Any:
+        """Loads the parts that few programs need when they are first asked for."""
+        if name in ("array_api", "testing"):
+            return importlib.import_module(f"dumbtorch.{name}")
+        raise AttributeError(f"module 'dumbtorch' has no attribute {name!r}")
+
+
+del _name

@@ -21,6 +21,7 @@ class device:
     device(type='cuda', index=1)
     """
 
+    __module__ = "dumbtorch"
     __slots__ = ("_code", "index", "type")
     _code: int
     type: str

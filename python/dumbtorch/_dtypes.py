@@ -18,6 +18,7 @@ class dtype:
     (4, True)
     """
 
+    __module__ = "dumbtorch"
     __slots__ = ("_code", "_name", "abbr", "is_complex", "is_floating_point", "is_signed", "itemsize")
 
     def __init__(self, code: builtins.int, name: str, itemsize: builtins.int, kind: str, abbr: str) -> None:
@@ -95,6 +96,7 @@ chalf, cfloat, cdouble = complex32, complex64, complex128
 class layout:
     """How a tensor's elements are arranged in memory: `strided`. Reference: ``torch.layout``."""
 
+    __module__ = "dumbtorch"
     __slots__ = ("_name",)
 
     def __init__(self, name: str) -> None:
@@ -139,6 +141,7 @@ class finfo:
     1.1920928955078125e-07
     """
 
+    __module__ = "dumbtorch"
     __slots__ = ("bits", "dtype", "eps", "max", "min", "resolution", "smallest_normal", "tiny")
 
     def __init__(self, type: dtype | None = None) -> None:
@@ -171,6 +174,7 @@ class iinfo:
     255
     """
 
+    __module__ = "dumbtorch"
     __slots__ = ("bits", "dtype", "max", "min")
 
     def __init__(self, type: dtype) -> None:
@@ -195,7 +199,13 @@ def promote_types(type1: dtype, type2: dtype) -> dtype:
     """
     if not isinstance(type1, dtype) or not isinstance(type2, dtype):
         raise TypeError(f"promote_types() needs two dtypes, got {type1!r} and {type2!r}")
-    return ALL[_C.promote(type1._code, type2._code)]
+    code = _C.promote(type1._code, type2._code)
+    if code < 0:
+        raise RuntimeError(
+            "Promotion for uint16, uint32, uint64 types is not supported, attempted to promote "
+            f"{TYPE_NAMES[type1]} and {TYPE_NAMES[type2]}"
+        )
+    return ALL[code]
 
 
 def _category(kind: dtype) -> Any:

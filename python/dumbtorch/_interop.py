@@ -10,9 +10,11 @@ from typing import Any
 from dumbtorch import _C, _device, _dtypes
 
 __all__ = [
+    "array_interface",
     "array_of",
     "as_tensor",
     "asarray",
+    "cuda_array_interface",
     "dlpack_device",
     "from_dlpack",
     "from_numpy",
@@ -312,6 +314,42 @@ def array_of(self: Any, dtype: Any = None, copy: bool | None = None) -> Any:
             raise ValueError(f"__array__: cannot give {self.dtype!r} as {dtype} without a copy")
         return array.astype(dtype)
     return array.copy() if copy else array
+
+
+def array_interface(self: Any) -> dict[str, Any]:
+    """The tensor's memory as NumPy's array interface: ``Tensor.__array_interface__``. Errors are those of ``numpy``."""
+    interface: dict[str, Any] = numpy_of(self).__array_interface__
+    return interface
+
+
+def cuda_array_interface(self: Any) -> dict[str, Any]:
+    """The tensor's memory for other CUDA libraries: ``Tensor.__cuda_array_interface__``.
+
+    Raises AttributeError for a tensor of another device, RuntimeError for one that requires grad.
+    """
+    if not self.is_cuda:
+        raise AttributeError(
+            f"Can't get __cuda_array_interface__ on non-CUDA tensor type: {self.type()} If CUDA data is required use "
+            "tensor.cuda() to copy tensor to device memory."
+        )
+    if self.requires_grad:
+        raise RuntimeError(
+            "Can't get __cuda_array_interface__ on Variable that requires grad. If gradients aren't required, use "
+            "var.detach() to get Variable that doesn't require grad."
+        )
+    kind = self.dtype
+    letter = "b" if kind is _dtypes.bool else "c" if kind.is_complex else "f" if kind.is_floating_point else "i"
+    size = self.itemsize
+    if letter == "i" and not kind.is_signed:
+        letter = "u"
+    if kind is _dtypes.bfloat16:  # as PyTorch has it: NumPy has no such type
+        letter = "V"
+    strides = None if self._contiguous else tuple(s * size for s in self.stride())
+    data = (self.data_ptr() if self._numel else 0, False)
+    return {
+        "typestr": f"{'|' if size == 1 else '<'}{letter}{size}", "shape": tuple(self.shape), "strides": strides,
+        "data": data, "version": 2,
+    }  # fmt: skip
 
 
 def wrap_array(self: Any, array: Any, context: Any = None, return_scalar: bool = False) -> Any:

@@ -217,7 +217,7 @@ def tensor_repr(self: Any, *, tensor_contents: str | None = None) -> str:
     tensor([1.0000, 2.5000])
     """
     kind = type(self)
-    plain = kind.__module__ in ("dumbtorch._tensor", "dumbtorch.nn.parameter")
+    plain = kind.__module__ in ("dumbtorch", "dumbtorch.nn.parameter")
     prefix = "tensor(" if plain else f"{kind.__name__}("
     indent = len(prefix)
     t = self._alias()

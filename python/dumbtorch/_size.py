@@ -16,6 +16,7 @@ class Size(tuple[int, ...]):
     6
     """
 
+    __module__ = "dumbtorch"
     __slots__ = ()
 
     def __new__(cls, sizes: Iterable[SupportsIndex] = ()) -> Size:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import weakref
 from typing import Any
 
@@ -11,6 +12,8 @@ from dumbtorch.autograd import graph
 from dumbtorch.autograd.graph import Extra
 from dumbtorch.memory import OutOfMemoryError
 from dumbtorch.storage import CLASSES, TypedStorage, UntypedStorage, storage_of
+
+_API_VERSIONS = ("2021.12", "2022.12", "2023.12", "2024.12", "2025.12")
 
 
 class Tensor(_C.TensorBase):
@@ -22,6 +25,8 @@ class Tensor(_C.TensorBase):
     >>> Tensor([1, 2])
     tensor([1., 2.])
     """
+
+    __module__ = "dumbtorch"
 
     # What few tensors have stands in the instance's dictionary, which is made when first written.
     _leaf_hooks: Extra | None = None
@@ -116,8 +121,11 @@ class Tensor(_C.TensorBase):
             raise TypeError(f"Variable data has to be a tensor, but got {type(value).__name__}")
         self._set_data(value)
 
-    def requires_grad_(self, requires_grad: bool = True) -> Any:
+    def requires_grad_(self, requires_grad: Any = True) -> Any:
         """Sets ``requires_grad`` and returns the tensor. Raises RuntimeError for integers."""
+        if not isinstance(requires_grad, bool):
+            kind = type(requires_grad).__name__
+            raise TypeError(f"requires_grad_(): argument 'requires_grad' (position 1) must be bool, not {kind}")
         self.requires_grad = requires_grad
         return self
 
@@ -401,8 +409,20 @@ class Tensor(_C.TensorBase):
     numpy = _interop.numpy_of
     __array__ = _interop.array_of
     __array_wrap__ = _interop.wrap_array
+    __array_interface__ = property(_interop.array_interface)
+    __cuda_array_interface__ = property(_interop.cuda_array_interface)
     __dlpack__ = _interop.to_dlpack
     __dlpack_device__ = _interop.dlpack_device
+
+    def __array_namespace__(self, /, *, api_version: str | None = None) -> Any:
+        """The functions of the Python array API standard: `dumbtorch.array_api`.
+
+        Raises ValueError for a version of the standard that it does not follow.
+        """
+        if api_version is not None and api_version not in _API_VERSIONS:
+            versions = ", ".join(_API_VERSIONS)
+            raise ValueError(f"__array_namespace__: there are the versions {versions}, not {api_version!r}")
+        return importlib.import_module("dumbtorch.array_api")  # few programs need it
 
     def __repr__(self, *, tensor_contents: str | None = None) -> str:
         return _printing.tensor_repr(self, tensor_contents=tensor_contents)

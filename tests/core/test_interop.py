@@ -399,3 +399,20 @@ except TypeError: pass
 else: raise SystemExit('from_numpy took a list')
 """
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_array_interface() -> None:
+    t = dumbtorch.arange(6).reshape(2, 3).T
+    interface = t.__array_interface__
+    assert interface["data"] == (t.data_ptr(), False) and interface["shape"] == (3, 2)
+
+    class Only:
+        __array_interface__ = interface
+
+    shared = np.asarray(Only())
+    t[0, 0] = 7
+    assert shared[0, 0] == 7 and shared.strides == (8, 24)
+    with pytest.raises(RuntimeError, match="requires grad"):
+        _ = dumbtorch.ones(2, requires_grad=True).__array_interface__
+    with pytest.raises(TypeError, match="BFloat16"):
+        _ = dumbtorch.ones(2, dtype=dumbtorch.bfloat16).__array_interface__

@@ -8,6 +8,7 @@ import pytest
 
 import dumbtorch
 from dumbtorch import _printing
+from tests.core import printing_corpus
 
 torch = pytest.importorskip("torch")
 
@@ -163,3 +164,9 @@ def test_needs_no_numpy() -> None:
     )
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert out == "tensor([[1.0000, 2.5000]]) [[1.0, 2.5]]\n"
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+@pytest.mark.parametrize("seed", range(4))
+def test_generated(seed: int) -> None:
+    assert list(printing_corpus.differences(150, seed)) == []

@@ -399,6 +399,16 @@ np.isnan(m.tensor([2.4,1.]))
 m.ones(2)+np.ones(2)
 m.ones(2,2)@np.ones((2,2))
 m.ones(2)==np.ones(2)
+m.ones(2).__cuda_array_interface__
+m.promote_types(m.uint16,m.int8)
+m.promote_types(m.uint16,m.float32)
+m.ones(2).requires_grad_(1)
+repr(type(m.ones(2)))
+m.dtype
+m.device
+m.Size
+m.layout
+m.finfo
 """
 
 

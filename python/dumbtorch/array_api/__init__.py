@@ -13,9 +13,6 @@ Array([0., 0., 1., 2.])
 
 from __future__ import annotations
 
-import sys
-from typing import Any
-
 from dumbtorch._dtypes import (
     bool,
     complex64,
@@ -28,7 +25,6 @@ from dumbtorch._dtypes import (
     int64,
     uint8,
 )
-from dumbtorch._tensor import Tensor
 from dumbtorch.array_api import _arrange, _data, _elementwise, _products, _reduce
 from dumbtorch.array_api._arrange import *  # noqa: F403
 from dumbtorch.array_api._array import Array, result_type
@@ -51,18 +47,5 @@ __all__ = [
 ]  # fmt: skip
 
 
-def _namespace(self: Any, /, *, api_version: str | None = None) -> Any:
-    """The module of the array API standard for this tensor: `dumbtorch.array_api`.
-
-    Raises ValueError for a version of the standard that it does not follow.
-    """
-    if api_version is not None and api_version not in _VERSIONS:
-        raise ValueError(f"__array_namespace__: there are the versions {', '.join(_VERSIONS)}, not {api_version!r}")
-    return sys.modules[__name__]
-
-
-_VERSIONS = ("2021.12", "2022.12", "2023.12", "2024.12", "2025.12")
-_namespace.__name__ = _namespace.__qualname__ = "__array_namespace__"
-setattr(Tensor, "__array_namespace__", _namespace)  # noqa: B010  # the class knows nothing of what stands above it
 for _part in (_arrange, _data, _elementwise, _products, _reduce):
     __all__ += _part.__all__
