@@ -29,6 +29,7 @@ def _register_families():
     external_call["dumbtorch_register_activation_backward", NoneType]()
     external_call["dumbtorch_register_reducers", NoneType]()
     external_call["dumbtorch_register_norms", NoneType]()
+    external_call["dumbtorch_register_normalize", NoneType]()
     external_call["dumbtorch_register_conv", NoneType]()
     external_call["dumbtorch_register_pool", NoneType]()
     external_call["dumbtorch_register_interop", NoneType]()

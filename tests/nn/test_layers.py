@@ -57,6 +57,31 @@ LAYERS = {
     "adaptive_avg_pool2d grows": (lambda T: T.nn.AdaptiveAvgPool2d((9, None)), [(3, 7, 8)]),
     "adaptive_avg_pool2d to one": (lambda T: T.nn.AdaptiveAvgPool2d(1), [(2, 3, 7, 8)]),
     "adaptive_avg_pool1d": (lambda T: T.nn.AdaptiveAvgPool1d(4), [(2, 3, 10)]),
+    "layer_norm": (lambda T: T.nn.LayerNorm(5), [(4, 5)]),
+    "layer_norm of planes": (lambda T: T.nn.LayerNorm((3, 70), eps=1e-3), [(4, 2, 3, 70)]),
+    "layer_norm without bias": (lambda T: T.nn.LayerNorm(5, bias=False), [(2, 4, 5)]),
+    "layer_norm plain": (lambda T: T.nn.LayerNorm([5], elementwise_affine=False), [(4, 5)]),
+    "layer_norm of nothing": (lambda T: T.nn.LayerNorm(5), [(0, 5)]),
+    "rms_norm": (lambda T: T.nn.RMSNorm(33), [(4, 33)]),
+    "rms_norm plain": (lambda T: T.nn.RMSNorm((3, 5), eps=1e-2, elementwise_affine=False), [(2, 3, 5)]),
+    "group_norm": (lambda T: T.nn.GroupNorm(2, 6), [(3, 6, 5, 7)]),
+    "group_norm of rows": (lambda T: T.nn.GroupNorm(3, 6), [(4, 6)]),
+    "group_norm plain": (lambda T: T.nn.GroupNorm(6, 6, affine=False), [(3, 6, 5)]),
+    "batch_norm1d": (lambda T: T.nn.BatchNorm1d(35), [(6, 35)]),
+    "batch_norm1d of lines": (lambda T: T.nn.BatchNorm1d(5, momentum=None), [(6, 5, 9)]),
+    "batch_norm1d in evaluation": (lambda T: T.nn.BatchNorm1d(5), [(6, 5)]),
+    "batch_norm2d": (lambda T: T.nn.BatchNorm2d(5), [(6, 5, 4, 9)]),
+    "batch_norm2d in evaluation": (lambda T: T.nn.BatchNorm2d(5, eps=1e-2), [(6, 5, 4, 9)]),
+    "batch_norm2d untracked": (lambda T: T.nn.BatchNorm2d(5, track_running_stats=False), [(6, 5, 4, 9)]),
+    "batch_norm2d plain": (lambda T: T.nn.BatchNorm2d(5, affine=False), [(6, 5, 4, 9)]),
+    "batch_norm3d": (lambda T: T.nn.BatchNorm3d(3, bias=False), [(2, 3, 4, 2, 5)]),
+    "instance_norm1d": (lambda T: T.nn.InstanceNorm1d(5), [(3, 5, 9)]),
+    "instance_norm1d unbatched": (lambda T: T.nn.InstanceNorm1d(5, affine=True), [(5, 9)]),
+    "instance_norm2d": (lambda T: T.nn.InstanceNorm2d(5, affine=True, track_running_stats=True), [(3, 5, 4, 9)]),
+    "instance_norm2d in evaluation": (lambda T: T.nn.InstanceNorm2d(5, track_running_stats=True), [(3, 5, 4, 9)]),
+    "instance_norm3d": (lambda T: T.nn.InstanceNorm3d(2), [(3, 2, 4, 2, 3)]),
+    "local_response_norm": (lambda T: T.nn.LocalResponseNorm(3, alpha=0.1), [(2, 7, 4, 3)]),
+    "local_response_norm, even": (lambda T: T.nn.LocalResponseNorm(2, beta=0.5, k=2), [(2, 7, 4)]),
     "dropout in evaluation": (lambda T: T.nn.Dropout(0.3), [(4, 5)]),
     "dropout of nothing": (lambda T: T.nn.Dropout(0.0), [(4, 5)]),
 }
@@ -68,6 +93,87 @@ def test_layer_equals_pytorch(name: str, dtype: str) -> None:
     make, shapes = LAYERS[name]
     arrays = [random(shape, i, dtype) for i, shape in enumerate(shapes)]
     compare_module(make, arrays, training="evaluation" not in name)
+
+
+@pytest.mark.parametrize("momentum", [0.3, None])
+def test_running_statistics(momentum: float | None) -> None:
+    mine, reference = (T.nn.BatchNorm2d(3, momentum=momentum).double() for T in (dumbtorch, torch))
+    for seed in range(3):
+        for T, layer in ((dumbtorch, mine), (torch, reference)):
+            layer(tensor_of(T, random((4, 3, 2, 5), seed) * (seed + 1)))
+    for (name, a), (_, b) in zip(mine.named_buffers(), reference.named_buffers(), strict=True):
+        np.testing.assert_allclose(as_numpy(a), as_numpy(b), rtol=1e-9, err_msg=name)
+    x = random((2, 3, 4, 4), 9)
+    a, b = mine.eval()(tensor_of(dumbtorch, x)), reference.eval()(tensor_of(torch, x))
+    np.testing.assert_allclose(as_numpy(a), as_numpy(b), rtol=1e-9)
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+@pytest.mark.parametrize("name", ["layer_norm", "group_norm", "batch_norm"])
+def test_half_types_are_normalized_in_float32(name: str, dtype: str) -> None:
+    x = random((6, 8, 5), 3) * 3 + 2
+
+    def norm(T, x):
+        f = T.nn.functional
+        if name == "batch_norm":
+            return f.batch_norm(x, None, None, training=True)
+        return f.layer_norm(x, (5,)) if name == "layer_norm" else f.group_norm(x, 2)
+
+    half = norm(dumbtorch, tensor_of(dumbtorch, x).to(getattr(dumbtorch, dtype)))
+    assert str(half.dtype).endswith(dtype)
+    exact = norm(torch, tensor_of(torch, x))
+    np.testing.assert_allclose(
+        as_numpy(half.double()), as_numpy(exact), atol={"float16": 5e-3, "bfloat16": 4e-2}[dtype]
+    )
+
+
+@pytest.mark.parametrize("name", ["layer_norm", "rms_norm", "group_norm", "batch_norm", "batch_norm_eval"])
+def test_norms_differentiate_twice(name: str) -> None:
+    functions = {
+        "layer_norm": lambda x, w, b: dumbtorch.layer_norm(x, (4,), w, b),
+        "rms_norm": lambda x, w, b: dumbtorch.rms_norm(x, (4,), w) + b,
+        "group_norm": lambda x, w, b: dumbtorch.group_norm(x, 2, w, b),
+        "batch_norm": lambda x, w, b: dumbtorch.batch_norm(x, w, b, None, None, True, 0.1, 1e-5),
+        "batch_norm_eval": lambda x, w, b: dumbtorch.batch_norm(
+            x, w, b, dumbtorch.ones(4).double(), dumbtorch.ones(4).double(), False, 0.1, 1e-5
+        ),
+    }
+    inputs = [tensor_of(dumbtorch, random(shape, i), True) for i, shape in enumerate([(3, 4), (4,), (4,)])]
+    assert dumbtorch.autograd.gradcheck(functions[name], inputs)
+    assert dumbtorch.autograd.gradgradcheck(functions[name], inputs)
+
+
+@pytest.mark.parametrize(
+    "scenario",
+    [
+        lambda T: T.nn.BatchNorm1d(3)(T.zeros(1, 3)),
+        lambda T: T.nn.BatchNorm1d(3)(T.zeros(2, 3, 4, 5)),
+        lambda T: T.nn.BatchNorm2d(3)(T.zeros(2, 3)),
+        lambda T: T.nn.BatchNorm3d(3)(T.zeros(2, 3)),
+        lambda T: T.nn.InstanceNorm1d(3)(T.zeros(2, 3, 1)),
+        lambda T: T.nn.InstanceNorm2d(3, affine=True)(T.zeros(2, 4, 2, 2)),
+        lambda T: T.nn.GroupNorm(4, 6),
+        lambda T: T.nn.functional.group_norm(T.zeros(1, 2), 2),
+        lambda T: T.nn.functional.local_response_norm(T.zeros(2, 3), 2),
+    ],
+)
+def test_what_cannot_be_normalized(scenario) -> None:
+    same_outcome(scenario)
+
+
+@pytest.mark.parametrize(
+    "scenario",
+    [
+        lambda T: T.nn.functional.layer_norm(T.zeros(2, 3), (4,)),
+        lambda T: T.nn.functional.layer_norm(T.zeros(2, 3), ()),
+        lambda T: T.nn.functional.layer_norm(T.zeros(2, 3), (3,), T.zeros(2)),
+        lambda T: T.nn.functional.group_norm(T.zeros(2, 3), 2),
+        lambda T: T.nn.functional.batch_norm(T.zeros(2, 3), T.zeros(4), T.zeros(3)),
+        lambda T: T.nn.functional.batch_norm(T.zeros(2, 3), None, None),
+    ],
+)
+def test_shapes_that_norms_refuse(scenario) -> None:
+    same_outcome(scenario, message=False)
 
 
 @pytest.mark.parametrize(

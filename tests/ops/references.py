@@ -40,6 +40,27 @@ def _median(input: Any, dim: int = -1, keepdim: bool = False) -> Any:
     return _kthvalue(input, ((input.shape[dim] if input.ndim else 1) + 1) // 2, dim, keepdim)
 
 
+def _row_norm(input: Any, weight: Any, bias: Any, n: int, inner: int, weights: int, eps: float, rms: bool) -> Any:
+    wide = torch.float64 if input.dtype == torch.float64 else torch.float32
+    x = input.to(wide).reshape(-1, n // inner, inner)
+    mean = torch.zeros(len(x), dtype=wide) if rms else x.mean((1, 2))
+    centred = x - mean[:, None, None]
+    rstd = (centred.square().mean((1, 2)) + eps).rsqrt()
+    y = (centred * rstd[:, None, None]).reshape(-1, weights, inner)
+    y = y if weight is None else y * weight.to(wide)[:, None]
+    y = y if bias is None else y + bias.to(wide)[:, None]
+    return y.reshape(input.shape).to(input.dtype), mean, rstd
+
+
+def _channel_norm(
+    input: Any, mean: Any, rstd: Any, weight: Any, bias: Any, channels: int, inner: int, *rest: Any
+) -> Any:
+    shape = (1, channels, *(1,) * (input.ndim - 2))
+    y = (input - mean.reshape(shape)) * rstd.reshape(shape)
+    y = y if weight is None else y * weight.reshape(shape)
+    return y if bias is None else y + bias.reshape(shape)
+
+
 REFERENCES: dict[str, Callable[..., Any]] = {
     "softmax_backward": lambda grad, out, dim: out * (grad - (out * grad).sum(dim, True)),
     "log_softmax_backward": lambda grad, out, dim: grad - out.exp() * grad.sum(dim, True),
@@ -66,6 +87,8 @@ REFERENCES: dict[str, Callable[..., Any]] = {
     "embedding_backward": lambda grad, index, count, padding=-1, scale=False: torch.ops.aten.embedding_dense_backward(
         grad, index, count, padding, scale
     ),
+    "row_norm": _row_norm,
+    "channel_norm": _channel_norm,
     "max_dim": torch.max,
     "min_dim": torch.min,
     "norm": lambda input, p=2.0, dim=None, keepdim=False: torch.linalg.vector_norm(input, p, dim, keepdim),

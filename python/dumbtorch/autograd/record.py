@@ -62,13 +62,15 @@ class _Writer:
         self.inputs = [p for p in row.params if p in row.grad]  # in the order of the edges
         self.names = {p: fn.__code__.co_varnames[: fn.__code__.co_argcount] for p, fn in row.grad.items()}
         self.kind = dict(zip(row.params, row.kinds, strict=True))
+        # one function for all inputs: it is called once and returns all gradients
+        self.joint = len(self.inputs) > 1 and len({id(row.grad[p]) for p in self.inputs}) == 1
         self.sole = len(self.inputs) == 1 and self.kind[self.inputs[0]] == "t"
         self.lists = any(self.kind[p] == "T" for p in self.inputs)
         if self.lists and len(self.inputs) > 1:
             raise TypeError(f"row {row.name}: a list of tensors must be the only input that carries gradient")
         wanted: list[str] = []
         for p in self.inputs:
-            wanted += [n for n in self.names[p] if n != "g" and n not in wanted]
+            wanted += [n for n in self.names[p] if n not in ("g", "needed") and n not in wanted]
         self.tensors = [n for n in wanted if self.kind.get(n) in ("t", "T", "i") or n in row.outputs]
         self.plain = [n for n in wanted if n not in self.tensors]
         self.users = {n: [p for p in self.inputs if n in self.names[p]] for n in wanted}
@@ -189,26 +191,27 @@ class _Writer:
         """``record(out, slots)``: called after the kernel of an out-of-place operation."""
         row = self.row
         code = []
+        whole = "results" if len(row.outputs) > 1 else "out"  # one of the results may be called "out"
         if row.casts:
             code += ["kind = out.dtype", "if not (kind.is_floating_point or kind.is_complex): return"]
         code += [f"{''.join(f'{p}, ' for p in row.params)} = slots"]
         code += self.edges()
         if len(row.outputs) > 1:
-            code += [f"{', '.join(row.outputs)} = out"]
+            code += [f"{', '.join(row.outputs)} = {whole}"]
         kept = []
         for name in (*self.tensors, *self.plain):
             before, expression = self.keep(name, inplace=False)
             code += before
             kept.append(expression)
-        code += self.metas("out")
-        code += self.finish(kept, "out")
+        code += self.metas(whole)
+        code += self.finish(kept, whole)
         if row.outputs == ("*",):
             code += ["for number, result in enumerate(out): result._attach(node, number)"]
         elif len(row.outputs) > 1:
             code += [f"{row.outputs[n]}._attach(node, {n})" for n in row.differentiable]
         else:
             code += ["out._attach(node, 0)"]
-        return _function("record(out, slots)", code)
+        return _function(f"record({whole}, slots)", code)
 
     def inplace(self) -> str:
         """``inplace(slots)``: called instead of the kernel of an in-place operation."""
@@ -275,6 +278,10 @@ class _Writer:
             code += [f"return {calls[0]}"]
         elif len(calls) == 1:
             code += [f"r_0 = {calls[0]}"]
+        elif self.joint:
+            if "needed" in self.names[self.inputs[0]]:
+                code += ["needed = [edge is not None for edge in edges]"]
+            code += [f"{', '.join(f'r_{n}' for n in range(len(calls)))} = {calls[0]}"]
         else:
             code += [f"r_{n} = None if edges[{n}] is None else {call}" for n, call in enumerate(calls)]
         if not self.lists:

@@ -22,6 +22,7 @@ from dumbtorch.ops import (  # noqa: F401
     matmul,
     numeric,
     order,
+    normalize,
     random,
     reduce,
     shape,

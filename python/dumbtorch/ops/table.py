@@ -9,6 +9,9 @@ read from its parameter names:
 - the name of an input: that input, guarded against later writes; ``NAME_shape``, ``NAME_dtype``: only these;
 - ``out`` (or a result's name): the result; any other parameter of the signature: its value.
 
+One function under the names of several inputs is called once and returns their gradients in order; the parameter
+``needed`` tells it which of them are asked for.
+
 A sum over broadcast dimensions and a cast back to an input's dtype are done by the engine where ``broadcast`` says so.
 """
 

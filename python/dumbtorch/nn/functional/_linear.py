@@ -10,6 +10,21 @@ from dumbtorch import ops
 from dumbtorch._tensor import Tensor
 from dumbtorch.autograd import no_grad
 
+__all__ = [
+    "alpha_dropout",
+    "bilinear",
+    "dropout",
+    "dropout1d",
+    "dropout2d",
+    "dropout3d",
+    "embedding",
+    "feature_alpha_dropout",
+    "linear",
+    "normalize",
+    "one_hot",
+    "pairwise_distance",
+]
+
 _linear = ops.TABLE["linear"].op  # bound once: it is called in every step
 _ALPHA = 1.7580993408473766  # minus SELU's limit for x -> -inf: what alpha dropout puts in place of dropped values
 

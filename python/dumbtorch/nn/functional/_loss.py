@@ -11,6 +11,22 @@ from dumbtorch._tensor import Tensor
 from dumbtorch.autograd import Function
 from dumbtorch.nn.functional._activation import logsigmoid
 
+__all__ = [
+    "binary_cross_entropy",
+    "binary_cross_entropy_with_logits",
+    "cross_entropy",
+    "hinge_embedding_loss",
+    "huber_loss",
+    "kl_div",
+    "l1_loss",
+    "margin_ranking_loss",
+    "mse_loss",
+    "nll_loss",
+    "poisson_nll_loss",
+    "smooth_l1_loss",
+    "soft_margin_loss",
+]
+
 _fused_cross_entropy = ops.TABLE["cross_entropy"].op
 
 

@@ -9,6 +9,19 @@ from typing import Any
 from dumbtorch import ops
 from dumbtorch._tensor import Tensor
 
+__all__ = [
+    "adaptive_avg_pool1d",
+    "adaptive_avg_pool2d",
+    "avg_pool1d",
+    "avg_pool2d",
+    "conv1d",
+    "conv2d",
+    "max_pool1d",
+    "max_pool2d",
+    "max_pool2d_with_indices",
+    "pad",
+]
+
 Size = int | Sequence[int]
 
 _conv2d = ops.TABLE["conv2d"].op  # bound once: it is called in every step

@@ -1,157 +1,21 @@
-"""The layers, one file a family."""
+"""The layers, one file a family.
 
-from dumbtorch.nn.modules.activation import (
-    CELU,
-    ELU,
-    GELU,
-    GLU,
-    SELU,
-    Hardshrink,
-    Hardsigmoid,
-    Hardswish,
-    Hardtanh,
-    LeakyReLU,
-    LogSigmoid,
-    LogSoftmax,
-    Mish,
-    PReLU,
-    ReLU,
-    ReLU6,
-    RReLU,
-    Sigmoid,
-    SiLU,
-    Softmax,
-    Softmax2d,
-    Softmin,
-    Softplus,
-    Softshrink,
-    Softsign,
-    Tanh,
-    Tanhshrink,
-    Threshold,
-)
-from dumbtorch.nn.modules.container import (
-    ModuleDict,
-    ModuleList,
-    ParameterDict,
-    ParameterList,
-    Sequential,
-)
-from dumbtorch.nn.modules.conv import (
-    Conv1d,
-    Conv2d,
-)
-from dumbtorch.nn.modules.dropout import (
-    AlphaDropout,
-    Dropout,
-    Dropout1d,
-    Dropout2d,
-    Dropout3d,
-    FeatureAlphaDropout,
-)
-from dumbtorch.nn.modules.flatten import (
-    Flatten,
-    Unflatten,
-)
-from dumbtorch.nn.modules.linear import (
-    Bilinear,
-    Identity,
-    Linear,
-)
-from dumbtorch.nn.modules.loss import (
-    BCELoss,
-    BCEWithLogitsLoss,
-    CrossEntropyLoss,
-    HingeEmbeddingLoss,
-    HuberLoss,
-    KLDivLoss,
-    L1Loss,
-    MarginRankingLoss,
-    MSELoss,
-    NLLLoss,
-    NLLLoss2d,
-    PoissonNLLLoss,
-    SmoothL1Loss,
-    SoftMarginLoss,
-)
-from dumbtorch.nn.modules.module import Module
-from dumbtorch.nn.modules.pooling import (
-    AdaptiveAvgPool1d,
-    AdaptiveAvgPool2d,
-    AvgPool1d,
-    AvgPool2d,
-    MaxPool1d,
-    MaxPool2d,
-)
-from dumbtorch.nn.modules.sparse import Embedding
+Each file lists its layers in its `__all__`; nothing else needs to name a new layer.
+"""
 
-__all__ = [
-    "AdaptiveAvgPool1d",
-    "AdaptiveAvgPool2d",
-    "AlphaDropout",
-    "AvgPool1d",
-    "AvgPool2d",
-    "BCELoss",
-    "BCEWithLogitsLoss",
-    "Bilinear",
-    "CELU",
-    "Conv1d",
-    "Conv2d",
-    "CrossEntropyLoss",
-    "Dropout",
-    "Dropout1d",
-    "Dropout2d",
-    "Dropout3d",
-    "ELU",
-    "Embedding",
-    "FeatureAlphaDropout",
-    "Flatten",
-    "GELU",
-    "GLU",
-    "Hardshrink",
-    "Hardsigmoid",
-    "Hardswish",
-    "Hardtanh",
-    "HingeEmbeddingLoss",
-    "HuberLoss",
-    "Identity",
-    "KLDivLoss",
-    "L1Loss",
-    "LeakyReLU",
-    "Linear",
-    "LogSigmoid",
-    "LogSoftmax",
-    "MSELoss",
-    "MarginRankingLoss",
-    "MaxPool1d",
-    "MaxPool2d",
-    "Mish",
-    "Module",
-    "ModuleDict",
-    "ModuleList",
-    "NLLLoss",
-    "NLLLoss2d",
-    "PReLU",
-    "ParameterDict",
-    "ParameterList",
-    "PoissonNLLLoss",
-    "RReLU",
-    "ReLU",
-    "ReLU6",
-    "SELU",
-    "Sequential",
-    "SiLU",
-    "Sigmoid",
-    "SmoothL1Loss",
-    "SoftMarginLoss",
-    "Softmax",
-    "Softmax2d",
-    "Softmin",
-    "Softplus",
-    "Softshrink",
-    "Softsign",
-    "Tanh",
-    "Tanhshrink",
-    "Threshold",
-    "Unflatten",
-]
+from dumbtorch.nn.modules.activation import *
+from dumbtorch.nn.modules.batchnorm import *
+from dumbtorch.nn.modules.container import *
+from dumbtorch.nn.modules.conv import *
+from dumbtorch.nn.modules.dropout import *
+from dumbtorch.nn.modules.flatten import *
+from dumbtorch.nn.modules.instancenorm import *
+from dumbtorch.nn.modules.linear import *
+from dumbtorch.nn.modules.loss import *
+from dumbtorch.nn.modules.module import *
+from dumbtorch.nn.modules.normalization import *
+from dumbtorch.nn.modules.pooling import *
+from dumbtorch.nn.modules.sparse import *
+
+# the layers: not the files they lie in, nor what they import
+__all__ = [name for name in dir() if name[0].isupper()]
