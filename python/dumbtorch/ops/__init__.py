@@ -23,6 +23,7 @@ from dumbtorch.ops import (  # noqa: F401
     numeric,
     order,
     normalize,
+    numeric,
     random,
     reduce,
     shape,
