@@ -27,10 +27,10 @@ def _elementwise(size: int, label: str) -> list[Case]:
     for name in BINARY + UNARY:
         count = 2 if name in BINARY else 1
         arguments = ", ".join("ab"[:count])
-        rows += [
-            Case(f"{name}, {label}, reused memory", f"t.{name}({arguments}, out=out)", _operands(size, count), 1.0),
-            Case(f"{name}, {label}, fresh memory", f"t.{name}({arguments})", _operands(size, count), 0.5),
-        ]
+        if name != "relu":  # torch.relu has no out=
+            reused = f"t.{name}({arguments}, out=out)"
+            rows.append(Case(f"{name}, {label}, reused memory", reused, _operands(size, count), 1.0))
+        rows.append(Case(f"{name}, {label}, fresh memory", f"t.{name}({arguments})", _operands(size, count), 0.5))
     rows += [
         Case(f"add_, {label}, in place", "a.add_(b)", _operands(size, 2), 1.0),
         Case(f"where, {label}, fresh memory", "t.where(c, a, b)", _masked(size), 0.5),

@@ -26,7 +26,9 @@ of dumbtorch over that of PyTorch: below 1 dumbtorch is faster. The target stand
 - Before each block there is a pause of {pause:.0f} ms and one call that does not count. Without the pause the idle
   threads of one library, which spin for a while after a call, would take the core from the other.
 - "Reused memory" writes into a tensor that is there (`out=`); "fresh memory" makes a new one in each call and drops
-  it. PyTorch gives large blocks back to the system each time, and the system clears their pages anew.
+  it. PyTorch gives large blocks back to the system each time, and the system clears their pages anew. Blocks of a few
+  megabytes it reuses, as dumbtorch does: at 1e6 (4 MB) "fresh" is the same work as "reused" for both, and the target of
+  half of PyTorch's time, which is about memory that is new, cannot be met there by anything bound by memory.
 - Peak memory is measured in a process of its own for each row, from the highest resident size above the baseline, over
   {steps} training steps. One baseline is the size after the import, the other the size after a first step of two
   pictures, without the library's own code that is loaded when it first runs.

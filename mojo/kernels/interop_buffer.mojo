@@ -9,8 +9,9 @@ from tensor.dtype import (
 )  # fmt: skip
 from tensor.errors import python_error
 from tensor.layout import contiguous_strides, extent, is_dense, no_dims
-from tensor.loop import cast_block, strided_copy
+from tensor.loop import cast_block
 from tensor.memory import address_of, at, load, memcpy
+from tensor.move import strided_copy
 from tensor.object import TPtr, as_tensor, new_strided, new_tensor, wrap_storage
 from tensor.py import Obj, decref, get_attr, string_of, type_name_of, xdecref
 from tensor.runtime import MAX_RANK

@@ -1,7 +1,8 @@
 """Bits, polynomials, exponentials and logarithms: what the other math files are made of.
 
-All functions take SIMD[dt, w] of float32 or float64 for any width, hold no intrinsics of one machine, and keep NaN,
-infinities, signed zeros and denormals as IEEE has them. "ulp" is the largest error measured against a wider type:
+All functions take SIMD[dt, w] of float32 or float64 for any width, and keep NaN, infinities, signed zeros and denormals
+as IEEE has them. Where AVX-512 has an instruction for a step (scaling, exponent, mantissa, special cases), whole
+vectors use it. "ulp" is the largest error measured against a wider type:
 for float32 over every 2503rd bit pattern and the borders of all exponents, for float64 over random arguments of every
 magnitude.
 
@@ -9,6 +10,8 @@ The compiler fuses a * b + c; where the fusing is needed for exactness `fma` is 
 """
 from std.math import fma
 from std.memory import bitcast
+from std.sys import CompilationTarget, llvm_intrinsic
+from std.sys.info import size_of
 
 comptime BitsOf[dt: DType]: DType = DType.uint32 if dt == DType.float32 else DType.uint64
 """The unsigned integer type as wide as `dt`."""
@@ -24,6 +27,18 @@ comptime NAN_BITS[dt: DType]: UInt64 = 0x7FC0_0000 if dt == DType.float32 else 0
 """The bits of the quiet NaN."""
 # Adding this rounds to an integer in the low mantissa bits: 1.5 * 2**mantissa.
 comptime ROUNDER[dt: DType]: Float64 = 12582912.0 if dt == DType.float32 else 6755399441055744.0
+
+
+comptime _FULL[dt: DType, w: Int]: Bool = CompilationTarget.has_avx512f() and w * size_of[Scalar[dt]]() == 64
+"""The vectors are AVX-512 registers."""
+comptime _EVERY_LANE[dt: DType]: DType = DType.int16 if dt == DType.float32 else DType.int8
+"""The type of a mask of lanes in intrinsics; -1 is every lane."""
+comptime _CURRENT_ROUNDING = Int32(4)
+
+
+@always_inline
+def _intrinsic_name[dt: DType, single: StaticString, double: StaticString]() -> StaticString:
+    return single if dt == DType.float32 else double
 
 
 @always_inline
@@ -157,6 +172,12 @@ def _exp_split[dt: DType, w: SIMDLength](x: SIMD[dt, w]) -> Tuple[SIMD[dt, w], S
 @always_inline
 def _scale[dt: DType, w: SIMDLength](p: SIMD[dt, w], n: SIMD[BitsOf[dt], w]) -> SIMD[dt, w]:
     """p * 2**n, in two steps: the result may be denormal or overflow. |n| is less than twice the bias."""
+    comptime if _FULL[dt, Int(w)]:
+        comptime I = DType.int32 if dt == DType.float32 else DType.int64
+        return llvm_intrinsic[
+            _intrinsic_name[dt, "llvm.x86.avx512.mask.scalef.ps.512", "llvm.x86.avx512.mask.scalef.pd.512"](),
+            SIMD[dt, w],
+        ](p, bitcast[I](n).cast[dt](), p, Scalar[_EVERY_LANE[dt]](-1), _CURRENT_ROUNDING)
     comptime b = UInt64(BIAS[dt])
     var shift = bits_const[dt, w, UInt64(MANTISSA[dt])]()
     var biased = n + bits_const[dt, w, 2 * b]()
@@ -244,6 +265,18 @@ def _log1p_tail[dt: DType, w: SIMDLength](f: SIMD[dt, w]) -> SIMD[dt, w]:
 @always_inline
 def _log_split[dt: DType, w: SIMDLength](x: SIMD[dt, w]) -> Tuple[SIMD[dt, w], SIMD[dt, w]]:
     """(m, e) with x = m * 2**e and m in [sqrt(1/2), sqrt(2)), for x positive and finite, denormal or not."""
+    comptime if _FULL[dt, Int(w)]:
+        comptime every = Scalar[_EVERY_LANE[dt]](-1)
+        var m1 = llvm_intrinsic[
+            _intrinsic_name[dt, "llvm.x86.avx512.mask.getmant.ps.512", "llvm.x86.avx512.mask.getmant.pd.512"](),
+            SIMD[dt, w],
+        ](x, Int32(0), x, every, _CURRENT_ROUNDING)
+        var e1 = llvm_intrinsic[
+            _intrinsic_name[dt, "llvm.x86.avx512.mask.getexp.ps.512", "llvm.x86.avx512.mask.getexp.pd.512"](),
+            SIMD[dt, w],
+        ](x, x, every, _CURRENT_ROUNDING)
+        var large = m1.gt(const[dt, w, 1.41421354, 1.4142135623730951]())
+        return large.select(m1 * 0.5, m1), large.select(e1 + 1, e1)
     var tiny = x.lt(const[dt, w, 1.17549435082228750797e-38, 2.2250738585072014e-308]())
     var y = tiny.select(x * const[dt, w, 33554432.0, 18014398509481984.0](), x)
     var e0 = tiny.select(const[dt, w, -152.0, -1077.0](), const[dt, w, -127.0, -1023.0]())
@@ -263,6 +296,14 @@ def _log_split[dt: DType, w: SIMDLength](x: SIMD[dt, w]) -> Tuple[SIMD[dt, w], S
 @always_inline
 def _log_specials[dt: DType, w: SIMDLength](x: SIMD[dt, w], y: SIMD[dt, w]) -> SIMD[dt, w]:
     """y, with what a logarithm gives for x = 0, negative, infinite and NaN."""
+    comptime if _FULL[dt, Int(w)]:
+        # one digit a class of x, from the right: quiet NaN and signalling NaN (2: the same, quiet), 0 (4: -infinity),
+        # 1 (0: y), -infinity (3: NaN), infinity (5), negative (3), positive (0)
+        var table = SIMD[BitsOf[dt], w](0x03530422)
+        return llvm_intrinsic[
+            _intrinsic_name[dt, "llvm.x86.avx512.mask.fixupimm.ps.512", "llvm.x86.avx512.mask.fixupimm.pd.512"](),
+            SIMD[dt, w],
+        ](y, x, table, Int32(0), Scalar[_EVERY_LANE[dt]](-1), _CURRENT_ROUNDING)
     var r = x.lt(infinity[dt, w]()).select(y, x)
     r = x.lt(0).select(nan[dt, w](), r)
     return x.eq(0).select(-infinity[dt, w](), r)

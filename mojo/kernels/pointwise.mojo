@@ -11,9 +11,10 @@ from kernels.functor import FAULT, MAX_NUMBERS, Table, TablePtr, compute, is_hal
 from tensor.call import Call
 from tensor.dtype import itemsize, type_name
 from tensor.layout import Dims, extent, has_internal_overlap, is_dense, no_dims, same_dims
-from tensor.loop import Loop, sorted_dims
+from tensor.loop import Loop
 from tensor.memory import Numbers, at, function_at, words
 from tensor.object import TPtr, replace_storage
+from tensor.operand import sorted_dims
 from tensor.py import Obj, decref
 from tensor.storage import DeviceFind, check_status, device_table
 
@@ -81,7 +82,7 @@ def launch(call: Call, device: Int, mut loop: Loop, table: TablePtr, code: Int) 
 
 def output_strides(loop: Loop) -> Dims:
     """Strides (in elements) of a new output: dense, in the order of the inputs' dimensions."""
-    var order = sorted_dims(loop)
+    var order = sorted_dims(loop.operands, loop.num_operands, loop.shape, loop.ndim)
     var strides = no_dims()
     var step = 1
     for i in range(loop.ndim):

@@ -19,8 +19,9 @@ from tensor.allocator import aligned_block
 from tensor.call import Call, ints_of, register
 from tensor.dtype import BOOL, INT64, NUM_DTYPES, UINT8, category, itemsize, type_name
 from tensor.layout import Dims, checked_numel, no_dims, same_dims, wrap_dim
-from tensor.loop import BLOCK, cast_block, strided_copy
+from tensor.loop import BLOCK, cast_block
 from tensor.memory import Ptr, at, function_at, load, store, zeroed
+from tensor.move import strided_copy
 from tensor.object import TPtr, as_tensor, is_tensor, new_tensor
 from tensor.promote import check_can_cast
 from tensor.py import Obj, decref, incref, release_gil, take_gil, tuple_new, tuple_set

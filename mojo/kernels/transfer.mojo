@@ -12,8 +12,9 @@ from std.sys.info import simd_width_of, size_of
 from tensor.allocator import aligned_block
 from tensor.dtype import BOOL, NUM_DTYPES, UINT64, UINT8, itemsize
 from tensor.layout import Dims, no_dims
-from tensor.loop import CastFn, strided_copy
+from tensor.loop import CastFn
 from tensor.memory import at, function_at, load, memcpy, store
+from tensor.move import STREAM_BYTES, stream_copy, stream_fence, strided_copy, transpose
 from tensor.py import release_gil, take_gil
 from tensor.runtime import runtime
 from tensor.threads import Body, num_threads, parallel
@@ -51,6 +52,7 @@ struct Transfer(Body):
     var chunks: Int
     var units: Int
     var units_per_task: Int
+    var streams: Bool  # what is written is too large for the caches and goes around them
     var low: UInt64  # the constant
     var high: UInt64
 
@@ -70,6 +72,7 @@ struct Transfer(Body):
         self.chunks = 1
         self.units = 1
         self.units_per_task = 1
+        self.streams = False
         self.low = 0
         self.high = 0
 
@@ -123,6 +126,8 @@ struct Transfer(Body):
         var total = max(self.dst_size, self.src_size)
         for i in range(self.ndim):
             total *= self.shape[i]
+        var along = (self.mode == ROWS or self.mode == VALUE) and self.ds[0] == self.dst_size and self.shape[0] >= STAGE
+        self.streams = along and total // max(self.dst_size, self.src_size) * self.dst_size >= STREAM_BYTES
         if total < ALONE_BYTES:
             self._run(0, self.units)
             return
@@ -169,7 +174,7 @@ struct Transfer(Body):
 
     def _run(self, start: Int, end: Int):
         var scratch = 0
-        if self.cast != 0 and (self.mode == STRIDED or self.mode == REPEAT or self.mode == TILES):
+        if self.streams or self.cast != 0 and (self.mode == STRIDED or self.mode == REPEAT or self.mode == TILES):
             scratch = aligned_block(TILE * TILE * 16 + 2 * STAGE * 16, 64)
             if scratch == 0:
                 abort("out of memory for the scratch of a copy")
@@ -201,6 +206,8 @@ struct Transfer(Body):
                 index[i] = 0
                 d -= self.shape[i] * self.ds[i]
                 s -= self.shape[i] * self.ss[i]
+        if self.streams:
+            stream_fence()
         if scratch != 0:
             external_call["free", NoneType](scratch)
 
@@ -210,7 +217,9 @@ struct Transfer(Body):
         var d = d_ + first * self.ds[self.tile_dim]
         var s = s_ + first * self.ss[self.tile_dim]
         var n = min(self.chunk, self.shape[self.tile_dim] - first)
-        if self.mode == ROWS:
+        if self.streams:
+            self._stream(d, s, n, scratch)
+        elif self.mode == ROWS:
             if self.cast != 0:
                 function_at[CastFn](self.cast)(s, d, n)
             elif n * self.dst_size <= 64 and self.dst_size == 4:
@@ -235,6 +244,22 @@ struct Transfer(Body):
             strided_copy(s, self.ss[0], d, self.ds[0], self.dst_size, n)
         else:
             self._strided_cast(d, s, n, scratch)
+
+    @no_inline
+    def _stream(self, d: Int, s: Int, n: Int, scratch: Int):
+        """A contiguous run; casts and constants are made in scratch."""
+        if self.mode == ROWS and self.cast == 0:
+            stream_copy(d, s, n * self.dst_size)
+            return
+        if self.mode == VALUE:
+            fill_run(scratch, self.dst_size, self.dst_size, STAGE, self.low, self.high)
+        var i = 0
+        while i < n:
+            var count = min(STAGE, n - i)
+            if self.mode == ROWS:
+                function_at[CastFn](self.cast)(s + i * self.src_size, scratch, count)
+            stream_copy(d + i * self.dst_size, scratch, count * self.dst_size)
+            i += count
 
     @no_inline
     def _strided_cast(self, d_: Int, s_: Int, n: Int, scratch: Int):
@@ -348,64 +373,6 @@ def reversed_copy(d: Int, s: Int, size: Int, n: Int):
         _reverse[DType.uint8](d, s, n)
     else:
         strided_copy(s, -size, d, size, size, n)
-
-
-# ---------------------------------------------------------------- transposing
-
-
-@always_inline
-def _block[T: DType, B: Int](d: Int, d_step: Int, s: Int, s_step: Int):
-    """Transposes B by B elements: B perfect shuffles of row i with row i + B/2, log2(B) times."""
-    var r = Array[SIMD[T, B], B](fill=SIMD[T, B](0))
-    comptime for k in range(B):
-        r[k] = at[Scalar[T]](s + k * s_step).unsafe_load[width=B](0)
-    comptime stages = 1 if B == 2 else (2 if B == 4 else (3 if B == 8 else 4))
-    comptime for _ in range(stages):
-        var q = Array[SIMD[T, B], B](fill=SIMD[T, B](0))
-        comptime for k in range(B // 2):
-            var mixed = r[k].interleave(r[k + B // 2])
-            q[2 * k] = rebind[SIMD[T, B]](mixed.slice[B, offset=0]())
-            q[2 * k + 1] = rebind[SIMD[T, B]](mixed.slice[B, offset=B]())
-        comptime for k in range(B):
-            r[k] = q[k]
-    comptime for k in range(B):
-        at[Scalar[T]](d + k * d_step).unsafe_store(0, r[k])
-
-
-def _transpose[T: DType, B: Int](d: Int, d_step: Int, s: Int, s_step: Int, rows: Int, columns: Int):
-    comptime size = size_of[Scalar[T]]()
-    var i = 0
-    while i + B <= rows:
-        var j = 0
-        while j + B <= columns:
-            _block[T, B](d + j * d_step + i * size, d_step, s + i * s_step + j * size, s_step)
-            j += B
-        while j < columns:
-            for k in range(B):
-                store[Scalar[T]](d + j * d_step + (i + k) * size, load[Scalar[T]](s + (i + k) * s_step + j * size))
-            j += 1
-        i += B
-    if i < rows:
-        for j in range(columns):
-            for k in range(i, rows):
-                store[Scalar[T]](d + j * d_step + k * size, load[Scalar[T]](s + k * s_step + j * size))
-
-
-def transpose(d: Int, d_step: Int, s: Int, s_step: Int, rows: Int, columns: Int, size: Int):
-    """`d[j][i] = s[i][j]` for `rows` rows of `columns` elements; the steps are bytes between rows."""
-    comptime B4 = min(simd_width_of[DType.float32](), 16)
-    comptime B8 = min(simd_width_of[DType.float64](), 8)
-    if size == 4:
-        _transpose[DType.uint32, B4](d, d_step, s, s_step, rows, columns)
-    elif size == 8:
-        _transpose[DType.uint64, B8](d, d_step, s, s_step, rows, columns)
-    elif size == 2:
-        _transpose[DType.uint16, 16](d, d_step, s, s_step, rows, columns)
-    elif size == 1:
-        _transpose[DType.uint8, 16](d, d_step, s, s_step, rows, columns)
-    else:
-        for i in range(rows):
-            strided_copy(s + i * s_step, 16, d + i * 16, d_step, 16, columns)
 
 
 # ---------------------------------------------------------------- the entries

@@ -39,9 +39,7 @@ struct Waiting(Copyable, ImplicitlyCopyable, Movable):
 
 
 struct Walk(Movable):
-    var heap: List[
-        Int
-    ]  # the numbers of the nodes that wait, a binary heap with the largest first
+    var heap: List[Int]  # the numbers of the nodes that wait, a binary heap with the largest first
     var waiting: Dict[Int, Waiting]
     var create: Bool
 
@@ -79,23 +77,16 @@ struct Walk(Movable):
         return first
 
     def arrive(mut self, node: Obj, output: Int, grad: Obj) raises -> Bool:
-        """Notes a gradient (maybe None) for an output of a node; False when Python raised.
-        """
+        """Notes a gradient (maybe None) for an output of a node; False when Python raised."""
         var none = runtime()[].none
-        var number = external_call["PyLong_AsSsize_t", Int](
-            NodePtr(unsafe_from_address=node)[].seq
-        )
+        var number = external_call["PyLong_AsSsize_t", Int](NodePtr(unsafe_from_address=node)[].seq)
         if number not in self.waiting:
-            var flag = external_call["PyObject_GetAttrString", Int](
-                node, Int(StaticString("several").unsafe_ptr())
-            )
+            var flag = external_call["PyObject_GetAttrString", Int](node, Int(StaticString("several").unsafe_ptr()))
             if flag == 0:
                 return False
             var several = external_call["PyObject_IsTrue", Int32](flag) != 0
             decref(flag)
-            var first = external_call["PyList_New", Int](
-                Int(0)
-            ) if several else new_ref(grad)
+            var first = external_call["PyList_New", Int](Int(0)) if several else new_ref(grad)
             self.waiting[number] = Waiting(new_ref(node), first, several, False)
             self.push(number)
             if not several:
@@ -129,13 +120,8 @@ def _put(grads: Obj, output: Int, grad: Obj) -> Bool:
     var old = seq_item(grads, output)
     if grad == none:
         return True
-    var sum = new_ref(grad) if old == none else external_call[
-        "PyNumber_Add", Int
-    ](old, grad)
-    return (
-        sum != 0
-        and external_call["PyList_SetItem", Int32](grads, output, sum) == 0
-    )
+    var sum = new_ref(grad) if old == none else external_call["PyNumber_Add", Int](old, grad)
+    return sum != 0 and external_call["PyList_SetItem", Int32](grads, output, sum) == 0
 
 
 comptime WalkPtr = Ptr[Walk]
@@ -161,9 +147,7 @@ def new_walk(module: Int, args: Int, nargs: Int) abi("C") -> Int:
     var walk = unsafe_alloc[Walk](1)
     walk.unsafe_write(Walk(load[Int](args) == runtime()[].true_))
     var destroy: def(Obj) thin abi("C") -> None = _destroy
-    return external_call["PyCapsule_New", Int](
-        Int(walk), Int(0), address_of(destroy)
-    )
+    return external_call["PyCapsule_New", Int](Int(walk), Int(0), address_of(destroy))
 
 
 def follow(module: Int, args: Int, nargs: Int) abi("C") -> Int:
@@ -176,9 +160,7 @@ def follow(module: Int, args: Int, nargs: Int) abi("C") -> Int:
     var leaf = load[Int](args + 24)
     var none = runtime()[].none
     var text = StaticString("a derivative must give a sequence of gradients")
-    var grads = external_call["PySequence_Fast", Int](
-        load[Int](args + 16), Int(text.unsafe_ptr())
-    )
+    var grads = external_call["PySequence_Fast", Int](load[Int](args + 16), Int(text.unsafe_ptr()))
     if grads == 0:
         return 0
     try:
@@ -189,9 +171,7 @@ def follow(module: Int, args: Int, nargs: Int) abi("C") -> Int:
                 continue
             var ok: Bool
             if is_tuple(edge):
-                var number = external_call["PyLong_AsSsize_t", Int](
-                    seq_item(edge, 1)
-                )
+                var number = external_call["PyLong_AsSsize_t", Int](seq_item(edge, 1))
                 ok = walk[].arrive(seq_item(edge, 0), number, grad)
             elif is_tensor(edge):
                 var done = call2(leaf, edge, grad)
@@ -216,8 +196,7 @@ def follow(module: Int, args: Int, nargs: Int) abi("C") -> Int:
 
 
 def waiting_nodes(module: Int, args: Int, nargs: Int) abi("C") -> Int:
-    """waiting_nodes(walk) -> a list of the nodes that have a gradient and have not run.
-    """
+    """waiting_nodes(walk) -> a list of the nodes that have a gradient and have not run."""
     var nodes = external_call["PyList_New", Int](Int(0))
     for entry in _walk_of(load[Int](args))[].waiting.values():
         _ = external_call["PyList_Append", Int32](nodes, entry.node)
@@ -250,9 +229,7 @@ def find_ways(module: Int, args: Int, nargs: Int) abi("C") -> Int:
 
 def _find_ways(ways: Obj, roots: Obj, targets: Obj) raises -> Bool:
     var none = runtime()[].none
-    var good = Dict[
-        Int, Bool
-    ]()  # a target, or a node on the way to one; False: a node that is known to be neither
+    var good = Dict[Int, Bool]()  # a target, or a node on the way to one; False: a node that is known to be neither
     for i in range(seq_len(targets)):
         good[seq_item(targets, i)] = True
     var seen = Dict[Int, Bool]()

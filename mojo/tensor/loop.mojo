@@ -5,52 +5,37 @@ where every operand allows it. The kernel only ever sees contiguous blocks of it
 laid out so is gathered (and cast) into a block of L1-sized scratch first, an output is scattered back. No kernel has
 a strided version.
 
-An operand whose strides are all zero (a scalar) is expanded into scratch once for each task.
+An operand whose strides are all zero (a scalar) is expanded into scratch once for each task. Operands that run along
+another dimension than the rest (transposed ones) are gathered by tiles of both dimensions. Results that are too large
+for the caches are computed in scratch and stored around them.
 """
 
 from std.ffi import external_call
 from std.math import ceildiv
 from std.os import abort
 from std.memory import Pointer, stack_allocation
-from std.sys.info import simd_width_of
 from .dtype import NUM_DTYPES, itemsize
 from .layout import Dims, no_dims
 from .allocator import aligned_block, pool
 from .call import Scalar2
-from .memory import Numbers, Words, at, function_at, load, memcpy, store, words
+from .memory import Numbers, Words, function_at, memcpy, store, words
+from .move import STREAM_BYTES, repeat_element, stream_copy, stream_fence, strided_copy, transpose
 from .object import TPtr
+from .operand import CONSTANT, DIRECT, GATHER, MAX_OPERANDS, ROW, Operand, sorted_dims
 from .py import release_gil, take_gil
 from .runtime import MAX_RANK, runtime
 from .promote import put_number
 from .threads import Body, num_threads, parallel
 
-comptime MAX_OPERANDS = 6
 comptime BLOCK = 512
+comptime TILE_ROWS = 16
+comptime TILE_COLUMNS = 256
+comptime STREAM_BLOCK = 1024
 
 # (addresses of the blocks: outputs first, then inputs; elements; the op's parameters)
 comptime ElementwiseFn = def(Words, Int, Numbers) thin abi("C") -> None
 # (source, destination, elements): contiguous, casting
 comptime CastFn = def(Int, Int, Int) thin abi("C") -> None
-
-comptime DIRECT = 0  # contiguous over the whole space, kernel dtype: used in place
-comptime ROW = 1  # contiguous along the fastest dimension
-comptime GATHER = 2  # anything else
-comptime CONSTANT = 3  # one element for the whole space
-
-
-struct Operand(Copyable):
-    var data: Int
-    var code: Int  # its own dtype
-    var kernel_code: Int  # the dtype the kernel works in
-    var mode: Int
-    var strides: Dims  # in bytes, fastest dimension first
-
-    def __init__(out self):
-        self.data = 0
-        self.code = 0
-        self.kernel_code = 0
-        self.mode = DIRECT
-        self.strides = no_dims()
 
 
 struct Loop(Body):
@@ -63,9 +48,12 @@ struct Loop(Body):
     var numel: Int
     var shape: Dims  # fastest first once planned
     var operands: Array[Operand, MAX_OPERANDS]
+    var span: Int  # what is divided among tasks: the elements, with tiles at the edges counted as if they were whole
     var task_elements: Int
     var grain: Int
     var all_direct: Bool
+    var tiled: Bool  # an input runs along the second dimension
+    var streams: Bool  # results are stored around the caches
     var scratch: Int  # memory for the blocks of a run in the calling thread, 0: each run takes its own
 
     def __init__(out self, kernel: Int, params: Numbers, shape: Dims, ndim: Int, num_outputs: Int):
@@ -80,9 +68,12 @@ struct Loop(Body):
         for i in range(ndim):
             self.numel *= shape[i]
         self.operands = Array[Operand, MAX_OPERANDS](fill=Operand())
+        self.span = 0
         self.task_elements = 0
         self.grain = 32768
         self.all_direct = False
+        self.tiled = False
+        self.streams = False
         self.scratch = 0
 
     def add(mut self, data: Int, code: Int, kernel_code: Int, shape: Dims, strides: Dims, ndim: Int):
@@ -115,14 +106,48 @@ struct Loop(Body):
 
     def plan(mut self):
         """Sorts the dimensions (fastest first), merges them, and decides how each operand is read."""
-        var order = sorted_dims(self)
+        var order = sorted_dims(self.operands, self.num_operands, self.shape, self.ndim)
         self._permute(order)
         self._merge()
+        self.tiled = self._find_tiles()
+        self.span = self.numel
+        if self.tiled:
+            self.span = self.numel // self.shape[1] * ceildiv(self.shape[1], TILE_ROWS) * TILE_ROWS
         self.all_direct = True
         for k in range(self.num_operands):
             self._classify(k)
             if self.operands[k].mode != DIRECT:
                 self.all_direct = False
+        self.streams = self._streams()
+
+    def _find_tiles(mut self) -> Bool:
+        """Whether an input runs along another dimension than the first; that one is made the second."""
+        if self.ndim < 2 or self.numel < 4096 or self.shape[0] < TILE_ROWS:
+            return False
+        for k in range(self.num_outputs, self.num_operands):
+            ref operand = self.operands[k]
+            var size = itemsize(operand.code)
+            if operand.data == 0 or operand.strides[0] == size or operand.strides[0] == 0:
+                continue
+            for d in range(1, self.ndim):
+                if operand.strides[d] == size and self.shape[d] >= TILE_ROWS:
+                    self._exchange(1, d)
+                    return True
+        return False
+
+    def _exchange(mut self, a: Int, b: Int):
+        _swap(self.shape, a, b)
+        for k in range(self.num_operands):
+            _swap(self.operands[k].strides, a, b)
+
+    def _streams(self) -> Bool:
+        for k in range(self.num_outputs):
+            if self.numel * itemsize(self.operands[k].code) < STREAM_BYTES or self.operands[k].mode > ROW:
+                return False
+            for i in range(self.num_outputs, self.num_operands):
+                if self.operands[i].data == self.operands[k].data:
+                    return False  # in place: the lines are there
+        return True
 
     def _permute(mut self, order: Dims):
         var shape = no_dims()
@@ -198,13 +223,14 @@ struct Loop(Body):
                 self._run_here()
                 return
             var held = release_gil()
-            self.run_range(0, self.numel)
+            self.run_range(0, self.span)
             take_gil(held)
             return
         # a few tasks a thread, so that a thread that is held up costs little
         var tasks = min(ceildiv(self.numel, self.grain), threads * 4)
-        self.task_elements = ceildiv(ceildiv(self.numel, tasks), 1024) * 1024
-        tasks = ceildiv(self.numel, self.task_elements)
+        var unit = TILE_ROWS * self.shape[0] if self.tiled else STREAM_BLOCK
+        self.task_elements = ceildiv(ceildiv(self.span, tasks), unit) * unit
+        tasks = ceildiv(self.span, self.task_elements)
         if self.numel >= 8 * self.grain:
             var held = release_gil()
             parallel(self, tasks)
@@ -214,30 +240,137 @@ struct Loop(Body):
 
     def _run_here(mut self):
         """Runs all of it with the interpreter lock held: scratch comes from the pool."""
-        if self.all_direct:
-            self.run_range(0, self.numel)
+        if self.all_direct or self.tiled:
+            self.run_range(0, self.span)
             return
         var nbytes = _scratch_bytes(self.num_operands, min(BLOCK, self.numel))
         self.scratch = pool()[].take(nbytes)
-        self.run_range(0, self.numel)
+        self.run_range(0, self.span)
         if self.scratch != 0:
             pool()[].give(self.scratch, nbytes)
             self.scratch = 0
 
     def run(self, task: Int, worker: Int):
         var start = task * self.task_elements
-        self.run_range(start, min(start + self.task_elements, self.numel))
+        self.run_range(start, min(start + self.task_elements, self.span))
 
     def run_range(self, start: Int, end: Int):
         """Runs the elements [start, end) of the planned space."""
         var kernel = function_at[ElementwiseFn](self.kernel)
-        if self.all_direct:
+        if self.tiled:
+            self._run_tiles(start, end)
+        elif self.all_direct and self.streams:
+            self._run_streamed(start, end)
+        elif self.all_direct:
             var blocks = stack_allocation[MAX_OPERANDS, Int]()
             for k in range(self.num_operands):
                 blocks[unsafe_offset=k] = self.operands[k].data + start * itemsize(self.operands[k].code)
             kernel(blocks.as_unsafe_any_origin(), end - start, Numbers(unsafe_from_address=self.params))
-            return
-        self._run_blocks(start, end)
+        else:
+            self._run_blocks(start, end)
+
+    @no_inline
+    def _run_streamed(self, start: Int, end: Int):
+        """All operands contiguous: results pass through scratch that stays in the nearest cache."""
+        var kernel = function_at[ElementwiseFn](self.kernel)
+        var space = _space(64 + self.num_outputs * STREAM_BLOCK * 16)
+        var blocks = words(space)
+        var i = start
+        while i < end:
+            var n = min(STREAM_BLOCK, end - i)
+            for k in range(self.num_operands):
+                blocks[unsafe_offset=k] = self.operands[k].data + i * itemsize(self.operands[k].code)
+            for k in range(self.num_outputs):
+                blocks[unsafe_offset=k] = space + 64 + k * STREAM_BLOCK * 16
+            kernel(blocks, n, Numbers(unsafe_from_address=self.params))
+            for k in range(self.num_outputs):
+                var size = itemsize(self.operands[k].code)
+                stream_copy(self.operands[k].data + i * size, blocks[unsafe_offset=k], n * size)
+            i += n
+        stream_fence()
+        external_call["free", NoneType](space)
+
+    @no_inline
+    def _run_tiles(self, start: Int, end: Int):
+        """Goes over the first two dimensions by tiles; the range is whole groups of TILE_ROWS rows."""
+        var kernel = function_at[ElementwiseFn](self.kernel)
+        var tile_bytes = self._tile_bytes()
+        var space = _space(64 + (self.num_operands + 2) * tile_bytes)
+        var blocks = words(space)
+        var scratch_at = space + 64
+        var raw_at = scratch_at + self.num_operands * tile_bytes
+        for k in range(self.num_operands):
+            if self.operands[k].mode == CONSTANT:
+                self._fill_constant(k, scratch_at + k * tile_bytes, raw_at, min(TILE_COLUMNS, self.shape[0]))
+        var groups = ceildiv(self.shape[1], TILE_ROWS)
+        var per_group = TILE_ROWS * self.shape[0]
+        for g in range(start // per_group, end // per_group):
+            var index = no_dims()
+            var rest = g // groups
+            for d in range(2, self.ndim):
+                index[d] = rest % self.shape[d]
+                rest //= self.shape[d]
+            index[1] = g % groups * TILE_ROWS
+            var rows = min(TILE_ROWS, self.shape[1] - index[1])
+            while index[0] < self.shape[0]:
+                var n = min(TILE_COLUMNS, self.shape[0] - index[0])
+                self._run_tile(kernel, blocks, index, rows, n, scratch_at, raw_at)
+                index[0] += n
+        external_call["free", NoneType](space)
+
+    def _run_tile(
+        self, kernel: ElementwiseFn, blocks: Words, index: Dims, rows: Int, n: Int, scratch_at: Int, raw_at: Int
+    ):
+        var tile_bytes = self._tile_bytes()
+        for k in range(self.num_outputs, self.num_operands):
+            if self._is_across(k):
+                self._gather_tile(k, index, rows, n, scratch_at + k * tile_bytes, raw_at)
+        var position = index.copy()
+        for r in range(rows):
+            position[1] = index[1] + r
+            for k in range(self.num_operands):
+                ref operand = self.operands[k]
+                var own = scratch_at + k * tile_bytes
+                if (
+                    operand.mode != CONSTANT
+                    and operand.strides[0] == itemsize(operand.kernel_code)
+                    and operand.code == operand.kernel_code
+                ):
+                    own = self._address(k, position)
+                elif self._is_across(k) and k >= self.num_outputs:
+                    own += r * TILE_COLUMNS * itemsize(operand.kernel_code)
+                elif operand.mode != CONSTANT and k >= self.num_outputs:
+                    self._gather(k, position, n, own, raw_at)
+                blocks[unsafe_offset=k] = own
+            kernel(blocks, n, Numbers(unsafe_from_address=self.params))
+            for k in range(self.num_outputs):
+                if blocks[unsafe_offset=k] == scratch_at + k * tile_bytes:
+                    self._scatter(k, position, n, blocks[unsafe_offset=k], raw_at)
+
+    def _tile_bytes(self) -> Int:
+        var size = 1
+        for k in range(self.num_operands):
+            size = max(size, max(itemsize(self.operands[k].code), itemsize(self.operands[k].kernel_code)))
+        return TILE_ROWS * TILE_COLUMNS * size
+
+    @always_inline
+    def _is_across(self, k: Int) -> Bool:
+        """The operand runs along the second dimension."""
+        ref operand = self.operands[k]
+        var size = itemsize(operand.code)
+        return operand.mode != CONSTANT and operand.strides[1] == size and operand.strides[0] != size
+
+    def _gather_tile(self, k: Int, index: Dims, rows: Int, n: Int, block: Int, raw: Int):
+        """Collects n elements of each of some rows, in the kernel's dtype, TILE_COLUMNS elements from row to row."""
+        ref operand = self.operands[k]
+        var size = itemsize(operand.code)
+        var same = operand.code == operand.kernel_code
+        var target = block if same else raw
+        transpose(target, TILE_COLUMNS * size, self._address(k, index), operand.strides[0], n, rows, size)
+        if not same:
+            for r in range(rows):
+                var into = block + r * TILE_COLUMNS * itemsize(operand.kernel_code)
+                cast_block(operand.code, operand.kernel_code, raw + r * TILE_COLUMNS * size, into, n)
 
     @no_inline
     def _run_blocks(self, start: Int, end: Int):
@@ -247,9 +380,7 @@ struct Loop(Body):
         var block_bytes = (count * 16 + 63) & -64
         var space = self.scratch
         if space == 0:
-            space = aligned_block(_scratch_bytes(self.num_operands, count), 64)
-        if space == 0:
-            abort("out of memory for the scratch of an elementwise loop")
+            space = _space(_scratch_bytes(self.num_operands, count))
         var scratch_at = space + 64
         var raw_at = scratch_at + self.num_operands * block_bytes
         var blocks = words(space)
@@ -373,49 +504,22 @@ struct Loop(Body):
                 d += 1
 
 
+def _swap(mut dims: Dims, a: Int, b: Int):
+    var first = dims[a]
+    dims[a] = dims[b]
+    dims[b] = first
+
+
+def _space(nbytes: Int) -> Int:
+    var space = aligned_block(nbytes, 64)
+    if space == 0:
+        abort("out of memory for the scratch of an elementwise loop")
+    return space
+
+
 def _scratch_bytes(operands: Int, count: Int) -> Int:
     """A line for the blocks' addresses, a block for each operand and one for what is cast."""
     return (operands + 1) * ((count * 16 + 63) & -64) + 64
-
-
-def sorted_dims(loop: Loop) -> Dims:
-    """The dimensions, fastest first: by the operands' strides, the first operand that tells decides (as PyTorch)."""
-    var order = no_dims()
-    var n = loop.ndim
-    for i in range(n):
-        order[i] = n - 1 - i
-    for i in range(1, n):
-        var dim1 = i
-        var j = i - 1
-        while j >= 0:
-            var c = _compare_dims(loop, order[j], order[dim1])
-            if c > 0:
-                var t = order[j]
-                order[j] = order[dim1]
-                order[dim1] = t
-                dim1 = j
-            elif c < 0:
-                break
-            j -= 1
-    return order^
-
-
-def _compare_dims(loop: Loop, a: Int, b: Int) -> Int:
-    for k in range(loop.num_operands):
-        # an operand with no data yet (an output still to be allocated) has no say
-        if loop.operands[k].data == 0:
-            continue
-        var sa = loop.operands[k].strides[a]
-        var sb = loop.operands[k].strides[b]
-        if sa == 0 or sb == 0:
-            continue
-        if sa < sb:
-            return -1
-        if sa > sb:
-            return 1
-        if loop.shape[a] > loop.shape[b]:
-            return 1
-    return 0
 
 
 @no_inline
@@ -423,70 +527,3 @@ def cast_block(source_code: Int, target_code: Int, source: Int, target: Int, n: 
     """Casts n contiguous elements through the cast family's table."""
     var f = function_at[CastFn](runtime()[].casts[source_code * NUM_DTYPES + target_code])
     f(source, target, n)
-
-
-@always_inline
-def _copy_elements[T: TrivialRegisterPassable](src: Int, src_step: Int, dst: Int, dst_step: Int, n: Int):
-    for i in range(n):
-        store[T](dst + i * dst_step, load[T](src + i * src_step))
-
-
-def repeat_element(block: Int, size: Int, n: Int):
-    """Copies the first element of a block to the n - 1 after it."""
-    var filled = size
-    while filled < n * size:
-        var step = min(filled, n * size - filled)
-        memcpy(block + filled, block, step)
-        filled += step
-
-
-def _copy_vectors[dt: DType](src: Int, src_step: Int, dst: Int, n: Int):
-    comptime W = simd_width_of[dt]()
-    var i = 0
-    var p = at[Scalar[dt]](src)
-    var q = at[Scalar[dt]](dst)
-    if src_step == 0:
-        var value = SIMD[dt, W](p[])
-        while i + W <= n:
-            q.unsafe_store(i, value)
-            i += W
-        while i < n:
-            q[unsafe_offset=i] = value[0]
-            i += 1
-        return
-    # not the last vector: the element after the last pair's first may lie outside
-    while i + W < n:
-        q.unsafe_store(i, p.unsafe_load[width=2 * W](2 * i).deinterleave()[0])
-        i += W
-    while i < n:
-        q[unsafe_offset=i] = p[unsafe_offset=2 * i]
-        i += 1
-
-
-@no_inline
-def strided_copy(src: Int, src_step: Int, dst: Int, dst_step: Int, size: Int, n: Int):
-    """Copies n elements of `size` bytes between two strided runs; the same code for every dtype."""
-    if src_step == size and dst_step == size:
-        memcpy(dst, src, n * size)
-    elif dst_step == size and size <= 8 and (src_step == 0 or src_step == 2 * size):
-        # a repeated element, or every second one (as of pairs)
-        if size == 4:
-            _copy_vectors[DType.uint32](src, src_step, dst, n)
-        elif size == 8:
-            _copy_vectors[DType.uint64](src, src_step, dst, n)
-        elif size == 2:
-            _copy_vectors[DType.uint16](src, src_step, dst, n)
-        else:
-            _copy_vectors[DType.uint8](src, src_step, dst, n)
-    elif size == 4:
-        _copy_elements[UInt32](src, src_step, dst, dst_step, n)
-    elif size == 8:
-        _copy_elements[UInt64](src, src_step, dst, dst_step, n)
-    elif size == 2:
-        _copy_elements[UInt16](src, src_step, dst, dst_step, n)
-    elif size == 1:
-        _copy_elements[UInt8](src, src_step, dst, dst_step, n)
-    else:
-        for i in range(n):
-            store[UInt64](dst + i * dst_step, load[UInt64](src + i * src_step))
-            store[UInt64](dst + i * dst_step + 8, load[UInt64](src + i * src_step + 8))
