@@ -34,6 +34,8 @@ def _register_families():
     external_call["dumbtorch_register_pool", NoneType]()
     external_call["dumbtorch_register_interop", NoneType]()
     external_call["dumbtorch_register_matmul", NoneType]()
+    external_call["dumbtorch_register_solve", NoneType]()
+    external_call["dumbtorch_register_spectral", NoneType]()
     external_call["dumbtorch_register_softmax", NoneType]()
     external_call["dumbtorch_register_optim", NoneType]()
     external_call["dumbtorch_register_optim_rules", NoneType]()
