@@ -8,19 +8,66 @@ routines; the lengths of character arguments follow the last one, by value, and 
 from std.ffi import c_int, external_call
 from std.math import ceildiv
 from tensor.call import Call
-from tensor.dtype import COMPLEX64, COMPLEX128, FLOAT32, FLOAT64, INT32, complex_part, is_complex, itemsize, type_name
+from tensor.dtype import (
+    COMPLEX64,
+    COMPLEX128,
+    FLOAT32,
+    FLOAT64,
+    INT32,
+    complex_part,
+    is_complex,
+    itemsize,
+    type_name,
+)
 from tensor.errors import python_error
 from tensor.layout import Dims, no_dims, same_dims, shape_text
-from tensor.memory import at, c_string, function_at, load, memset, shared_word, store
+from tensor.memory import (
+    at,
+    c_string,
+    function_at,
+    load,
+    memset,
+    shared_word,
+    store,
+)
 from tensor.object import TPtr, as_tensor, new_strided, new_tensor
-from tensor.py import Obj, decref, get_attr, incref, release_gil, string_of, take_gil, tuple_new, tuple_set
+from tensor.py import (
+    Obj,
+    decref,
+    get_attr,
+    incref,
+    release_gil,
+    string_of,
+    take_gil,
+    tuple_new,
+    tuple_set,
+)
 from tensor.threads import Body, num_threads, parallel
 from kernels.transfer_api import copy_into
 from kernels.workspace import Workspace
 
 comptime MAX_ARGS = 20
 comptime Fortran = def(
-    Int, Int, Int, Int, Int, Int, Int, Int, Int, Int, Int, Int, Int, Int, Int, Int, Int, Int, Int, Int
+    Int,
+    Int,
+    Int,
+    Int,
+    Int,
+    Int,
+    Int,
+    Int,
+    Int,
+    Int,
+    Int,
+    Int,
+    Int,
+    Int,
+    Int,
+    Int,
+    Int,
+    Int,
+    Int,
+    Int,
 ) thin abi("C") -> None
 comptime LONG_WORK = 1 << 20  # operations worth releasing the interpreter's lock
 comptime SPREAD_WORK = 1 << 15  # operations of a batch worth several threads
@@ -38,16 +85,20 @@ def _open() raises -> Int:
     """The handle of the library, opened at the first call."""
     if shared_word(_HANDLE_WORD)[] != 0:
         return shared_word(_HANDLE_WORD)[]
-    var module = external_call["PyImport_ImportModule", Int](Int(StaticString("scipy_openblas64").unsafe_ptr()))
+    var module = external_call["PyImport_ImportModule", Int](
+        Int(StaticString("scipy_openblas64").unsafe_ptr())
+    )
     if module == 0:
         external_call["PyErr_Clear", NoneType]()
         raise Error(
-            "RuntimeError|torch.linalg needs LAPACK: install the package scipy-openblas64 (pip install"
-            " scipy-openblas64)"
+            "RuntimeError|torch.linalg needs LAPACK: install the package"
+            " scipy-openblas64 (pip install scipy-openblas64)"
         )
     var path = String("")
     for name in ["get_lib_dir", "get_library"]:
-        var f = external_call["PyObject_GetAttrString", Int](module, c_string(String(name)))
+        var f = external_call["PyObject_GetAttrString", Int](
+            module, c_string(String(name))
+        )
         if f == 0:
             decref(module)
             raise python_error()
@@ -65,7 +116,9 @@ def _open() raises -> Int:
         path += ("" if path == "" else "/") + string_of(text)
         decref(text)
     decref(module)
-    var handle = external_call["dlopen", Int](c_string(path), c_int(2))  # RTLD_NOW
+    var handle = external_call["dlopen", Int](
+        c_string(path), c_int(2)
+    )  # RTLD_NOW
     if handle == 0:
         raise Error(t"RuntimeError|torch.linalg cannot open LAPACK at {path}")
     shared_word(_HANDLE_WORD)[] = handle
@@ -77,7 +130,9 @@ def _symbol(name: String) raises -> Int:
     var found = external_call["dlsym", Int](_open(), at[UInt8](text))
     external_call["free", NoneType](text)
     if found == 0:
-        raise Error(t"RuntimeError|the installed scipy-openblas64 has no routine {name}")
+        raise Error(
+            t"RuntimeError|the installed scipy-openblas64 has no routine {name}"
+        )
     return found
 
 
@@ -139,7 +194,9 @@ struct Routine(Body, Movable):
     def data(mut self, address: Int, step: Int = 0):
         """An array, which is the address itself."""
         # where LAPACK reads nothing it wants an address, and may write a size there
-        self.args[self.count] = address if address != 0 else self.numbers + 16 * self.count
+        self.args[self.count] = (
+            address if address != 0 else self.numbers + 16 * self.count
+        )
         self.steps[self.count] = step
         self.count += 1
 
@@ -166,7 +223,8 @@ struct Routine(Body, Movable):
         self.data(0)
 
     def work_with_length(mut self, code: Int):
-        """The scratch whose best size the routine tells, and its length, the argument after it."""
+        """The scratch whose best size the routine tells, and its length, the argument after it.
+        """
         self.scratch[self.count] = -itemsize(code)
         self.data(0)
         self.int(-1)
@@ -193,11 +251,17 @@ struct Routine(Body, Movable):
                 self.scratch[i] = (size * -self.scratch[i] + 63) // 64 * 64
 
     def run_all(mut self, code: Int, cost: Int) raises:
-        """Runs the routine on every matrix; `cost` is about how many operations one takes."""
+        """Runs the routine on every matrix; `cost` is about how many operations one takes.
+        """
         if self.batch == 0:
             return
         var threads = num_threads()
-        var spread = threads > 1 and self.batch > 1 and self.batch * cost >= SPREAD_WORK and cost < OWN_THREADS_WORK
+        var spread = (
+            threads > 1
+            and self.batch > 1
+            and self.batch * cost >= SPREAD_WORK
+            and cost < OWN_THREADS_WORK
+        )
         _use_threads(1 if spread or cost < OWN_THREADS_WORK else threads)
         self._query(code)
         for i in range(self.count):
@@ -206,7 +270,10 @@ struct Routine(Body, Movable):
         if self.per_worker > 0:
             self.space = Workspace.take(self.per_worker * workers)
             if self.space.address == 0:
-                raise Error("OutOfMemoryError|torch.linalg: no memory for the scratch of LAPACK")
+                raise Error(
+                    "OutOfMemoryError|torch.linalg: no memory for the scratch"
+                    " of LAPACK"
+                )
         var held = release_gil() if self.batch * cost > LONG_WORK else 0
         if spread:
             self.per_task = ceildiv(self.batch, 4 * workers)
@@ -224,7 +291,9 @@ struct Routine(Body, Movable):
             if self.scratch[i] != 0:
                 args[i] = place
                 place += self.scratch[i]
-        for b in range(task * self.per_task, min((task + 1) * self.per_task, self.batch)):
+        for b in range(
+            task * self.per_task, min((task + 1) * self.per_task, self.batch)
+        ):
             for i in range(self.count):
                 if self.steps[i] != 0:
                     args[i] = self.args[i] + b * self.steps[i]
@@ -236,7 +305,8 @@ struct Routine(Body, Movable):
 
 @fieldwise_init
 struct Matrices(Copyable, ImplicitlyCopyable, Movable):
-    """A batch of matrices as LAPACK reads it: contiguous, each column-major. Owns nothing."""
+    """A batch of matrices as LAPACK reads it: contiguous, each column-major. Owns nothing.
+    """
 
     var tensor: Obj
     var code: Int
@@ -252,41 +322,70 @@ struct Matrices(Copyable, ImplicitlyCopyable, Movable):
         return self.rows * self.cols * itemsize(self.code)
 
     def ld(self) -> Int:
-        """The distance of two columns: at least 1, as LAPACK wants it of empty matrices too."""
+        """The distance of two columns: at least 1, as LAPACK wants it of empty matrices too.
+        """
         return max(self.rows, 1)
 
 
 def check_matrix(call: Call, i: Int) raises -> TPtr:
-    """An argument that must be a batch of matrices of a dtype that LAPACK has."""
+    """An argument that must be a batch of matrices of a dtype that LAPACK has.
+    """
     var t = call.tensor(i)
     if t[].rank() < 2:
-        raise call.fail("RuntimeError", String(t"argument '{call.param(i)}' must have at least 2 dimensions"))
+        raise call.fail(
+            "RuntimeError",
+            String(
+                t"argument '{call.param(i)}' must have at least 2 dimensions"
+            ),
+        )
     check_kind(call, t)
     return t
 
 
 def check_kind(call: Call, t: TPtr) raises:
     var code = t[].code()
-    if code != FLOAT32 and code != FLOAT64 and code != COMPLEX64 and code != COMPLEX128:
-        raise call.fail("RuntimeError", String(t"not implemented for '{type_name(code)}'"))
+    if (
+        code != FLOAT32
+        and code != FLOAT64
+        and code != COMPLEX64
+        and code != COMPLEX128
+    ):
+        raise call.fail(
+            "RuntimeError", String(t"not implemented for '{type_name(code)}'")
+        )
     if t[].device() != 0:
-        raise call.fail("RuntimeError", "computed on the CPU only; move the tensor with .cpu()")
+        raise call.fail(
+            "RuntimeError",
+            "computed on the CPU only; move the tensor with .cpu()",
+        )
 
 
 def check_square(call: Call, t: TPtr) raises:
     var r = t[].rank()
     if t[].shape[r - 1] != t[].shape[r - 2]:
-        raise call.fail("RuntimeError", String(t"the matrices must be square, got shape {shape_text(t[].shape, r)}"))
+        raise call.fail(
+            "RuntimeError",
+            String(
+                t"the matrices must be square, got shape"
+                t" {shape_text(t[].shape, r)}"
+            ),
+        )
 
 
 def check_like(call: Call, t: TPtr, other: TPtr) raises:
     if t[].code() != other[].code():
         raise call.fail(
-            "RuntimeError", String(t"expected one dtype, got {type_name(t[].code())} and {type_name(other[].code())}")
+            "RuntimeError",
+            String(
+                t"expected one dtype, got {type_name(t[].code())} and"
+                t" {type_name(other[].code())}"
+            ),
         )
 
 
-def new_matrices(code: Int, batch: Dims, ndim: Int, rows: Int, cols: Int) raises -> Matrices:
+def new_matrices(
+    code: Int, batch: Dims, ndim: Int, rows: Int, cols: Int
+) raises -> Matrices:
     """Uninitialised column-major matrices."""
     var shape = batch.copy()
     var strides = no_dims()
@@ -301,13 +400,23 @@ def new_matrices(code: Int, batch: Dims, ndim: Int, rows: Int, cols: Int) raises
         strides[i] = step
         step *= max(batch[i], 1)
         count *= batch[i]
-    return Matrices(new_strided(code, shape, strides, ndim + 2), code, rows, cols, ndim, count)
+    return Matrices(
+        new_strided(code, shape, strides, ndim + 2),
+        code,
+        rows,
+        cols,
+        ndim,
+        count,
+    )
 
 
 def copied(t: TPtr, batch: Dims, ndim: Int) raises -> Matrices:
-    """A tensor's matrices in new column-major memory, broadcast to the batch shape."""
+    """A tensor's matrices in new column-major memory, broadcast to the batch shape.
+    """
     var r = t[].rank()
-    var made = new_matrices(t[].code(), batch, ndim, t[].shape[r - 2], t[].shape[r - 1])
+    var made = new_matrices(
+        t[].code(), batch, ndim, t[].shape[r - 2], t[].shape[r - 1]
+    )
     try:
         if as_tensor(made.tensor)[].numel > 0:
             copy_into(as_tensor(made.tensor), t)
@@ -322,12 +431,15 @@ def own_copy(t: TPtr) raises -> Matrices:
 
 
 def readable(t: TPtr, batch: Dims, ndim: Int) raises -> Matrices:
-    """The matrices of a tensor that LAPACK only reads: itself (a new reference) where it lies right, else a copy."""
+    """The matrices of a tensor that LAPACK only reads: itself (a new reference) where it lies right, else a copy.
+    """
     var r = t[].rank()
     if r == ndim + 2 and same_dims(t[].shape, batch, ndim) and t[].numel > 0:
         var rows = t[].shape[r - 2]
         var step = rows * t[].shape[r - 1]
-        var fits = (rows == 1 or t[].strides[r - 2] == 1) and (t[].shape[r - 1] == 1 or t[].strides[r - 1] == rows)
+        var fits = (rows == 1 or t[].strides[r - 2] == 1) and (
+            t[].shape[r - 1] == 1 or t[].strides[r - 1] == rows
+        )
         var count = 1
         for j in range(ndim):
             var i = ndim - 1 - j
@@ -336,7 +448,9 @@ def readable(t: TPtr, batch: Dims, ndim: Int) raises -> Matrices:
             count *= batch[i]
         if fits:
             incref(Int(t))
-            return Matrices(Int(t), t[].code(), rows, t[].shape[r - 1], ndim, count)
+            return Matrices(
+                Int(t), t[].code(), rows, t[].shape[r - 1], ndim, count
+            )
     return copied(t, batch, ndim)
 
 
@@ -356,7 +470,8 @@ def new_words(count: Int) raises -> Int:
 
 
 def as_ints(words: Int, batch: Dims, ndim: Int, n: Int) raises -> Obj:
-    """An int32 tensor of LAPACK's integers: a number a matrix, or n of them with n >= 0. Frees the words."""
+    """An int32 tensor of LAPACK's integers: a number a matrix, or n of them with n >= 0. Frees the words.
+    """
     var made: Obj
     if n < 0:
         made = new_tensor(INT32, batch, ndim)

@@ -7,6 +7,7 @@ from tensor.layout import Dims, broadcast_into, no_dims, same_dims, shape_text
 from tensor.memory import load, store
 from tensor.object import TPtr, as_tensor, new_tensor
 from tensor.py import Obj, decref
+
 from kernels.lapack import (
     Matrices, Routine, as_ints, as_words, check_kind, check_like, check_matrix, check_square, clear_triangle, copied,
     letter, new_matrices, new_vectors, new_words, own_copy, readable, results,
@@ -15,7 +16,8 @@ from kernels.transfer_api import contiguous_of, copy_into
 
 
 def cholesky(mut call: Call) raises -> Obj:
-    """Parameters (input, upper): the factor, and the order of the first minor that is not positive definite (or 0)."""
+    """Parameters (input, upper): the factor, and the order of the first minor that is not positive definite (or 0).
+    """
     var t = check_matrix(call, 0)
     check_square(call, t)
     var upper = call.bool(1)
@@ -62,14 +64,19 @@ def _getrs(a: Matrices, pivots: Int, x: Matrices, adjoint: Bool) raises:
 
 
 def lu_factor(mut call: Call) raises -> Obj:
-    """Parameters (input): LU in one matrix, the rows exchanged (from 1), the first zero pivot (or 0)."""
+    """Parameters (input): LU in one matrix, the rows exchanged (from 1), the first zero pivot (or 0).
+    """
     var t = check_matrix(call, 0)
     var a = own_copy(t)
     var k = min(a.rows, a.cols)
     var infos = new_words(a.count)
     var pivots = new_words(a.count * k)
     _getrf(a, pivots, infos)
-    return results(a.tensor, as_ints(pivots, t[].shape, a.ndim, k), as_ints(infos, t[].shape, a.ndim, -1))
+    return results(
+        a.tensor,
+        as_ints(pivots, t[].shape, a.ndim, k),
+        as_ints(infos, t[].shape, a.ndim, -1),
+    )
 
 
 def _common_batch(call: Call, a: TPtr, b: TPtr, mut batch: Dims) raises -> Int:
@@ -80,7 +87,8 @@ def _common_batch(call: Call, a: TPtr, b: TPtr, mut batch: Dims) raises -> Int:
         raise call.fail(
             "RuntimeError",
             String(
-                t"the batch dimensions of shapes {shape_text(a[].shape, a[].rank())} and"
+                t"the batch dimensions of shapes"
+                t" {shape_text(a[].shape, a[].rank())} and"
                 t" {shape_text(b[].shape, b[].rank())} do not broadcast"
             ),
         )
@@ -93,25 +101,35 @@ def _check_rows(call: Call, a: TPtr, b: TPtr, left: Bool) raises:
         raise call.fail(
             "RuntimeError",
             String(
-                t"incompatible shapes {shape_text(a[].shape, a[].rank())} and {shape_text(b[].shape, b[].rank())}"
+                t"incompatible shapes {shape_text(a[].shape, a[].rank())} and"
+                t" {shape_text(b[].shape, b[].rank())}"
             ),
         )
 
 
-def _pivots_of(call: Call, i: Int, a: TPtr, batch: Dims, ndim: Int) raises -> Obj:
+def _pivots_of(
+    call: Call, i: Int, a: TPtr, batch: Dims, ndim: Int
+) raises -> Obj:
     """The int32 pivots of a factorization, checked, contiguous."""
     var p = call.tensor(i)
     var n = a[].shape[a[].rank() - 1]
-    var fits = p[].code() == INT32 and p[].rank() == ndim + 1 and p[].shape[ndim] == n
+    var fits = (
+        p[].code() == INT32 and p[].rank() == ndim + 1 and p[].shape[ndim] == n
+    )
     if not fits or not same_dims(p[].shape, batch, ndim):
         raise call.fail(
-            "RuntimeError", String(t"expected int32 pivots of shape (*batch, {n}), got {shape_text(p[].shape, p[].rank())}")
+            "RuntimeError",
+            String(
+                t"expected int32 pivots of shape (*batch, {n}), got"
+                t" {shape_text(p[].shape, p[].rank())}"
+            ),
         )
     return contiguous_of(p, INT32)
 
 
 def lu_solve(mut call: Call) raises -> Obj:
-    """Parameters (LU, pivots, B, adjoint): X with A X = B, or with the adjoint of A. LU and pivots are expanded."""
+    """Parameters (LU, pivots, B, adjoint): X with A X = B, or with the adjoint of A. LU and pivots are expanded.
+    """
     var lu = check_matrix(call, 0)
     check_square(call, lu)
     var b = check_matrix(call, 2)
@@ -130,7 +148,13 @@ def lu_solve(mut call: Call) raises -> Obj:
     decref(piv)
     if bad:
         external_call["free", NoneType](pivots)
-        raise call.fail("RuntimeError", String("pivots given to lu_solve must all be greater or equal to 1 and at most n"))
+        raise call.fail(
+            "RuntimeError",
+            String(
+                "pivots given to lu_solve must all be greater or equal to 1 and"
+                " at most n"
+            ),
+        )
     var a = readable(lu, batch, ndim)
     var x = copied(b, batch, ndim)
     _getrs(a, pivots, x, adjoint)
@@ -181,7 +205,8 @@ def _expanded(t: TPtr, batch: Dims, ndim: Int) raises -> Obj:
 
 
 def solve_triangular(mut call: Call) raises -> Obj:
-    """Parameters (A, B, upper, left, unitriangular): X with A X = B, or X A = B."""
+    """Parameters (A, B, upper, left, unitriangular): X with A X = B, or X A = B.
+    """
     var t = check_matrix(call, 0)
     check_square(call, t)
     var b = check_matrix(call, 1)
@@ -206,7 +231,10 @@ def solve_triangular(mut call: Call) raises -> Obj:
     f.int(a.ld())
     f.data(x.data(), x.step())
     f.int(x.ld())
-    f.run_all(x.code, a.rows * x.rows * x.cols if as_tensor(x.tensor)[].numel > 0 else 0)
+    f.run_all(
+        x.code,
+        a.rows * x.rows * x.cols if as_tensor(x.tensor)[].numel > 0 else 0,
+    )
     decref(a.tensor)
     return x.tensor
 
@@ -221,7 +249,9 @@ def ldl_factor(mut call: Call) raises -> Obj:
     var n = a.rows
     var infos = new_words(a.count)
     var pivots = new_words(a.count * n)
-    var f = Routine(letter(a.code) + ("hetrf" if hermitian else "sytrf"), a.count)
+    var f = Routine(
+        letter(a.code) + ("hetrf" if hermitian else "sytrf"), a.count
+    )
     f.flag("L")
     f.int(n)
     f.data(a.data(), a.step())
@@ -230,11 +260,17 @@ def ldl_factor(mut call: Call) raises -> Obj:
     f.work_with_length(a.code)
     f.data(infos, 8)
     f.run_all(a.code, n * n * n // 3)
-    return results(a.tensor, as_ints(pivots, t[].shape, a.ndim, n), as_ints(infos, t[].shape, a.ndim, -1))
+    clear_triangle(a, False, n, itemsize(a.code))
+    return results(
+        a.tensor,
+        as_ints(pivots, t[].shape, a.ndim, n),
+        as_ints(infos, t[].shape, a.ndim, -1),
+    )
 
 
 def ldl_solve(mut call: Call) raises -> Obj:
-    """Parameters (LD, pivots, B, hermitian): X with A X = B. LD and pivots are expanded to the common batch."""
+    """Parameters (LD, pivots, B, hermitian): X with A X = B. LD and pivots are expanded to the common batch.
+    """
     var ld = check_matrix(call, 0)
     check_square(call, ld)
     var b = check_matrix(call, 2)
@@ -254,11 +290,15 @@ def ldl_solve(mut call: Call) raises -> Obj:
     decref(piv)
     if bad:
         external_call["free", NoneType](pivots)
-        raise call.fail("RuntimeError", String("pivots do not come from ldl_factor"))
+        raise call.fail(
+            "RuntimeError", String("pivots do not come from ldl_factor")
+        )
     var a = readable(ld, batch, ndim)
     var x = copied(b, batch, ndim)
     var infos = new_words(x.count)
-    var f = Routine(letter(x.code) + ("hetrs" if hermitian else "sytrs"), x.count)
+    var f = Routine(
+        letter(x.code) + ("hetrs" if hermitian else "sytrs"), x.count
+    )
     f.flag("L")
     f.int(n)
     f.int(x.cols)
@@ -268,7 +308,9 @@ def ldl_solve(mut call: Call) raises -> Obj:
     f.data(x.data(), x.step())
     f.int(x.ld())
     f.data(infos, 8)
-    f.run_all(x.code, 2 * n * n * x.cols if as_tensor(x.tensor)[].numel > 0 else 0)
+    f.run_all(
+        x.code, 2 * n * n * x.cols if as_tensor(x.tensor)[].numel > 0 else 0
+    )
     decref(a.tensor)
     external_call["free", NoneType](infos)
     external_call["free", NoneType](pivots)
@@ -283,7 +325,8 @@ comptime GELSS = 3
 
 def lstsq(mut call: Call) raises -> Obj:
     """Parameters (A, B, rcond, driver): a matrix of max(m, n) rows that holds the solution and residuals, the ranks, the
-    singular values, the status. B has max(m, n) rows; the drivers are gels, gelsy, gelsd, gelss."""
+    singular values, the status. B has max(m, n) rows; the drivers are gels, gelsy, gelsd, gelss.
+    """
     var t = check_matrix(call, 0)
     var b = check_matrix(call, 1)
     check_like(call, t, b)
@@ -297,7 +340,10 @@ def lstsq(mut call: Call) raises -> Obj:
     var n = a.cols
     var k = min(m, n)
     if x.rows != max(m, n) or driver < 0 or driver > 3:
-        raise call.fail("RuntimeError", String(t"B must have {max(m, n)} rows, got {x.rows}"))
+        raise call.fail(
+            "RuntimeError",
+            String(t"B must have {max(m, n)} rows, got {x.rows}"),
+        )
     var real = complex_part(x.code)
     var infos = new_words(x.count)
     var ranks = new_words(x.count)
@@ -331,8 +377,15 @@ def lstsq(mut call: Call) raises -> Obj:
             levels += 1
             if is_complex(x.code):
                 var smlsiz = 32
-                var bound = 10 * max(m, n) + 2 * max(m, n) * smlsiz + 8 * max(m, n) * levels + 3 * smlsiz * x.cols
-                bound += max((smlsiz + 1) * (smlsiz + 1), n * (1 + x.cols) + 2 * x.cols)
+                var bound = (
+                    10 * max(m, n)
+                    + 2 * max(m, n) * smlsiz
+                    + 8 * max(m, n) * levels
+                    + 3 * smlsiz * x.cols
+                )
+                bound += max(
+                    (smlsiz + 1) * (smlsiz + 1), n * (1 + x.cols) + 2 * x.cols
+                )
                 f.work(bound * itemsize(real))
             f.work((3 * k * levels + 11 * k) * 8)
         elif is_complex(x.code) and driver == GELSY:
@@ -343,7 +396,12 @@ def lstsq(mut call: Call) raises -> Obj:
         f.run_all(x.code, 4 * m * n * k)
     external_call["free", NoneType](pivots)
     decref(a.tensor)
-    return results(x.tensor, as_ints(ranks, batch, ndim, -1), singular, as_ints(infos, batch, ndim, -1))
+    return results(
+        x.tensor,
+        as_ints(ranks, batch, ndim, -1),
+        singular,
+        as_ints(infos, batch, ndim, -1),
+    )
 
 
 @export("dumbtorch_register_solve")

@@ -2,11 +2,20 @@
 
 from std.ffi import external_call
 from tensor.call import Call, register
-from tensor.dtype import COMPLEX64, COMPLEX128, FLOAT32, FLOAT64, complex_part, is_complex, itemsize
+from tensor.dtype import (
+    COMPLEX64,
+    COMPLEX128,
+    FLOAT32,
+    FLOAT64,
+    complex_part,
+    is_complex,
+    itemsize,
+)
 from tensor.layout import same_dims
-from tensor.memory import at, memcpy
+from tensor.memory import at, memcpy, memset, store
 from tensor.object import TPtr, as_tensor
 from tensor.py import Obj, decref
+
 from kernels.lapack import (
     Matrices, Routine, as_ints, check_like, check_matrix, check_square, clear_triangle, copied, letter, new_matrices,
     new_vectors, new_words, own_copy, readable, results,
@@ -33,9 +42,12 @@ def _geqrf(a: Matrices, tau: Obj) raises:
 
 
 def _orgqr(q: Matrices, tau: Obj, k: Int) raises:
-    """Turns the first k reflectors into the columns of the orthogonal matrix, in place."""
+    """Turns the first k reflectors into the columns of the orthogonal matrix, in place.
+    """
     var infos = new_words(q.count)
-    var f = Routine(letter(q.code) + ("ungqr" if is_complex(q.code) else "orgqr"), q.count)
+    var f = Routine(
+        letter(q.code) + ("ungqr" if is_complex(q.code) else "orgqr"), q.count
+    )
     f.int(q.rows)
     f.int(q.cols)
     f.int(k)
@@ -49,7 +61,8 @@ def _orgqr(q: Matrices, tau: Obj, k: Int) raises:
 
 
 def geqrf(mut call: Call) raises -> Obj:
-    """Parameters (input): R above and the reflectors below the diagonal, their factors."""
+    """Parameters (input): R above and the reflectors below the diagonal, their factors.
+    """
     var t = check_matrix(call, 0)
     var a = own_copy(t)
     var tau = new_vectors(a.code, t[].shape, a.ndim, min(a.rows, a.cols))
@@ -62,18 +75,26 @@ def _check_reflectors(call: Call, a: TPtr, tau: TPtr) raises -> Int:
     """The number of reflectors."""
     var r = a[].rank()
     check_like(call, a, tau)
-    var fits = tau[].rank() == r - 1 and same_dims(a[].shape, tau[].shape, r - 2)
+    var fits = tau[].rank() == r - 1 and same_dims(
+        a[].shape, tau[].shape, r - 2
+    )
     if not fits or tau[].shape[r - 2] > min(a[].shape[r - 1], a[].shape[r - 2]):
-        raise call.fail("RuntimeError", String("tau does not fit the matrix of reflectors"))
+        raise call.fail(
+            "RuntimeError", String("tau does not fit the matrix of reflectors")
+        )
     return tau[].shape[r - 2]
 
 
 def householder_product(mut call: Call) raises -> Obj:
-    """Parameters (input, tau): the first columns of the product of reflectors."""
+    """Parameters (input, tau): the first columns of the product of reflectors.
+    """
     var t = check_matrix(call, 0)
     var k = _check_reflectors(call, t, call.tensor(1))
     if t[].shape[t[].rank() - 2] < t[].shape[t[].rank() - 1]:
-        raise call.fail("RuntimeError", String("input must have at least as many rows as columns"))
+        raise call.fail(
+            "RuntimeError",
+            String("input must have at least as many rows as columns"),
+        )
     var tau = contiguous_of(call.tensor(1), t[].code())
     var q = own_copy(t)
     if as_tensor(q.tensor)[].numel > 0:
@@ -83,7 +104,8 @@ def householder_product(mut call: Call) raises -> Obj:
 
 
 def ormqr(mut call: Call) raises -> Obj:
-    """Parameters (input, tau, other, left, transpose): Q @ other, other @ Q, or with the adjoint of Q."""
+    """Parameters (input, tau, other, left, transpose): Q @ other, other @ Q, or with the adjoint of Q.
+    """
     var t = check_matrix(call, 0)
     var k = _check_reflectors(call, t, call.tensor(1))
     var other = check_matrix(call, 2)
@@ -92,14 +114,24 @@ def ormqr(mut call: Call) raises -> Obj:
     var adjoint = call.bool(4)
     var r = t[].rank()
     var side = other[].rank() - (2 if left else 1)
-    if other[].rank() != r or not same_dims(t[].shape, other[].shape, r - 2) or other[].shape[side] != t[].shape[r - 2]:
-        raise call.fail("RuntimeError", String("other does not fit the matrix of reflectors"))
+    if (
+        other[].rank() != r
+        or not same_dims(t[].shape, other[].shape, r - 2)
+        or other[].shape[side] != t[].shape[r - 2]
+    ):
+        raise call.fail(
+            "RuntimeError",
+            String("other does not fit the matrix of reflectors"),
+        )
     var tau = contiguous_of(call.tensor(1), t[].code())
     var c = own_copy(other)
     if as_tensor(c.tensor)[].numel > 0 and k > 0:
         var a = readable(t, t[].shape, r - 2)
         var infos = new_words(c.count)
-        var f = Routine(letter(c.code) + ("unmqr" if is_complex(c.code) else "ormqr"), c.count)
+        var f = Routine(
+            letter(c.code) + ("unmqr" if is_complex(c.code) else "ormqr"),
+            c.count,
+        )
         f.flag("L" if left else "R")
         f.flag("N" if not adjoint else "C" if is_complex(c.code) else "T")
         f.int(c.rows)
@@ -120,7 +152,8 @@ def ormqr(mut call: Call) raises -> Obj:
 
 
 def qr(mut call: Call) raises -> Obj:
-    """Parameters (input, mode): Q and R; mode 0 is reduced, 1 complete, 2 R alone (Q then is empty)."""
+    """Parameters (input, mode): Q and R; mode 0 is reduced, 1 complete, 2 R alone (Q then is empty).
+    """
     var t = check_matrix(call, 0)
     var mode = call.int(1)
     var r = t[].rank()
@@ -138,7 +171,9 @@ def qr(mut call: Call) raises -> Obj:
     for b in range(a.count):
         for j in range(n):
             memcpy(
-                upper.data() + b * upper.step() + j * r_rows * size, a.data() + b * a.step() + j * m * size, r_rows * size
+                upper.data() + b * upper.step() + j * r_rows * size,
+                a.data() + b * a.step() + j * m * size,
+                r_rows * size,
             )
     clear_triangle(upper, True, r_rows, size)
     if mode == 2:
@@ -151,7 +186,11 @@ def qr(mut call: Call) raises -> Obj:
     if q_cols != n:
         q = new_matrices(a.code, t[].shape, a.ndim, m, q_cols)
         for b in range(a.count):
-            memcpy(q.data() + b * q.step(), a.data() + b * a.step(), m * min(n, q_cols) * size)
+            memcpy(
+                q.data() + b * q.step(),
+                a.data() + b * a.step(),
+                m * min(n, q_cols) * size,
+            )
         decref(a.tensor)
     if as_tensor(q.tensor)[].numel > 0:
         _orgqr(q, tau, k)
@@ -162,8 +201,23 @@ def qr(mut call: Call) raises -> Obj:
 # ---------------------------------------------------------------- singular values, eigenvalues
 
 
+def _identity(m: Matrices):
+    """Ones on the diagonals, zeros elsewhere."""
+    memset(m.data(), 0, m.count * m.step())
+    for b in range(m.count):
+        for i in range(min(m.rows, m.cols)):
+            var place = (
+                m.data() + b * m.step() + i * (m.rows + 1) * itemsize(m.code)
+            )
+            if complex_part(m.code) == FLOAT32:
+                store[Float32](place, 1)
+            else:
+                store[Float64](place, 1)
+
+
 def svd(mut call: Call) raises -> Obj:
-    """Parameters (input, full_matrices, compute_uv): U, S, Vh and the status; U and Vh are empty without compute_uv."""
+    """Parameters (input, full_matrices, compute_uv): U, S, Vh and the status; U and Vh are empty without compute_uv.
+    """
     var t = check_matrix(call, 0)
     var full = call.bool(1)
     var vectors = call.bool(2)
@@ -175,8 +229,20 @@ def svd(mut call: Call) raises -> Obj:
     var part = itemsize(real)
     var infos = new_words(a.count)
     var s = new_vectors(real, t[].shape, a.ndim, k)
-    var u = new_matrices(a.code, t[].shape, a.ndim, m if vectors else 0, (m if full else k) if vectors else 0)
-    var vh = new_matrices(a.code, t[].shape, a.ndim, (n if full else k) if vectors else 0, n if vectors else 0)
+    var u = new_matrices(
+        a.code,
+        t[].shape,
+        a.ndim,
+        m if vectors else 0,
+        (m if full else k) if vectors else 0,
+    )
+    var vh = new_matrices(
+        a.code,
+        t[].shape,
+        a.ndim,
+        (n if full else k) if vectors else 0,
+        n if vectors else 0,
+    )
     if k > 0:
         var f = Routine(letter(a.code) + "gesdd", a.count)
         f.flag("N" if not vectors else "A" if full else "S")
@@ -192,16 +258,25 @@ def svd(mut call: Call) raises -> Obj:
         f.work_with_length(a.code)
         if is_complex(a.code):
             var big = max(m, n)
-            f.work((k * max(5 * k + 7, 2 * big + 2 * k + 1) if vectors else 7 * k) * part)
+            f.work(
+                (k * max(5 * k + 7, 2 * big + 2 * k + 1) if vectors else 7 * k)
+                * part
+            )
         f.work(8 * k * 8)
         f.data(infos, 8)
         f.run_all(a.code, (16 if vectors else 4) * m * n * k)
+    else:
+        _identity(u)
+        _identity(vh)
     decref(a.tensor)
-    return results(u.tensor, s, vh.tensor, as_ints(infos, t[].shape, a.ndim, -1))
+    return results(
+        u.tensor, s, vh.tensor, as_ints(infos, t[].shape, a.ndim, -1)
+    )
 
 
 def eigh(mut call: Call) raises -> Obj:
-    """Parameters (input, lower, compute_v): ascending eigenvalues, eigenvectors (empty without compute_v), the status."""
+    """Parameters (input, lower, compute_v): ascending eigenvalues, eigenvectors (empty without compute_v), the status.
+    """
     var t = check_matrix(call, 0)
     check_square(call, t)
     var lower = call.bool(1)
@@ -214,7 +289,9 @@ def eigh(mut call: Call) raises -> Obj:
     var w = new_vectors(real, t[].shape, a.ndim, n)
     if n > 0:
         var complex = is_complex(a.code)
-        var f = Routine(letter(a.code) + ("heevd" if complex else "syevd"), a.count)
+        var f = Routine(
+            letter(a.code) + ("heevd" if complex else "syevd"), a.count
+        )
         f.flag("V" if vectors else "N")
         f.flag("L" if lower else "U")
         f.int(n)
@@ -239,7 +316,17 @@ def eigh(mut call: Call) raises -> Obj:
     return results(w, none.tensor, as_ints(infos, t[].shape, a.ndim, -1))
 
 
-def _pair_up[dt: DType](re: Int, im: Int, vectors: Int, values: Int, result: Int, n: Int, with_vectors: Bool):
+def _pair_up[
+    dt: DType
+](
+    re: Int,
+    im: Int,
+    vectors: Int,
+    values: Int,
+    result: Int,
+    n: Int,
+    with_vectors: Bool,
+):
     """Makes LAPACK's real description of one matrix's eigenvalues and vectors complex: a conjugate pair of values has the
     real and the imaginary part of its vector in two columns."""
     var wr = at[Scalar[dt]](re)
@@ -267,14 +354,17 @@ def _pair_up[dt: DType](re: Int, im: Int, vectors: Int, values: Int, result: Int
 
 
 def eig(mut call: Call) raises -> Obj:
-    """Parameters (input, compute_v): complex eigenvalues, eigenvectors (empty without compute_v), the status."""
+    """Parameters (input, compute_v): complex eigenvalues, eigenvectors (empty without compute_v), the status.
+    """
     var t = check_matrix(call, 0)
     check_square(call, t)
     var with_vectors = call.bool(1)
     var a = own_copy(t)
     var n = a.rows
     var complex = is_complex(a.code)
-    var code = a.code if complex else COMPLEX64 if a.code == FLOAT32 else COMPLEX128
+    var code = (
+        a.code if complex else COMPLEX64 if a.code == FLOAT32 else COMPLEX128
+    )
     var size = itemsize(a.code)
     var real = complex_part(a.code)
     var infos = new_words(a.count)
@@ -317,9 +407,13 @@ def eig(mut call: Call) raises -> Obj:
                 var to_w = as_tensor(w)[].data() + 2 * b * n * size
                 var to_v = v.data() + b * v.step()
                 if a.code == FLOAT32:
-                    _pair_up[DType.float32](at_re, at_im, at_v, to_w, to_v, n, with_vectors)
+                    _pair_up[DType.float32](
+                        at_re, at_im, at_v, to_w, to_v, n, with_vectors
+                    )
                 else:
-                    _pair_up[DType.float64](at_re, at_im, at_v, to_w, to_v, n, with_vectors)
+                    _pair_up[DType.float64](
+                        at_re, at_im, at_v, to_w, to_v, n, with_vectors
+                    )
             decref(re)
             decref(im)
             decref(columns.tensor)

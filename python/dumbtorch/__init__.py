@@ -18,6 +18,7 @@ from dumbtorch import (
     _load,  # noqa: F401  # loads the extension: everything else needs it
     autograd,
     cuda,
+    linalg,
     nn,
     ops,
     optim,
@@ -166,6 +167,7 @@ __all__ = [
     "array_api",
     "autograd",
     "cuda",
+    "linalg",
     "nn",
     "ops",
     "optim",

@@ -116,7 +116,7 @@ def to_theirs(x: Any) -> Any:
     dtype = getattr(torch, str(x.dtype).removeprefix("torch."))
     if x.numel() == 0:
         return torch.empty(tuple(x.shape), dtype=dtype)
-    array = x.reshape(-1).view(dumbtorch.uint8).numpy().copy()
+    array = x.as_strided((x.numel(),), (1,)).view(dumbtorch.uint8).numpy().copy()
     return torch.from_numpy(array).view(dtype).reshape(tuple(x.shape))
 
 

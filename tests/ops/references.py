@@ -83,6 +83,10 @@ REFERENCES: dict[str, Callable[..., Any]] = {
     "embedding": lambda weight, index, padding=-1, scale=False: F.embedding(
         index, weight, padding if padding >= 0 else None, scale_grad_by_freq=scale
     ),
+    "linalg_solve_ex": lambda A, B: (torch.linalg.solve(A, B), *torch.linalg.lu_factor_ex(A)),
+    "linalg_det": lambda A: (torch.linalg.det(A), *torch.linalg.lu_factor_ex(A)[:2]),
+    "linalg_slogdet": lambda A: (*torch.linalg.slogdet(A), *torch.linalg.lu_factor_ex(A)[:2]),
+    "linalg_lu_solve": lambda LU, pivots, B, adjoint=False: torch.linalg.lu_solve(LU, pivots, B, adjoint=adjoint),
     "index": lambda input, index: input[index],
     "embedding_backward": lambda grad, index, count, padding=-1, scale=False: torch.ops.aten.embedding_dense_backward(
         grad, index, count, padding, scale

@@ -70,7 +70,7 @@ class _Writer:
             raise TypeError(f"row {row.name}: a list of tensors must be the only input that carries gradient")
         wanted: list[str] = []
         for p in self.inputs:
-            wanted += [n for n in self.names[p] if n not in ("g", "needed") and n not in wanted]
+            wanted += [n for n in self.names[p] if n not in ("g", "gs", "needed") and n not in wanted]
         self.tensors = [n for n in wanted if self.kind.get(n) in ("t", "T", "i") or n in row.outputs]
         self.plain = [n for n in wanted if n not in self.tensors]
         self.users = {n: [p for p in self.inputs if n in self.names[p]] for n in wanted}
@@ -248,7 +248,9 @@ class _Writer:
         if unpack:
             code += [f"{unpack} = saved"]
         if several:
-            code += ["g = zeros_for(g, metas)"]
+            asked = {name for names in self.names.values() for name in names}
+            code += ["gs = (*g, *[None] * (len(metas) - len(g)))"] * ("gs" in asked)
+            code += ["g = zeros_for(g, metas)"] * ("g" in asked)
         history = []
         for n in self.tensors:
             if self.kind.get(n) == "T":

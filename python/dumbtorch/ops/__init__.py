@@ -18,9 +18,13 @@ from dumbtorch.ops import (  # noqa: F401
     conv,
     copy,
     creation,
+    decompose,
+    factor,
     index,
+    linalg,
     matmul,
     normalize,
+    norms,
     numeric,
     order,
     random,
@@ -28,6 +32,7 @@ from dumbtorch.ops import (  # noqa: F401
     shape,
     softmax,
     special,
+    spectral,
     unary,
 )
 from dumbtorch.ops.table import FUNCTIONS, METHODS, MISSING, TABLE, Row

@@ -268,29 +268,12 @@ def _norm(g: Any, input: Any, out: Any, p: float, dim: Dims, keepdim: bool) -> A
     return input * power * (g / out.pow(p - 1)).masked_fill(out == 0, 0)
 
 
-_NORM = row("norm", "input, p=2.0, dim=None, keepdim=False, dtype=None", function=False, method=False, dtypes="float",
+row("norm", "input, p=2.0, dim=None, keepdim=False, dtype=None", function=False, method=False, dtypes="float",
     casts=True, grad={
         "input": lambda g, input, out, p, dim, keepdim: _norm(g, input, out, p, dim, keepdim).to(input.dtype),
     }, samples=lambda: (S(T(3, 4)), S(T(3, 4), 2, 1), S(T(3, 4), 1, 0, True), S(T(3, 4), 3.0, (0, 1)), S(T(3, 4), 1.5),
                         S(T(3, 4, distinct=True), float("inf"), 1), S(T(3, 4), 0), S(T()), S(T(2, 0), 2, 1)),
     errors=lambda: (S(T(3, 4), 2, 2, error="IndexError"),), doc="The vector norm of order ``p``.")  # fmt: skip
-
-
-@composite("norm")
-def norm(
-    input: Any, p: Any = "fro", dim: Dims = None, keepdim: bool = False, out: Any = None, dtype: Any = None
-) -> Any:
-    """The vector norm of order ``p`` over all or the given dimensions ("fro" is 2).
-
-    Reference: ``torch.norm``.
-    """
-    if p is None or p == "fro":
-        p = 2.0
-    elif isinstance(p, str):
-        raise ValueError(f"norm(): order {p!r} is a matrix norm; p must be a number or 'fro'")
-    if out is None:
-        return _NORM(input, float(p), dim, keepdim, dtype)
-    return _NORM(input, float(p), dim, keepdim, dtype, out=out)
 
 
 row("cumsum", "input, dim, *, dtype=None", dtypes="real", casts=True, inplace=True, grad={

@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from typing import Any
 
-from dumbtorch import return_types
+from dumbtorch import _dtypes, return_types
 from dumbtorch.ops.samples import unary
 from dumbtorch.ops.table import row
 
@@ -47,3 +47,44 @@ def named(name: str, op: Any) -> Any:
         return new(kind, results)
 
     return call
+
+
+def into(out: Any, result: Any, name: str) -> Any:
+    """Writes a result (or several) to what ``out=`` named, and returns that.
+
+    Raises RuntimeError where the result carries gradient, or where its dtype cannot be cast to that of ``out``.
+    """
+    if isinstance(result, tuple):
+        if not isinstance(out, (tuple, list)) or len(out) != len(result):
+            raise TypeError(f"{name}(): argument 'out' must be tuple of {len(result)} Tensors")
+        written = [into(o, r, name) for o, r in zip(out, result, strict=True)]
+        return type(result)(written)
+    if result.requires_grad or out.requires_grad:
+        raise RuntimeError(
+            f"{name}(): functions with out=... arguments don't support automatic differentiation, but one of the "
+            "arguments requires grad."
+        )
+    if not _dtypes.can_cast(result.dtype, out.dtype):
+        raise RuntimeError(
+            f"{name}: Expected result to be safely castable from {_dtypes.TYPE_NAMES[result.dtype]} dtype, but got "
+            f"result with dtype {_dtypes.TYPE_NAMES[out.dtype]}"
+        )
+    if result.device != out.device:
+        raise RuntimeError(f"{name}: Expected result and input tensors to be on the same device")
+    if out.shape != result.shape:
+        if out.numel():
+            warnings.warn(
+                f"An output with one or more elements was resized since it had shape {list(out.shape)}, which does not "
+                f"match the required output shape {list(result.shape)}. This behavior is deprecated, and in a future "
+                "PyTorch release outputs will not be resized unless they have zero elements. You can explicitly reuse "
+                "an out tensor t by resizing it, inplace, to zero elements with t.resize_(0).",
+                UserWarning,
+                stacklevel=3,
+            )
+        out._set_data(out.new_empty(result.shape))
+    return out.copy_(result)
+
+
+def done(result: Any, out: Any, name: str) -> Any:
+    """The result, or ``out`` with the result written into it."""
+    return result if out is None else into(out, result, name)

@@ -5,7 +5,8 @@ come the function, the method, the in-place and ``out=`` forms, recording, the d
 is a plain function written in dumbtorch operations, one for each differentiable input; what has to be kept for it is
 read from its parameter names:
 
-- ``g``: the gradient of the result (a tuple of them for a row with several results);
+- ``g``: the gradient of the result (a tuple of them for a row with several results, where ``gs`` is the same tuple
+  with None for results that nothing used);
 - the name of an input: that input, guarded against later writes; ``NAME_shape``, ``NAME_dtype``: only these;
 - ``out`` (or a result's name): the result; any other parameter of the signature: its value.
 
@@ -217,6 +218,7 @@ def primitive(
     *,
     doc: str,
     outputs: tuple[str, ...] = ("out",),
+    differentiable: tuple[int, ...] | None = None,
     lists: str = "",
     dtypes: str = "float",
     samples: Samples | None = None,
@@ -234,7 +236,7 @@ def primitive(
     made.grad = grad
     _parse(made, signature, lists)
     made.outputs = outputs
-    made.differentiable = tuple(range(len(outputs)))
+    made.differentiable = tuple(range(len(outputs))) if differentiable is None else differentiable
     made.broadcast = made.casts = False
     made.kernel = ""
     made.flags = DIFFERENTIABLE
