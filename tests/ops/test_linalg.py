@@ -301,6 +301,8 @@ def test_ldl() -> None:
     b, _ = pair(numbers(2, 4, 3, seed=1))
     factors, pivots = L.ldl_factor(a)
     close(a @ L.ldl_solve(factors, pivots, b), b)
+    b.requires_grad_()
+    assert gradcheck(lambda right: L.ldl_solve(factors, pivots, right), (b,), check_undefined_grad=False)
     bad = dumbtorch.full_like(pivots, 99)
     with pytest.raises(RuntimeError, match="pivots"):
         L.ldl_solve(factors, bad, b)

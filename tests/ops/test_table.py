@@ -46,8 +46,8 @@ def test_every_row_has_samples_and_a_description() -> None:
     # tested in tests/core/test_random.py: their results have no reference
     by_hand |= {"uniform", "normal", "log_normal", "exponential", "cauchy", "geometric", "bernoulli", "random"}
     by_hand |= {"randperm", "multinomial", "native_dropout", "dropout_backward"}
-    # tested in test_linalg.py: unique only up to signs
-    by_hand |= {"linalg_qr", "linalg_svd", "linalg_eigh", "linalg_eig", "linalg_lstsq_lapack"}
+    # tested in test_linalg.py: unique only up to signs, or without a derivative in PyTorch
+    by_hand |= {"linalg_ldl_solve", "linalg_qr", "linalg_svd", "linalg_eigh", "linalg_eig", "linalg_lstsq_lapack"}
     for name, row in ops.TABLE.items():
         assert row.doc, name
         if name not in by_hand:

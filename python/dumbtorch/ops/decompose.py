@@ -213,8 +213,8 @@ def ormqr(input: Any, tau: Any, other: Any, left: bool = True, transpose: bool =
         raise RuntimeError(f"torch.ormqr: other.shape[{side}] must be greater than or equal to tau.shape[-1]")
     if other.shape[side] != input.shape[-2]:
         raise RuntimeError(f"torch.ormqr: other.shape[{side}] must be equal to input.shape[-2]")
-    if tau.shape[-1] > input.shape[-1]:
-        raise RuntimeError("torch.ormqr: tau.shape[-1] must be less than or equal to input.shape[-1]")
+    if tau.shape[-1] != min(other.shape[side], input.shape[-1]):
+        raise RuntimeError(f"torch.ormqr: tau.shape[-1] must be equal to min(other.shape[{side}], input.shape[-1])")
     if input.ndim - tau.ndim != 1 or input.shape[:-2] != tau.shape[:-1] or input.shape[:-2] != other.shape[:-2]:
         raise RuntimeError(
             f"torch.ormqr: batch dimensions of tau {list(tau.shape)}, other {list(other.shape)} and input "

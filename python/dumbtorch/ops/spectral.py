@@ -75,7 +75,7 @@ _HOUSEHOLDER = _internal(
     doc="The first columns of a product of Householder reflectors.")  # fmt: skip
 _ORMQR = _internal(
     "ormqr", "input, tau, other, left=True, transpose=False",
-    samples=lambda: (S(T(4, 3), T(3), T(4, 2)), S(T(3, 3), T(2), T(2, 3), False),
+    samples=lambda: (S(T(4, 3), T(3), T(4, 2)), S(T(3, 3), T(3), T(2, 3), False),
                      S(T(4, 3), T(3), T(4, 2), True, True)),
     doc="A product of Householder reflectors times a matrix.")  # fmt: skip
 
