@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-from benchmarks import busy, layers, measure, overhead, pointwise, processes, products, report, steps
+from benchmarks import busy, layers, linalg, measure, overhead, pointwise, processes, products, report, steps
 from benchmarks.cases import Case, Figure
 
 TIMED: dict[str, tuple[str, Callable[[], list[Case]]]] = {
@@ -18,6 +18,9 @@ TIMED: dict[str, tuple[str, Callable[[], list[Case]]]] = {
     "reductions": ("Reductions", pointwise.reductions),
     "copies": ("Copies and casts", pointwise.copies),
     "matmul": ("Matrix products", products.cases),
+    "linalg": ("Linear algebra", linalg.cases),
+    "einsum": ("Sums of products", linalg.sums),
+    "fft": ("Fourier transforms", linalg.fourier),
     "layers": ("Layers", layers.cases),
     "steps": ("Training steps", steps.cases),
 }

@@ -18,6 +18,7 @@ from dumbtorch import (
     _load,  # noqa: F401  # loads the extension: everything else needs it
     autograd,
     cuda,
+    fft,
     linalg,
     nn,
     ops,
@@ -167,6 +168,7 @@ __all__ = [
     "array_api",
     "autograd",
     "cuda",
+    "fft",
     "linalg",
     "nn",
     "ops",

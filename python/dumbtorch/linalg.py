@@ -16,5 +16,7 @@ from dumbtorch.ops import norms as _norms
 from dumbtorch.ops.decompose import *  # noqa: F403
 from dumbtorch.ops.linalg import *  # noqa: F403
 from dumbtorch.ops.norms import *  # noqa: F403
+from dumbtorch.ops.products import linalg_cross as cross
+from dumbtorch.ops.products import multi_dot, vecdot
 
-__all__ = [*_linalg.__all__, *_decompose.__all__, *_norms.__all__]  # noqa: PLE0604
+__all__ = [*_linalg.__all__, *_decompose.__all__, *_norms.__all__, "cross", "multi_dot", "vecdot"]  # noqa: PLE0604

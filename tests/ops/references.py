@@ -83,6 +83,10 @@ REFERENCES: dict[str, Callable[..., Any]] = {
     "embedding": lambda weight, index, padding=-1, scale=False: F.embedding(
         index, weight, padding if padding >= 0 else None, scale_grad_by_freq=scale
     ),
+    "fft_c2c": torch.ops.aten._fft_c2c,
+    "fft_r2c": lambda x, dims, norm: torch.ops.aten._fft_r2c(x, dims, norm, True),
+    "fft_c2r": torch.ops.aten._fft_c2r,
+    "cdist": lambda x, y, p=2.0: torch.cdist(x, y, p, "donot_use_mm_for_euclid_dist"),
     "linalg_solve_ex": lambda A, B: (torch.linalg.solve(A, B), *torch.linalg.lu_factor_ex(A)),
     "linalg_det": lambda A: (torch.linalg.det(A), *torch.linalg.lu_factor_ex(A)[:2]),
     "linalg_slogdet": lambda A: (*torch.linalg.slogdet(A), *torch.linalg.lu_factor_ex(A)[:2]),

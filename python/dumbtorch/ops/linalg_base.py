@@ -151,6 +151,6 @@ def unbroadcast(g: Any, shape: Any) -> Any:
     return g if g.shape == shape else g.sum_to_size(shape)
 
 
-def real_if(g: Any, dtype: Any) -> Any:
-    """The real part of a complex gradient of a real input."""
-    return g.real if g.is_complex() and not dtype.is_complex else g
+def real_part(t: Any) -> Any:
+    """The real parts of complex numbers."""
+    return F["view_as_real"](F["resolve_conj"](t)).select(-1, 0)

@@ -30,7 +30,7 @@ def _matmul_other(g: Any, input: Any, shape: Any) -> Any:
     if len(shape) == 2:
         if input.ndim == 2:
             return input.t() @ g
-        return input.reshape(-1, input.shape[-1]).t() @ g.reshape(-1, g.shape[-1])
+        return input.flatten(0, -2).t() @ g.flatten(0, -2)
     return (input.mT @ g).sum_to_size(shape)
 
 

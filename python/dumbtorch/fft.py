@@ -1,0 +1,14 @@
+"""Discrete Fourier transforms. Reference: ``torch.fft``.
+
+Computed by the package ducc0, which is imported, with NumPy, at the first transform. float32, float64, complex64 and
+complex128; integers become the default dtype.
+
+>>> import dumbtorch as torch
+>>> torch.fft.rfft(torch.tensor([1., 0., 0., 0.]))
+tensor([1.+0.j, 1.+0.j, 1.+0.j])
+"""
+
+from __future__ import annotations
+
+from dumbtorch.ops.fourier import *  # noqa: F403
+from dumbtorch.ops.fourier import __all__  # noqa: F401
