@@ -19,7 +19,7 @@ def construct(dtype: Any, args: tuple[Any, ...], device: Any = None) -> Any:
     if not args:
         return ops.empty(0, dtype=dtype, device=device)
     first = args[0]
-    if len(args) == 1 and not isinstance(first, int):
+    if len(args) == 1 and (not isinstance(first, int) or isinstance(first, bool)):
         if isinstance(first, _C.TensorBase):
             if first.dtype is not dtype:
                 raise TypeError(f"new(): expected a tensor of {dtype!r} (got {first.dtype!r})")
