@@ -23,34 +23,35 @@ comptime Words8 = SIMD[DType.uint64, LANES]
 
 
 @fieldwise_init
-struct Draw(TrivialRegisterPassable):
-    """Eight blocks as 64-bit numbers: `low` words 0 and 1 of each block, `high` words 2 and 3."""
+struct Draw[lanes: Int](TrivialRegisterPassable):
+    """Blocks as 64-bit numbers: `low` words 0 and 1 of each block, `high` words 2 and 3."""
 
-    var low: Words8
-    var high: Words8
+    var low: SIMD[DType.uint64, Self.lanes]
+    var high: SIMD[DType.uint64, Self.lanes]
 
 
 @always_inline
-def philox(seed: UInt64, block: UInt64) -> Draw:
-    """The blocks `block` .. `block + 8`."""
-    var counter = Words8(block) + iota[DType.uint64, LANES]()
+def philox[lanes: Int = LANES](seed: UInt64, block: UInt64) -> Draw[lanes]:
+    """The blocks `block` .. `block + lanes`."""
+    comptime Words = SIMD[DType.uint64, lanes]
+    var counter = Words(block) + iota[DType.uint64, lanes]()
     # Each 64-bit lane holds one 32-bit word; what stands above it is never looked at.
     var c0 = counter
     var c1 = counter >> 32
-    var c2 = Words8(0)
-    var c3 = Words8(0)
+    var c2 = Words(0)
+    var c3 = Words(0)
     var k0 = seed & LOW
     var k1 = seed >> 32
     comptime for _ in range(10):
-        var p0 = (c0 & Words8(LOW)) * Words8(M0)
-        var p1 = (c2 & Words8(LOW)) * Words8(M1)
-        c0 = (p1 >> 32) ^ c1 ^ Words8(k0)
+        var p0 = (c0 & Words(LOW)) * Words(M0)
+        var p1 = (c2 & Words(LOW)) * Words(M1)
+        c0 = (p1 >> 32) ^ c1 ^ Words(k0)
         c1 = p1
-        c2 = (p0 >> 32) ^ c3 ^ Words8(k1)
+        c2 = (p0 >> 32) ^ c3 ^ Words(k1)
         c3 = p0
         k0 = (k0 + 0x9E3779B9) & LOW
         k1 = (k1 + 0xBB67AE85) & LOW
-    return Draw((c0 & Words8(LOW)) | (c1 << 32), (c2 & Words8(LOW)) | (c3 << 32))
+    return Draw[lanes]((c0 & Words(LOW)) | (c1 << 32), (c2 & Words(LOW)) | (c3 << 32))
 
 
 @always_inline

@@ -99,12 +99,14 @@ def reserve(call: Call, i: Int, blocks: Int) raises -> Stream:
 comptime work_type[dt: DType]: DType = DType.float64 if dt == DType.float64 else DType.float32
 
 
-struct Fill[dt: DType, kind: Int](Body, Copyable):
-    """Fills n contiguous elements. Integers and bool (Bernoulli, geometric) are computed in float32."""
+struct Fill[dt: DType, kind: Int, lanes: Int = LANES](Body, Copyable):
+    """Fills n contiguous elements. Integers and bool (Bernoulli, geometric) are computed in float32.
+
+    With one lane a task is a single block of the generator: so accelerators take it."""
 
     comptime C = work_type[Self.dt]
     comptime WIDE = Self.C == DType.float64
-    comptime HALF = LANES if Self.WIDE else 2 * LANES  # elements of one half of the eight blocks
+    comptime HALF = Self.lanes if Self.WIDE else 2 * Self.lanes  # elements of one half of the blocks taken together
     comptime U = BitsOf[Self.C]
     comptime V = SIMD[Self.C, Self.HALF]
     var out: Int
@@ -136,6 +138,9 @@ struct Fill[dt: DType, kind: Int](Body, Copyable):
         take_gil(held)
 
     def run(self, task: Int, worker: Int):
+        comptime if Self.lanes == 1:
+            self._block(task)
+            return
         var last = min((task + 1) * self.per_task, self.n // (2 * Self.HALF))
         var g = task * self.per_task
         while g < last:
@@ -152,6 +157,17 @@ struct Fill[dt: DType, kind: Int](Body, Copyable):
                 self._put[1](start + Self.HALF + k, SIMD[Self.C, 1](pair[1][k]))
 
     @always_inline
+    def _block(self, b: Int):
+        """The elements of one block: where they lie among those of its eight, see philox.mojo."""
+        var pair = self._group(b)
+        var first = b // LANES * (2 * LANES * Self.HALF) + b % LANES * Self.HALF
+        comptime for k in range(Self.HALF):
+            if first + k < self.n:
+                self._put[1](first + k, SIMD[Self.C, 1](pair[0][k]))
+            if first + LANES * Self.HALF + k < self.n:
+                self._put[1](first + LANES * Self.HALF + k, SIMD[Self.C, 1](pair[1][k]))
+
+    @always_inline
     def _put[w: Int](self, i: Int, v: SIMD[Self.C, w]):
         comptime if Self.dt == DType.bool:
             at[UInt8](self.out).unsafe_store(i, v.ne(0).cast[DType.uint8]())
@@ -162,7 +178,7 @@ struct Fill[dt: DType, kind: Int](Body, Copyable):
 
     @always_inline
     def _group(self, g: Int) -> Tuple[Self.V, Self.V]:
-        var d = philox(self.stream.seed, self.stream.block + UInt64(g * LANES))
+        var d = philox[Self.lanes](self.stream.seed, self.stream.block + UInt64(g * Self.lanes))
         var a = bitcast[Self.U, Self.HALF](d.low)
         var b = bitcast[Self.U, Self.HALF](d.high)
         comptime if Self.kind == NORMAL or Self.kind == LOG_NORMAL:
@@ -408,11 +424,11 @@ def geometric_(mut call: Call) raises -> Obj:
 # ---------------------------------------------------------------- Bernoulli and dropout
 
 
-struct Coins[dt: DType](Body, Copyable):
+struct Coins[dt: DType, lanes: Int = LANES](Body, Copyable):
     """Dropout: out = keep ? x * scale : 0 and the mask; or Bernoulli numbers whose probabilities are x."""
 
     comptime C = compute[Self.dt]
-    comptime W = 2 * LANES
+    comptime W = 2 * Self.lanes
     var x: Int
     var out: Int
     var mask: Int  # 0: Bernoulli numbers into `out`
@@ -444,11 +460,20 @@ struct Coins[dt: DType](Body, Copyable):
         take_gil(held)
 
     def run(self, task: Int, worker: Int):
-        for g in range(task * self.per_task, min((task + 1) * self.per_task, ceildiv(self.n, 2 * Self.W))):
-            var d = philox(self.stream.seed, self.stream.block + UInt64(g * LANES))
+        for g in range(task * self.per_task, min((task + 1) * self.per_task, blocks_32(self.n) // Self.lanes)):
+            var d = philox[Self.lanes](self.stream.seed, self.stream.block + UInt64(g * Self.lanes))
             var a = bitcast[DType.uint32, Self.W](d.low)
             var b = bitcast[DType.uint32, Self.W](d.high)
             var start = g * 2 * Self.W
+            comptime if Self.lanes == 1:
+                # a single block, as Fill has it
+                start = g // LANES * (4 * LANES) + g % LANES * Self.W
+                comptime for k in range(Self.W):
+                    if start + k < self.n:
+                        self._toss[1](start + k, SIMD[DType.uint32, 1](a[k]))
+                    if start + 2 * LANES + k < self.n:
+                        self._toss[1](start + 2 * LANES + k, SIMD[DType.uint32, 1](b[k]))
+                continue
             if start + 2 * Self.W <= self.n:
                 self._toss[Self.W](start, a)
                 self._toss[Self.W](start + Self.W, b)

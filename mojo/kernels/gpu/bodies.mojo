@@ -10,7 +10,7 @@ from std.memory import Pointer
 from max.gpu import block_dim, global_idx, grid_dim
 from kernels.gpu.device import device, fail
 from kernels.gpu.pointwise import register_entry
-from kernels.philox import LANES
+from kernels.philox import LANES, blocks_32, blocks_64
 from kernels.random import BERNOULLI, CAUCHY, Coins, EXPONENTIAL, Fill, GEOMETRIC, Kept, LOG_NORMAL, NORMAL, UNIFORM
 from kernels.sample import Integers
 from tensor.dtype import BFLOAT16, FLOAT16, FLOAT32, FLOAT64, INT64, dtype_of
@@ -71,10 +71,8 @@ def fill(index: Int, work: Pointer[AnyFill, MutAnyOrigin], kind: Int, code: Int)
             comptime for c in range(FLOAT16, FLOAT64 + 1):
                 comptime if c >= FLOAT32 or k == UNIFORM:
                     if kind == k and code == c:
-                        var body = at[Fill[dtype_of[c], k]](address)[].copy()
-                        comptime group = 2 * Fill[dtype_of[c], k].HALF
-                        body.per_task = 1
-                        run(index, body, ceildiv(body.n, group))
+                        var body = at[Fill[dtype_of[c], k, 1]](address)[].copy()
+                        run(index, body, blocks_64(body.n) if c == FLOAT64 else blocks_32(body.n))
                         return 0
         return 1
     except e:
@@ -98,9 +96,9 @@ def coins(index: Int, work: Pointer[Coins[DType.float32], MutAnyOrigin], code: I
         var address = Int(work)
         comptime for c in range(FLOAT16, FLOAT64 + 1):
             if code == c:
-                var body = at[Coins[dtype_of[c]]](address)[].copy()
+                var body = at[Coins[dtype_of[c], 1]](address)[].copy()
                 body.per_task = 1
-                run(index, body, ceildiv(body.n, 2 * Coins[dtype_of[c]].W))
+                run(index, body, blocks_32(body.n))
                 return 0
         return 1
     except e:

@@ -16,6 +16,7 @@ whose number depends on the sizes alone, and added in order.
 from std.builtin.device_passable import DevicePassable, DeviceTypeEncoder
 from std.math import ceildiv, fma
 from std.memory import Pointer, stack_allocation
+from std.sys.info import size_of
 from max.gpu import block_dim, block_idx, global_idx, grid_dim, thread_idx
 from max.gpu.memory import AddressSpace
 from max.gpu.sync import barrier
@@ -149,13 +150,18 @@ def _column[kind: Int](w: Work, i: Int32) -> Place:
         return _tap_place[kind](w, i)
 
 
+comptime run_bytes[A: DType, n: Int]: Int = min(16, n * size_of[Scalar[A]]())
+
+
 def conv_kernel[kind: Int, A: DType, BM: Int, BN: Int, BK: Int, TM: Int, TN: Int](w: Work):
     """A block makes a tile of BM x BN results of one group and one part, as gemm.mojo's kernel does."""
     comptime COLUMNS = BN // TN
-    comptime LDA = BM + 1
-    comptime LDB = BN + (1 if kind == BY_WEIGHT else 0)
-    var sa = stack_allocation[BK * LDA, Scalar[A], address_space=AddressSpace.SHARED]()
-    var sb = stack_allocation[BK * LDB, Scalar[A], address_space=AddressSpace.SHARED]()
+    # a thread's columns are runs of RUN, so that it reads shared memory in vectors
+    comptime RUN = 4 if TN % 4 == 0 else TN
+    comptime LDA = BM + 4
+    comptime LDB = BN + (4 if kind == BY_WEIGHT else 0)
+    var sa = stack_allocation[BK * LDA, Scalar[A], address_space=AddressSpace.SHARED, alignment=16]()
+    var sb = stack_allocation[BK * LDB, Scalar[A], address_space=AddressSpace.SHARED, alignment=16]()
     var columns = stack_allocation[BN, Place, address_space=AddressSpace.SHARED]()
     var depths = stack_allocation[BK, Place, address_space=AddressSpace.SHARED]()
     var t = Int(thread_idx.x)
@@ -251,16 +257,21 @@ def conv_kernel[kind: Int, A: DType, BM: Int, BN: Int, BK: Int, TM: Int, TN: Int
             barrier()
             comptime for kk in range(BK):
                 var right = SIMD[A, TN](0)
-                comptime for j in range(TN):
-                    right[j] = sb[unsafe_offset=kk * LDB + x + j * COLUMNS]
+                comptime for j in range(TN // RUN):
+                    var part = sb.unsafe_load[width=RUN, alignment=run_bytes[A, RUN]](
+                        kk * LDB + x * RUN + j * COLUMNS * RUN
+                    )
+                    comptime for e in range(RUN):
+                        right[j * RUN + e] = part[e]
+                var left = sa.unsafe_load[width=TM, alignment=run_bytes[A, TM]](kk * LDA + y * TM)
                 comptime for i in range(TM):
-                    acc[i] = fma(SIMD[A, TN](sa[unsafe_offset=kk * LDA + y * TM + i]), right, acc[i])
+                    acc[i] = fma(SIMD[A, TN](left[i]), right, acc[i])
             barrier()
             start += Int32(BK)
         comptime for i in range(TM):
             var row = row0 + Int32(y * TM + i)
             comptime for j in range(TN):
-                var c = x + j * COLUMNS
+                var c = (j // RUN) * COLUMNS * RUN + x * RUN + j % RUN
                 if row < w.m and col0 + Int32(c) < w.n:
                     _store[kind, A](w, group, part, row, col0 + Int32(c), columns[unsafe_offset=c], acc[i][j])
         unit += Int32(grid_dim.z)
@@ -340,6 +351,9 @@ def _convolve[kind: Int, A: DType](index: Int, mut w: Work) raises:
             _queue[kind, A, 16, 256, 16, 4, 4](index, w)
         elif w.m <= 32:
             _queue[kind, A, 32, 128, 16, 4, 4](index, w)
+        elif A == DType.float32 and ceildiv(Int(w.m), 64) * (Int(w.n) // 256) * w.c.window.groups >= BLOCKS:
+            # enough tiles to fill a device: large ones reuse more
+            _queue[kind, DType.float32, 64, 256, 8, 8, 8](index, w)
         else:
             _queue[kind, A, 64, 64, 16, 4, 4](index, w)
 

@@ -50,7 +50,7 @@ def set_operand(mut w: Work, k: Int, data: Int, code: Int, strides: Dims):
     w.data[k] = Int64(data)
     w.code[k] = Int32(code)
     var size = itemsize(code)
-    var flat = data % (LANES * size) == 0
+    var flat = data % min(16, LANES * size) == 0
     var step = size
     for d in range(Int(w.ndim)):
         w.strides[k * MAX_RANK + d] = Int64(strides[d])

@@ -56,7 +56,7 @@ def registry() -> Ptr[Registry]:
 
 def short_name(name: String) -> String:
     """A functor's name without the package: an object that is compiled from the family's own file leaves it out."""
-    return String(name.removeprefix("kernels."))
+    return name.replace("kernels.", "")
 
 
 def new_kernels(name: String, dtypes: Int, flags: Int = 0) -> KernelsPtr:

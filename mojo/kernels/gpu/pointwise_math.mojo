@@ -3,7 +3,6 @@
 from kernels.activation import Elu, Gelu, GeluTanh, LogSigmoid, Mish, Silu, Softplus
 from kernels.functor import FLOATS
 from kernels.gpu.pointwise import unary
-from kernels.polygamma import Polygamma
 
 from kernels.unary_exp import (
     Acosh, Asinh, Atanh, Cosh, Exp, Exp2, Expm1, Log, Log10, Log1P, Log2, Sigmoid, Sinh, Tanh,
@@ -38,7 +37,6 @@ def register_math() abi("C") -> None:
     unary[Erfinv, FLOATS]()
     unary[Lgamma, FLOATS]()
     unary[Digamma, FLOATS]()
-    unary[Polygamma, FLOATS]()
     unary[Gelu, FLOATS]()
     unary[GeluTanh, FLOATS]()
     unary[Silu, FLOATS]()

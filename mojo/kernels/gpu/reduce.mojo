@@ -39,7 +39,7 @@ from tensor.runtime import MAX_RANK
 comptime THREADS = 256
 comptime ROW_SEGMENT = 1 << 13  # reduced elements of a segment folded by a block: enough blocks to fill a device
 comptime COLUMN_SEGMENT = 1 << 7  # of one folded by a thread
-comptime AHEAD = 4  # loads of a thread that are on their way at a time
+comptime AHEAD = 8  # loads of a thread that are on their way at a time
 comptime LONG = 32  # segments from which on a block merges them
 
 
@@ -58,6 +58,8 @@ struct State[A: DType](TrivialRegisterPassable):
 
 
 trait Reducer:
+    comptime plain: Bool  # a state is its v alone
+
     @staticmethod
     def start[A: DType]() -> State[A]:
         ...
@@ -73,6 +75,8 @@ trait Reducer:
 
 
 struct Folding[F: Fold](Reducer):
+    comptime plain = True
+
     @staticmethod
     @always_inline
     def start[A: DType]() -> State[A]:
@@ -91,6 +95,8 @@ struct Folding[F: Fold](Reducer):
 
 struct Extreme[largest: Bool](Reducer):
     """i is the position, -1 before the first element. The first of equals wins, NaN wins over all."""
+
+    comptime plain = False
 
     @staticmethod
     @always_inline
@@ -127,6 +133,8 @@ struct Extreme[largest: Bool](Reducer):
 struct Variance(Reducer):
     """v the mean, w the squared differences from it, i the count: Welford 1962, merged as Chan, Golub, LeVeque 1979."""
 
+    comptime plain = False
+
     @staticmethod
     @always_inline
     def start[A: DType]() -> State[A]:
@@ -156,6 +164,7 @@ struct Variance(Reducer):
 struct Magnitudes[kind: Int](Reducer):
     """A vector norm without its root."""
 
+    comptime plain = True
     comptime extreme = Self.kind == NORM_LARGEST or Self.kind == NORM_SMALLEST
 
     @staticmethod
@@ -179,6 +188,8 @@ struct Magnitudes[kind: Int](Reducer):
 
 struct LogSumExp(Reducer):
     """v the largest element, w the sum of exp(x - v), of nothing while v is -inf or not finite."""
+
+    comptime plain = False
 
     @staticmethod
     @always_inline
@@ -299,15 +310,20 @@ comptime STATE_BYTES = 24  # of the widest state: both values in float64 or int6
 
 
 @always_inline
-def _keep[A: DType](w: Work, unit: Int64, s: State[A]):
-    var a = Int(w.states + unit * STATE_BYTES)
-    store(a, s.v)
-    store(a + 8, s.w)
-    store(a + 16, s.i)
+def _keep[R: Reducer, A: DType](w: Work, unit: Int64, s: State[A]):
+    comptime if R.plain:
+        store(Int(w.states + unit * 8), s.v)
+    else:
+        var a = Int(w.states + unit * STATE_BYTES)
+        store(a, s.v)
+        store(a + 8, s.w)
+        store(a + 16, s.i)
 
 
 @always_inline
-def _state[A: DType](w: Work, unit: Int64) -> State[A]:
+def _state[R: Reducer, A: DType](w: Work, unit: Int64) -> State[A]:
+    comptime if R.plain:
+        return State[A](load[Scalar[A]](Int(w.states + unit * 8)), 0, 0)
     var a = Int(w.states + unit * STATE_BYTES)
     return State[A](load[Scalar[A]](a), load[Scalar[A]](a + 8), load[Int64](a + 16))
 
@@ -321,8 +337,9 @@ def _together[R: Reducer, A: DType](own: State[A]) -> State[A]:
     var t = Int(thread_idx.x)
     var s = own
     values[unsafe_offset=t] = s.v
-    others[unsafe_offset=t] = s.w
-    positions[unsafe_offset=t] = s.i
+    comptime if not R.plain:
+        others[unsafe_offset=t] = s.w
+        positions[unsafe_offset=t] = s.i
     barrier()
     var half = THREADS // 2
     while half > 0:
@@ -330,8 +347,9 @@ def _together[R: Reducer, A: DType](own: State[A]) -> State[A]:
             var k = t + half
             s = R.merge(s, State[A](values[unsafe_offset=k], others[unsafe_offset=k], positions[unsafe_offset=k]))
             values[unsafe_offset=t] = s.v
-            others[unsafe_offset=t] = s.w
-            positions[unsafe_offset=t] = s.i
+            comptime if not R.plain:
+                others[unsafe_offset=t] = s.w
+                positions[unsafe_offset=t] = s.i
         barrier()
         half //= 2
     return s
@@ -371,7 +389,7 @@ def rows_kernel[R: Reducer, A: DType](w: Work):
             if w.segments == 1:
                 _finish(w, output, s)
             else:
-                _keep(w, unit, s)
+                _keep[R](w, unit, s)
         barrier()
         unit += Int64(grid_dim.x)
 
@@ -389,7 +407,7 @@ def columns_kernel[R: Reducer, A: DType](w: Work):
         if w.segments == 1:
             _finish(w, output, s)
         else:
-            _keep(w, output * w.segments.cast[DType.int64]() + segment, s)
+            _keep[R](w, output * w.segments.cast[DType.int64]() + segment, s)
         unit += Int64(grid_dim.x * block_dim.x)
 
 
@@ -399,7 +417,7 @@ def merge_kernel[R: Reducer, A: DType](w: Work):
     while output < w.outputs:
         var s = R.start[A]()
         for k in range(Int(w.segments)):
-            s = R.merge(s, _state[A](w, output * w.segments.cast[DType.int64]() + Int64(k)))
+            s = R.merge(s, _state[R, A](w, output * w.segments.cast[DType.int64]() + Int64(k)))
         _finish(w, output, s)
         output += Int64(grid_dim.x * block_dim.x)
 
@@ -414,7 +432,7 @@ def merge_long_kernel[R: Reducer, A: DType](w: Work):
         var end = min(k + share, segments)
         var s = R.start[A]()
         while k < end:
-            s = R.merge(s, _state[A](w, output * segments + k))
+            s = R.merge(s, _state[R, A](w, output * segments + k))
             k += 1
         s = _together[R](s)
         if thread_idx.x == 0:

@@ -19,6 +19,7 @@ from tensor.memory import address_of, at, load, store
 from tensor.storage import DeviceTable
 
 comptime THREADS = 256
+comptime HELD = 16  # elements of a row that a thread holds in registers: rows of up to HELD * THREADS are read once
 comptime REDUCE_NONE = 0
 comptime REDUCE_MEAN = 1
 
@@ -151,6 +152,36 @@ def rows_kernel[C: DType](w: Work):
         row += Int64(grid_dim.x)
 
 
+def held_kernel[C: DType](w: Work):
+    """Softmax and log-softmax of rows that fit into the registers of a block."""
+    var t = Int64(thread_idx.x)
+    var row = Int64(block_idx.x)
+    while row < w.outer:
+        var start = row * w.n + t
+        var x = Array[Scalar[C], HELD](fill=Scalar[C].MIN)
+        comptime for k in range(HELD):
+            if t + Int64(k * THREADS) < w.n:
+                x[k] = _get[C](w, w.a, start + Int64(k * THREADS))
+        var high = x[0]
+        comptime for k in range(1, HELD):
+            high = _larger(high, x[k])
+        high = _together[C, True](high)
+        var total = Scalar[C](0)
+        comptime for k in range(HELD):
+            if t + Int64(k * THREADS) < w.n:
+                x[k] -= high
+                var e = exp(x[k])
+                total += e
+                if w.kind == SOFTMAX:
+                    x[k] = e
+        total = _together[C, False](total)
+        var shift = log(total)
+        comptime for k in range(HELD):
+            if t + Int64(k * THREADS) < w.n:
+                _set[C](w, start + Int64(k * THREADS), x[k] / total if w.kind == SOFTMAX else x[k] - shift)
+        row += Int64(grid_dim.x)
+
+
 @always_inline
 def _forward[C: DType](w: Work, i: Int64, high: Scalar[C], total: Scalar[C]):
     var x = _get[C](w, w.a, i) - high
@@ -266,7 +297,11 @@ def losses_backward_kernel[C: DType](w: Work):
 
 def _rows[C: DType](index: Int, w: Work) raises:
     var d = device(index)
-    if w.inner == 1:
+    if w.inner == 1 and w.n <= HELD * THREADS and w.kind < SOFTMAX_BACKWARD:
+        d[].context().enqueue_function[held_kernel[C]](
+            w, grid_dim=min(Int(w.outer), d[].processors * 64), block_dim=THREADS
+        )
+    elif w.inner == 1:
         d[].context().enqueue_function[rows_kernel[C]](
             w, grid_dim=min(Int(w.outer), d[].processors * 64), block_dim=THREADS
         )

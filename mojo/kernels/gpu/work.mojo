@@ -17,7 +17,8 @@ from tensor.memory import at, load, store
 from tensor.runtime import MAX_RANK
 from kernels.functor import MAX_NUMBERS
 
-comptime LANES = 4
+comptime LANES = 8
+comptime aligned[size: Int]: Int = min(16, LANES * size)  # bytes that vectors of elements of a size are aligned to
 comptime THREADS = 256
 comptime MAX_OPERANDS = 4
 
@@ -91,7 +92,7 @@ def _fetch[T: DType, k: Int, count: Int](w: Work, i: Int32, p: Places[count]) ->
     comptime size = size_of[Scalar[T]]()
     var base = Int(w.data[k])
     if w.mode[k] == FLAT and i + LANES <= w.n:
-        return at[Scalar[T]](base).unsafe_load[width=LANES, alignment=LANES * size](Int(i))
+        return at[Scalar[T]](base).unsafe_load[width=LANES, alignment=aligned[size]](Int(i))
     var value = SIMD[T, LANES](0)
     comptime for lane in range(LANES):
         var offset = Int(p[k][lane])
@@ -106,7 +107,7 @@ def _put[T: DType, k: Int, count: Int](w: Work, i: Int32, p: Places[count], valu
     comptime size = size_of[Scalar[T]]()
     var base = Int(w.data[k])
     if w.mode[k] == FLAT and i + LANES <= w.n:
-        at[Scalar[T]](base).unsafe_store[alignment=LANES * size](Int(i), value)
+        at[Scalar[T]](base).unsafe_store[alignment=aligned[size]](Int(i), value)
         return
     comptime for lane in range(LANES):
         if i + Int32(lane) < w.n:
