@@ -1,4 +1,4 @@
-"""Kernels for accelerators compile on a machine without one: the reductions, for an NVIDIA and an AMD device."""
+"""Kernels for accelerators compile on a machine without one: a family for an NVIDIA, an AMD and an Apple device."""
 
 from __future__ import annotations
 
@@ -10,13 +10,20 @@ import pytest
 MOJO = Path(__file__).resolve().parent.parent / "mojo"
 
 
-@pytest.mark.parametrize("accelerator", ["sm_90a", "mi300x"])
-def test_reductions_compile(accelerator: str, tmp_path: Path) -> None:
-    target = tmp_path / "reduce.o"
-    command = ["mojo", "build", MOJO / "kernels" / "gpu" / "reduce.mojo", "--emit", "object", "-I", MOJO, "-o", target]
+@pytest.mark.parametrize(
+    ("family", "accelerator", "kind", "mark"),
+    [
+        # the device's code lies inside: PTX as text, AMD's as an ELF file with its target's name
+        ("scan", "sm_90a", "object", b".target sm_90a"),
+        ("scan", "mi300x", "object", b"gfx942"),
+        # an object for Apple's devices takes Apple's tools: the kernels alone, as text
+        ("copy", "apple-m1", "asm", b"air64"),
+    ],
+)
+def test_a_family_compiles(family: str, accelerator: str, kind: str, mark: bytes, tmp_path: Path) -> None:
+    target = tmp_path / f"{family}.{kind}"
+    command = ["mojo", "build", MOJO / "kernels" / "gpu" / f"{family}.mojo", "--emit", kind, "-I", MOJO, "-o", target]
     command += ["--target-accelerator", accelerator]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    code = target.read_bytes()
-    # the device's code lies inside: PTX as text, AMD's as an ELF file with its target's name
-    assert (b".target sm_90a" if accelerator == "sm_90a" else b"gfx942") in code
+    assert mark in target.read_bytes()

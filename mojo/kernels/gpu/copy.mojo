@@ -1,11 +1,13 @@
 """Copies between any strides and casts between the real dtypes, on an accelerator."""
 
 from std.memory import Pointer
+from std.sys.info import _accelerator_arch
 from max.gpu import block_dim, global_idx, grid_dim
 from kernels.gpu.device import device, fail
 
 from kernels.gpu.launch import (
-    AS_BOOL, AS_FLOAT32, AS_INT64, CLASSES, bits_code, class_of_code, class_type, grid, pieces, set_operand, set_shape,
+    AS_BOOL, AS_FLOAT32, AS_FLOAT64, AS_INT64, CLASSES, bits_code, class_of_code, class_type, grid, pieces, set_operand,
+    set_shape,
 )  # fmt: skip
 from kernels.gpu.work import LANES, THREADS, Work, get, places, set
 from kernels.transfer import Transfer, same_bits
@@ -13,6 +15,9 @@ from tensor.dtype import BOOL, UINT64, itemsize
 from tensor.memory import address_of, at
 from tensor.storage import DeviceTable
 from tensor.layout import Dims
+
+
+comptime DOUBLES = not ("apple" in _accelerator_arch() or "metal" in _accelerator_arch())  # Apple's devices have none
 
 
 def cast_kernel[S: DType, T: DType](w: Work):
@@ -41,6 +46,8 @@ def copy(
     var target = class_of_code(to) if to >= 0 else -1
     var source = class_of_code(from_) if from_ >= 0 else -1
     # uint64 is computed as int64: a float made of it, or it of a float, would be wrong beyond 2^63
+    if not DOUBLES and (target == AS_FLOAT64 or source == AS_FLOAT64):
+        return 1
     if target < 0 or source < 0 or (to != from_ and (from_ == UINT64 or to == UINT64) and source != target):
         return 1
     var d = device(index)
@@ -52,10 +59,11 @@ def copy(
         set_operand(w, 1, src + piece.moved[1], from_, ss)
         comptime for s in range(CLASSES):
             comptime for t in range(CLASSES):
-                if source == s and target == t:
-                    context.enqueue_function[cast_kernel[class_type[s], class_type[t]]](
-                        w, grid_dim=grid(piece.numel, d[].processors), block_dim=THREADS
-                    )
+                comptime if DOUBLES or (s != AS_FLOAT64 and t != AS_FLOAT64):
+                    if source == s and target == t:
+                        context.enqueue_function[cast_kernel[class_type[s], class_type[t]]](
+                            w, grid_dim=grid(piece.numel, d[].processors), block_dim=THREADS
+                        )
     return 0
 
 
