@@ -15,8 +15,8 @@ from kernels.gpu.elements import read, write
 from kernels.gpu.launch import AS_BOOL, AS_INT64, class_of_code
 from kernels.gpu.pointwise import register_entry
 from kernels.scan import PRODUCT, SUM, Scans
-from tensor.dtype import itemsize
-from tensor.memory import address_of, load, store
+from tensor.dtype import FLOAT32, itemsize
+from tensor.memory import address_of, at, load, store
 
 comptime THREADS = 256
 comptime EACH = 8  # neighbouring elements of a thread
@@ -124,27 +124,53 @@ def segments_kernel[kind: Int, C: DType, scanning: Bool](w: Work):
         var carry = Scalar[C](start[kind])
         comptime if scanning:
             carry = load[Scalar[C]](Int(w.totals + unit * 8))
+        comptime if not scanning:
+            # folded in the order that reads neighbouring elements by neighbouring threads
+            var own = Array[Scalar[C], EACH](fill=Scalar[C](start[kind]))
+            while first < last:
+                comptime for e in range(EACH):
+                    var i = first + t + Int64(e * THREADS)
+                    if i < last:
+                        own[e] = _join[kind](own[e], read[C](Int(w.a + (base + i * w.inner) * w.size), Int(w.code)))
+                first += TILE
+            comptime for e in range(1, EACH):
+                own[0] = _join[kind](own[0], own[e])
+            var total = _block_scan[kind](own[0])[1]
+            if t == 0:
+                store(Int(w.totals + unit * 8), total)
         while first < last:
             var own = Array[Scalar[C], EACH](fill=Scalar[C](start[kind]))
             var total = Scalar[C](start[kind])
+            var i = first + t * EACH
+            var from_ = Int(w.a + (base + i * w.inner) * w.size)
+            var to = Int(w.out + (base + i * w.inner) * w.size)
+            var vector = w.code == FLOAT32 and w.inner == 1 and i + EACH <= last and (from_ | to) % 16 == 0
+            if vector:
+                var x = at[Float32](from_).unsafe_load[width=EACH, alignment=16](0)
+                comptime for e in range(EACH):
+                    own[e] = x[e].cast[C]()
+            else:
+                comptime for e in range(EACH):
+                    if i + Int64(e) < last:
+                        own[e] = read[C](from_ + Int(Int64(e) * w.inner * w.size), Int(w.code))
             comptime for e in range(EACH):
-                var i = first + t * EACH + Int64(e)
-                if i < last:
-                    own[e] = read[C](Int(w.a + (base + i * w.inner) * w.size), Int(w.code))
                 total = _join[kind](total, own[e])
             var scanned = _block_scan[kind](total)
-            comptime if scanning:
-                var acc = _join[kind](carry, scanned[0])
+            var acc = _join[kind](carry, scanned[0])
+            comptime for e in range(EACH):
+                acc = _join[kind](acc, own[e])
+                own[e] = acc
+            if vector:
+                var y = SIMD[DType.float32, EACH](0)
                 comptime for e in range(EACH):
-                    var i = first + t * EACH + Int64(e)
-                    acc = _join[kind](acc, own[e])
-                    if i < last:
-                        write(Int(w.out + (base + i * w.inner) * w.size), Int(w.code), acc)
+                    y[e] = own[e].cast[DType.float32]()
+                at[Float32](to).unsafe_store[alignment=16](0, y)
+            else:
+                comptime for e in range(EACH):
+                    if i + Int64(e) < last:
+                        write(to + Int(Int64(e) * w.inner * w.size), Int(w.code), own[e])
             carry = _join[kind](carry, scanned[1])
             first += TILE
-        comptime if not scanning:
-            if t == 0:
-                store(Int(w.totals + unit * 8), carry)
         unit += Int64(grid_dim.x)
 
 
@@ -157,14 +183,22 @@ def totals_kernel[kind: Int, C: DType](w: Work):
         var carry = Scalar[C](start[kind])
         var first = Int64(0)
         while first < w.segments:
-            var own = Scalar[C](start[kind])
-            if first + t < w.segments:
-                own = load[Scalar[C]](Int(base + (first + t) * 8))
-            var scanned = _block_scan[kind](own)
-            if first + t < w.segments:
-                store(Int(base + (first + t) * 8), _join[kind](carry, scanned[0]))
+            var own = Array[Scalar[C], EACH](fill=Scalar[C](start[kind]))
+            var total = Scalar[C](start[kind])
+            comptime for e in range(EACH):
+                var i = first + t * EACH + Int64(e)
+                if i < w.segments:
+                    own[e] = load[Scalar[C]](Int(base + i * 8))
+                total = _join[kind](total, own[e])
+            var scanned = _block_scan[kind](total)
+            var acc = _join[kind](carry, scanned[0])
+            comptime for e in range(EACH):
+                var i = first + t * EACH + Int64(e)
+                if i < w.segments:
+                    store(Int(base + i * 8), acc)
+                acc = _join[kind](acc, own[e])
             carry = _join[kind](carry, scanned[1])
-            first += THREADS
+            first += TILE
         scan += Int64(grid_dim.x)
 
 
