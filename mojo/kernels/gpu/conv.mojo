@@ -351,9 +351,6 @@ def _convolve[kind: Int, A: DType](index: Int, mut w: Work) raises:
             _queue[kind, A, 16, 256, 16, 4, 4](index, w)
         elif w.m <= 32:
             _queue[kind, A, 32, 128, 16, 4, 4](index, w)
-        elif A == DType.float32 and ceildiv(Int(w.m), 64) * (Int(w.n) // 256) * w.c.window.groups >= BLOCKS:
-            # enough tiles to fill a device: large ones reuse more
-            _queue[kind, DType.float32, 64, 256, 8, 8, 8](index, w)
         else:
             _queue[kind, A, 64, 64, 16, 4, 4](index, w)
 
