@@ -8,6 +8,7 @@ def _register_families():
     external_call["dumbtorch_register_creation", NoneType]()
     external_call["dumbtorch_register_cast", NoneType]()
     external_call["dumbtorch_register_copy", NoneType]()
+    external_call["dumbtorch_register_conjugate", NoneType]()
     external_call["dumbtorch_register_views", NoneType]()
     external_call["dumbtorch_register_slicing", NoneType]()
     external_call["dumbtorch_register_unary", NoneType]()
@@ -46,6 +47,11 @@ def _register_families():
     external_call["dumbtorch_register_select", NoneType]()
     external_call["dumbtorch_register_random", NoneType]()
     external_call["dumbtorch_register_sample", NoneType]()
+    # after the ops whose tables they join
+    external_call["dumbtorch_register_complex_unary", NoneType]()
+    external_call["dumbtorch_register_complex_binary", NoneType]()
+    external_call["dumbtorch_register_complex_reduce", NoneType]()
+    external_call["dumbtorch_register_float8", NoneType]()
 
 
 def _init() -> Int:

@@ -10,12 +10,12 @@ from std.sys.info import size_of
 from kernels import math
 
 from kernels.functor import (
-    ALL, Binary, EVERY, FAULT, FLOAT, FLOATS, INTS, MAX_NUMBERS, REAL, SAME, Unary, binary_table, number, tables,
+    ALL, Binary, EVERY, FAULT, FLOAT, FLOATS, IMAGINARY, INTS, MAX_NUMBERS, REAL, SAME, Unary, binary_table, number, tables,
     unary_table, wide,
 )  # fmt: skip
 from kernels.pointwise import divide_with, pointwise, pointwise_checked, pointwise_with, table_of
 from kernels.unary import Itself
-from tensor.call import Call, register
+from tensor.call import Call, Scalar2, register
 from tensor.dtype import BOOL, FLOAT16, category
 from tensor.memory import Numbers
 from tensor.object import as_tensor, is_tensor
@@ -271,8 +271,8 @@ def _check_sub(call: Call) raises:
         )
 
 
-def _alpha(call: Call) raises -> Float64:
-    """The factor of `other`: an integer for integers."""
+def _alpha(call: Call) raises -> Scalar2:
+    """The factor of `other`: an integer for integers, a real number for real ones."""
     var alpha = call.scalar(2)
     var highest = 0
     for i in range(2):
@@ -281,13 +281,22 @@ def _alpha(call: Call) raises -> Float64:
             highest = max(highest, category(as_tensor(o)[].code()))
         elif class_of(o) == runtime()[].float_type:
             highest = max(highest, 2)
+        elif class_of(o) == runtime()[].complex_type:
+            highest = max(highest, 3)
         elif not _is_bool(o):
             highest = max(highest, 1)
     if alpha.category >= 2 and highest < 2:
         raise Error("RuntimeError|For integral input tensors, argument alpha must not be a floating point number.")
     if alpha.category == 0 and highest > 0:
         raise Error("RuntimeError|Boolean alpha only supported for Boolean results.")
-    return alpha.d
+    if alpha.category == 3 and highest < 3:
+        raise Error("RuntimeError|For non-complex input tensors, argument alpha must not be a complex number.")
+    return alpha
+
+
+@always_inline
+def _is_one(s: Scalar2) -> Bool:
+    return s.d == 1 and s.im == 0
 
 
 def add(mut call: Call) raises -> Obj:
@@ -295,9 +304,9 @@ def add(mut call: Call) raises -> Obj:
     if _default(call, 2):
         return pointwise_plain(call, 0)
     var alpha = _alpha(call)
-    if alpha == 1:
+    if _is_one(alpha):
         return pointwise_plain(call, 0)
-    return _scaled(call, 1, alpha)
+    return _scaled(call, 1, alpha.d, alpha.im)
 
 
 def sub(mut call: Call) raises -> Obj:
@@ -307,15 +316,18 @@ def sub(mut call: Call) raises -> Obj:
     if _default(call, 2):
         return pointwise_plain(call, 0)
     var alpha = _alpha(call)
-    if alpha == 1:
+    if _is_one(alpha):
         return pointwise_plain(call, 0)
-    return _scaled(call, 1, -alpha)
+    return _scaled(call, 1, -alpha.d, -alpha.im)
 
 
 def rsub(mut call: Call) raises -> Obj:
     """Subtracts: other - alpha * self: (self, other, alpha)."""
     _check_sub(call)
-    return _scaled(call, 0, 1 if _default(call, 2) else _alpha(call))
+    if _default(call, 2):
+        return _scaled(call, 0, 1, 0)
+    var alpha = _alpha(call)
+    return _scaled(call, 0, alpha.d, alpha.im)
 
 
 def pointwise_plain(mut call: Call, table: Int) raises -> Obj:
@@ -323,9 +335,10 @@ def pointwise_plain(mut call: Call, table: Int) raises -> Obj:
     return pointwise_with(call, table_of(call, table), none.as_unsafe_any_origin())
 
 
-def _scaled(mut call: Call, table: Int, alpha: Float64) raises -> Obj:
+def _scaled(mut call: Call, table: Int, alpha: Float64, imaginary: Float64) raises -> Obj:
     var params = stack_allocation[MAX_NUMBERS, Float64]()
     params[unsafe_offset=0] = alpha
+    params[unsafe_offset=IMAGINARY] = imaginary
     return pointwise_with(call, table_of(call, table), params.as_unsafe_any_origin())
 
 
@@ -350,12 +363,12 @@ def pow(mut call: Call) raises -> Obj:
         var kind = category(as_tensor(first)[].code())
         if kind < 2 and s.category == 1 and s.i < 0:
             raise Error("RuntimeError|Integers to negative integer powers are not allowed.")
-        if s.category <= kind and as_tensor(first)[].device() == 0:
+        if s.category <= kind and s.im == 0 and as_tensor(first)[].device() == 0:
             if s.d == 1:
                 return pointwise_plain(call, 7)
             if s.d == 0:
                 return pointwise_plain(call, 8)
-        if kind == 2 and s.category < 3:
+        if kind >= 2 and s.im == 0 and s.category <= kind:
             var special = 0
             # of -inf the root is NaN, the power inf: PyTorch has the power for float16 alone
             var root = as_tensor(first)[].code() != FLOAT16

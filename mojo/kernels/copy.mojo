@@ -1,5 +1,6 @@
 """Copies, conversions and writes: `copy_`, `clone`, `contiguous`, `to`, `fill_`, `zero_`."""
 
+from std.ffi import external_call
 from std.memory import Pointer, stack_allocation
 from tensor.call import Call, Scalar2, register
 from tensor.dtype import itemsize
@@ -30,6 +31,15 @@ def write(dst: TPtr, src: TPtr) raises:
     """`dst[...] = src` with broadcasting and casting, on any devices. Shapes and overlap have been checked."""
     if dst[].numel == 0:
         return
+    _write_bits(dst, src)
+    var pending = dst[].lazy() ^ src[].lazy()
+    if pending != 0:
+        external_call["dumbtorch_flip_signs", NoneType](Int(dst), pending)
+
+
+@always_inline
+def _write_bits(dst: TPtr, src: TPtr) raises:
+    """`write`, whatever work is pending on the two."""
     # the destination's address first: it may move when it ends copy-on-write sharing
     var to = dst[].writable()
     if dst[].device() == 0 and src[].device() == 0:
@@ -193,7 +203,7 @@ def copy_(mut call: Call) raises -> Obj:
             )
     check_writable(dst)
     if dst[].storage_address == src[].storage_address:
-        if dst[].dtype == src[].dtype and dst[].offset == src[].offset:
+        if dst[].dtype == src[].dtype and dst[].offset == src[].offset and dst[].lazy() == src[].lazy():
             if (
                 src[].rank() == ndim
                 and same_dims(dst[].shape, src[].shape, ndim)

@@ -6,7 +6,7 @@ repeat, `_blocked` with numbers; `_general` for everything else, by the strided 
 
 from std.memory import Pointer, stack_allocation
 from kernels.device_api import different_devices
-from kernels.functor import COUNT, FLOAT, OWN, SAME, SMALL_LOOP, TO_BOOL, Table, TablePtr
+from kernels.functor import COUNT, FLOAT, OWN, SAME, SMALL_LOOP, TO_BOOL, Table, TablePtr, result_code
 
 from kernels.pointwise import (
     broadcast_error, check_overlap, check_writable, launch, output_strides, resize_out, unsupported,
@@ -96,7 +96,7 @@ def _direct(call: Call, table: TablePtr, params: Numbers) raises -> Obj:
 @always_inline
 def _output(call: Call, table: TablePtr, a: TPtr, operand_code: Int) raises -> Obj:
     """A new reference to a contiguous output of a's shape: a new tensor, or `out` if it fits; 0 if it does not."""
-    var code = BOOL if table[].rule == TO_BOOL else operand_code
+    var code = result_code(table[].rule, operand_code)
     if call.out == 0:
         return new_tensor(code, a[].shape, a[].rank())
     return _given_output(call, table, a, code)
@@ -371,13 +371,13 @@ def _general(mut call: Call, table: TablePtr, params: Numbers) raises -> Obj:
         code = INT64
     if table[].kernels[code] == 0:
         raise unsupported(table_name(call, table), code)
-    var result_code = BOOL if table[].rule == TO_BOOL else code
-    var out_code = result_code
+    var natural = result_code(table[].rule, code)
+    var out_code = natural
     # a number keeps its digits and its range beside half types
     var kernel_code = code
     if table[].wide and scalars and (code == FLOAT16 or code == BFLOAT16) and dimensioned & (1 << code) != 0:
         kernel_code = FLOAT32
-    var made_code = BOOL if table[].rule == TO_BOOL else kernel_code
+    var made_code = result_code(table[].rule, kernel_code)
 
     # the output: given, or allocated in the inputs' dimension order
     var result: Obj
@@ -385,7 +385,7 @@ def _general(mut call: Call, table: TablePtr, params: Numbers) raises -> Obj:
         var t = as_tensor(call.out)
         # a comparison may be written to any dtype: its bools are cast
         if not (table[].rule == TO_BOOL):
-            check_can_cast(result_code, t[].code())
+            check_can_cast(natural, t[].code())
         out_code = t[].code()
         if t[].rank() != ndim or not same_dims(t[].shape, shape, ndim):
             if call.inplace():

@@ -13,7 +13,7 @@ from std.memory import Pointer, bitcast, stack_allocation
 from std.reflection import reflect
 from std.sys.info import simd_width_of, size_of
 from std.sys.intrinsics import masked_load, masked_store
-from tensor.dtype import NUM_DTYPES, dtype_of, itemsize
+from tensor.dtype import BOOL, NUM_DTYPES, complex_of, complex_part, dtype_of, itemsize
 from tensor.loop import ElementwiseFn
 from tensor.memory import Numbers, Words, address_of, at, c_string, function_at, zeroed
 
@@ -22,10 +22,13 @@ comptime SAME = 0  # the common dtype
 comptime FLOAT = 1  # integers and bool become the default float
 comptime COUNT = 3  # bool becomes int64
 comptime OWN = 4  # the first operand's dtype, whatever the others are
+comptime PART = 5  # computed in the common dtype; of complex numbers the result has their parts' dtype
+comptime PAIR = 6  # computed in a floating dtype, the result is complex
 comptime TO_BOOL = 2  # computed in the common dtype, the result is bool
 
 comptime SMALL_LOOP = 32768
 comptime MAX_NUMBERS = 8  # extra numbers that a functor can be given
+comptime IMAGINARY = 4  # extra number i is complex: its imaginary part is extra number IMAGINARY + i
 comptime FAULT = 7  # the number that a functor sets when an element cannot be computed
 
 
@@ -114,6 +117,16 @@ def number[dt: DType, w: SIMDLength](params: Numbers, i: Int) -> SIMD[dt, w]:
         return SIMD[dt, w](params[unsafe_offset=i].cast[DType.int64]().cast[dt]())
     else:
         return SIMD[dt, w](params[unsafe_offset=i].cast[dt]())
+
+
+@always_inline
+def result_code(rule: Int, code: Int) -> Int:
+    """The dtype of an op's results by its rule and the dtype that it computes in."""
+    if rule == TO_BOOL:
+        return BOOL
+    if rule >= PART:
+        return complex_part(code) if rule == PART else complex_of(code)
+    return code
 
 
 # ---------------------------------------------------------------- memory to lanes

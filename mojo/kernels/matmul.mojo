@@ -5,11 +5,16 @@ batch of matrices; batch dimensions broadcast by offsets.
 """
 
 from std.ffi import external_call
-from tensor.call import Call, register
-from tensor.dtype import BFLOAT16, FLOAT16, FLOAT32, FLOAT64, NUM_DTYPES, dtype_of, itemsize, type_name
+from std.memory import Pointer
+from tensor.call import Call, Scalar2, register
+
+from tensor.dtype import (
+    BFLOAT16, COMPLEX128, COMPLEX64, FLOAT16, FLOAT32, FLOAT64, dtype_of, is_complex, itemsize, type_name,
+)  # fmt: skip
 from tensor.layout import Dims, broadcast_into, no_dims, same_dims, shape_text
 from tensor.memory import address_of, at, function_at, store
-from tensor.object import TPtr, as_tensor, new_tensor
+from tensor.errors import python_error
+from tensor.object import CONJUGATE, NEGATIVE, TPtr, as_tensor, new_tensor
 from tensor.py import Obj, decref, incref, release_gil, take_gil
 from tensor.storage import check_status, device_table
 from kernels.gemm import gemm, gemm_batched
@@ -41,6 +46,9 @@ struct Product(Copyable):
     var ccs: Int
     var c_offsets: Int
     var bias: Int
+    var alpha_im: Float64
+    var beta_im: Float64
+    var conj: Int  # 1: of complex matrices A stands for its conjugate; 2: B does
 
     def __init__(out self, code: Int, m: Int, n: Int, k: Int):
         self.code = code
@@ -63,6 +71,9 @@ struct Product(Copyable):
         self.ccs = 1
         self.c_offsets = 0
         self.bias = 0
+        self.alpha_im = 0
+        self.beta_im = 0
+        self.conj = 0
 
 
 def _multiply[dt: DType](p: Product):
@@ -90,15 +101,31 @@ def multiply(call: Call, p: Product, device: Int) raises:
     var held = 0
     if p.count * p.m * p.n * max(p.k, 1) > 1 << 21:
         held = release_gil()
+    var status = 0
+    if is_complex(p.code):
+        var q = p.copy()
+        status = external_call["dumbtorch_complex_product", Int](Int(Pointer(to=q)))
+        _ = q^
     comptime for c in [1, 2, 3, 4, 5, 9, 10, 11, 12]:
         if p.code == c:
             _multiply[dtype_of[c]](p)
     if held != 0:
         take_gil(held)
+    if status != 0:
+        raise Error(t"OutOfMemoryError|{call.name()}(): no memory for the scratch of a complex product")
+
+
+@export("dumbtorch_real_product")
+def real_product(p: Pointer[Product, MutAnyOrigin]) abi("C") -> None:
+    """A product of float32 or float64 matrices, for complex_gemm.mojo."""
+    if p[].code == FLOAT32:
+        _multiply[DType.float32](p[])
+    else:
+        _multiply[DType.float64](p[])
 
 
 def _check_code(call: Call, code: Int) raises:
-    if not (code >= 1 and code <= 5) and not (code >= FLOAT16 and code <= FLOAT64):
+    if not (code >= 1 and code <= 5) and not (code >= FLOAT16 and code <= FLOAT64) and not is_complex(code):
         raise Error(t"NotImplementedError|\"{call.name()}\" not implemented for '{type_name(code)}'")
 
 
@@ -116,6 +143,10 @@ def _lower(code: Int) -> String:
         return "long int"
     if code == 4:
         return "int"
+    if code == COMPLEX64:
+        return "c10::complex<float>"
+    if code == COMPLEX128:
+        return "c10::complex<double>"
     return type_name(code)
 
 
@@ -172,7 +203,9 @@ def matmul(mut call: Call) raises -> Obj:
 
 
 def product_of(mut call: Call, a: TPtr, b: TPtr) raises -> Obj:
-    """The matrix product in the sense of matmul."""
+    """The matrix product in the sense of matmul. A pending conjugation of an operand is done in passing."""
+    if (a[].lazy() | b[].lazy()) & NEGATIVE != 0:
+        return _resolved_product(call, a, b)
     if a[].rank() == 0 or b[].rank() == 0:
         raise Error(
             t"RuntimeError|both arguments to matmul need to be at least 1D, but they are {a[].rank()}D and"
@@ -189,6 +222,7 @@ def product_of(mut call: Call, a: TPtr, b: TPtr) raises -> Obj:
     if k != k2:
         raise _matmul_error(a, b, m, k, k2, n)
     var p = Product(a[].code(), m, n, k)
+    p.conj = Int(a[].lazy() & CONJUGATE != 0) | (Int(b[].lazy() & CONJUGATE != 0) << 1)
     p.ars = a[].strides[ra - 2] if ra > 1 else 0
     p.acs = a[].strides[ra - 1]
     p.brs = b[].strides[rb - 2] if rb > 1 else b[].strides[0]
@@ -220,7 +254,9 @@ def product_of(mut call: Call, a: TPtr, b: TPtr) raises -> Obj:
     var made = _result(call, p.code, shape, ndim, a[].device())
     # an output that shares memory with an operand, or with odd strides, is computed aside
     var o = as_tensor(made)
-    if call.has_out() and (_shares_memory(made, a) or _shares_memory(made, b) or not o[].contiguous()):
+    if call.has_out() and (
+        _shares_memory(made, a) or _shares_memory(made, b) or not o[].contiguous() or o[].lazy() != 0
+    ):
         var aside = new_tensor(p.code, shape, ndim, a[].device())
         _run_batches(call, p, a, b, batch, nbatch, batch_a, batch_b, as_tensor(aside)[].data())
         copy_into(as_tensor(made), as_tensor(aside))
@@ -228,6 +264,22 @@ def product_of(mut call: Call, a: TPtr, b: TPtr) raises -> Obj:
         return made
     _run_batches(call, p, a, b, batch, nbatch, batch_a, batch_b, o[].writable() if call.has_out() else o[].data())
     return made
+
+
+def _resolved_product(mut call: Call, a: TPtr, b: TPtr) raises -> Obj:
+    """The product of copies without pending negations."""
+    var x = external_call["dumbtorch_resolved", Int](Int(a))
+    if x == 0:
+        raise python_error()
+    var y = external_call["dumbtorch_resolved", Int](Int(b))
+    if y == 0:
+        decref(x)
+        raise python_error()
+    try:
+        return product_of(call, as_tensor(x), as_tensor(y))
+    finally:
+        decref(x)
+        decref(y)
 
 
 def _run_batches(
@@ -409,8 +461,11 @@ def _add_product(mut call: Call, t: TPtr, a: TPtr, b: TPtr, beta_slot: Int, alph
             t" {type_name(b[].code())}"
         )
     _same_dtype(call, a, b)
-    var beta = call.float(beta_slot)
-    var alpha = call.float(alpha_slot)
+    var beta = call.scalar(beta_slot)
+    var alpha = call.scalar(alpha_slot)
+    if (alpha.im != 0 or beta.im != 0) and not is_complex(a[].code()):
+        raise Error("RuntimeError|value cannot be converted to type double without overflow")
+    var keeps = beta.d != 0 or beta.im != 0
     var r = a[].rank()
     var shape = a[].shape.copy()
     shape[r - 1] = b[].shape[r - 1]
@@ -423,24 +478,26 @@ def _add_product(mut call: Call, t: TPtr, a: TPtr, b: TPtr, beta_slot: Int, alph
         _shares_memory(made, a) or _shares_memory(made, b) or (not in_place and _shares_memory(made, t))
     ):
         var aside = new_tensor(a[].code(), shape, r, a[].device())
-        if beta != 0:
+        if keeps:
             copy_into(as_tensor(aside), t)
         _products_onto(call, as_tensor(aside), a, b, alpha, beta)
         copy_into(o, as_tensor(aside))
         decref(aside)
         return made
-    if not in_place and beta != 0:
+    if not in_place and keeps:
         copy_into(o, t)
     _products_onto(call, o, a, b, alpha, beta)
     return made
 
 
-def _products_onto(call: Call, o: TPtr, a: TPtr, b: TPtr, alpha: Float64, beta: Float64) raises:
+def _products_onto(call: Call, o: TPtr, a: TPtr, b: TPtr, alpha: Scalar2, beta: Scalar2) raises:
     """Computes o = alpha * a @ b + beta * o for matrices or equal batches of them."""
     var r = a[].rank()
     var p = Product(a[].code(), a[].shape[r - 2], b[].shape[r - 1], a[].shape[r - 1])
-    p.alpha = alpha
-    p.beta = beta
+    p.alpha = alpha.d
+    p.alpha_im = alpha.im
+    p.beta = beta.d
+    p.beta_im = beta.im
     p.ars = a[].strides[r - 2]
     p.acs = a[].strides[r - 1]
     p.brs = b[].strides[r - 2]

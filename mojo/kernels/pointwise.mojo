@@ -7,7 +7,7 @@ a family holds nothing but functors.
 
 from std.ffi import external_call
 from std.memory import Pointer, stack_allocation
-from kernels.functor import FAULT, MAX_NUMBERS, Table, TablePtr, compute, is_half, load_at, store_at
+from kernels.functor import FAULT, IMAGINARY, MAX_NUMBERS, Table, TablePtr, compute, is_half, load_at, store_at
 from tensor.call import Call
 from tensor.dtype import itemsize, type_name
 from tensor.layout import Dims, extent, has_internal_overlap, is_dense, no_dims, same_dims
@@ -40,7 +40,10 @@ def pointwise_numbers(mut call: Call) raises -> Obj:
     var params = stack_allocation[MAX_NUMBERS, Float64]()
     var inputs = table[].inputs
     for i in range(inputs, min(call.op[].num_params, inputs + FAULT)):
-        params[unsafe_offset=i - inputs] = call.float(i)
+        var s = call.scalar(i)
+        params[unsafe_offset=i - inputs] = s.d
+        if i - inputs + IMAGINARY < FAULT and call.op[].num_params <= inputs + IMAGINARY:
+            params[unsafe_offset=i - inputs + IMAGINARY] = s.im
     return pointwise_with(call, table, params.as_unsafe_any_origin())
 
 

@@ -8,12 +8,12 @@ from kernels import math
 from kernels.lanes import truth
 
 from kernels.functor import (
-    ALL, ALL_INTS, COUNT, EVERY, FLOAT, FLOATS, INTS, MAX_NUMBERS, Predicate, REAL, SAME, TablePtr, Unary, number,
+    ALL, ALL_INTS, COUNT, EVERY, FLOAT, FLOATS, INTS, MAX_NUMBERS, PART, Predicate, REAL, SAME, TablePtr, Unary, number,
     predicate_table, tables, unary_table,
 )  # fmt: skip
 from kernels.pointwise import pointwise, pointwise_with
 from tensor.call import Call, register
-from tensor.dtype import BFLOAT16, BOOL, FLOAT16, FLOAT32
+from tensor.dtype import BFLOAT16, BOOL, FLOAT16, FLOAT32, complex_part, is_complex
 from tensor.memory import Numbers, at
 from tensor.object import as_tensor, is_tensor
 from tensor.py import Obj, new_ref
@@ -61,6 +61,16 @@ struct Sign(Unary):
             return x.gt(0).select(V(1), x.lt(0).select(V(-1), V(0)))
         else:
             return x.gt(0).select(V(1), V(0))
+
+
+struct Angle(Unary):
+    """Pi of what is below zero; NaN stays."""
+
+    @staticmethod
+    @always_inline
+    def apply[dt: DType, w: SIMDLength](x: SIMD[dt, w], params: Numbers) -> SIMD[dt, w]:
+        var y = x.lt(0).select(SIMD[dt, w](3.14159265358979324), SIMD[dt, w](0))
+        return math.isnan(x).select(x, y)
 
 
 struct Floor(Unary):
@@ -247,6 +257,31 @@ def _is_bool(call: Call) -> Bool:
     return is_tensor(call.obj(0)) and as_tensor(call.obj(0))[].code() == BOOL
 
 
+def absolute(mut call: Call) raises -> Obj:
+    """The absolute value, of complex numbers a real one: (self)."""
+    if call.inplace() and is_tensor(call.obj(0)) and is_complex(as_tensor(call.obj(0))[].code()):
+        raise Error("RuntimeError|In-place abs is not supported for complex tensors.")
+    return pointwise(call)
+
+
+def angle(mut call: Call) raises -> Obj:
+    """The angle with the positive real axis: (self)."""
+    var table = TablePtr(unsafe_from_address=call.data())
+    # of a complex number it has the dtype of a part, of an integer the default float
+    table[].rule = PART if is_complex(call.tensor(0)[].code()) else FLOAT
+    return pointwise(call)
+
+
+def sign(mut call: Call) raises -> Obj:
+    """-1, 0 or 1: (self)."""
+    if is_tensor(call.obj(0)) and is_complex(as_tensor(call.obj(0))[].code()):
+        raise Error(
+            "NotImplementedError|Unlike NumPy, torch.sign is not intended to support complex numbers. Please use"
+            " torch.sgn instead."
+        )
+    return pointwise(call)
+
+
 def neg(mut call: Call) raises -> Obj:
     """The negative of everything but bools: (self)."""
     if _is_bool(call):
@@ -287,7 +322,7 @@ def round(mut call: Call) raises -> Obj:
 
 def nan_to_num(mut call: Call) raises -> Obj:
     """Finite numbers for NaN (0) and infinities (the dtype's extremes): (self, nan, posinf, neginf)."""
-    var code = call.tensor(0)[].code()
+    var code = complex_part(call.tensor(0)[].code())
     var largest = Float64.MAX_FINITE
     if code == FLOAT32:
         largest = Float32.MAX_FINITE.cast[DType.float64]()
@@ -307,12 +342,12 @@ def nan_to_num(mut call: Call) raises -> Obj:
 
 @export("dumbtorch_register_unary")
 def register_unary() abi("C") -> None:
-    register[pointwise]("abs", unary_table[Abs, REAL](SAME))
+    register[absolute]("abs", unary_table[Abs, REAL](PART))
+    register[angle]("angle", unary_table[Angle, FLOATS](FLOAT))
     register[neg]("neg", unary_table[Neg, REAL](SAME))
     register[positive]("positive")
-    var sign = unary_table[Sign, ALL](SAME, "sign_cpu")
-    register[pointwise]("sign", sign)
-    register[pointwise]("sgn", sign)
+    register[sign]("sign", unary_table[Sign, ALL](SAME, "sign_cpu"))
+    register[pointwise]("sgn", unary_table[Sign, ALL](SAME, "sign_cpu"))
     register[pointwise]("floor", unary_table[Floor, ALL_INTS | FLOATS](SAME, "floor_vml_cpu"))
     register[pointwise]("ceil", unary_table[Ceil, ALL_INTS | FLOATS](SAME, "ceil_vml_cpu"))
     register[pointwise]("trunc", unary_table[Trunc, ALL_INTS | FLOATS](SAME, "trunc_vml_cpu"))

@@ -7,7 +7,7 @@ from tensor.dtype import (
     itemsize, type_name,
 )  # fmt: skip
 from tensor.layout import Dims, contiguous_strides, no_dims, shape_text, view_strides, wrap_dim
-from tensor.object import INFERENCE_TENSOR, TPtr, alias_of, as_tensor, new_tensor, wrap_storage
+from tensor.object import CONJUGATE, INFERENCE_TENSOR, NEGATIVE, TPtr, alias_of, as_tensor, new_tensor, wrap_storage
 from tensor.py import Obj, decref, incref, is_sequence, new_ref, seq_item, seq_len
 from tensor.runtime import MAX_RANK
 from tensor.storage import retain
@@ -545,7 +545,7 @@ def view_with_dtype(t: TPtr, code: Int, offset: Int, shape: Dims, strides: Dims,
     v[].base = t[].base if t[].base != 0 else Int(t)
     incref(v[].base)
     v[].view_version = t[].storage()[].version
-    v[].flags |= t[].flags & UInt16(INFERENCE_TENSOR)
+    v[].flags |= t[].flags & UInt16(INFERENCE_TENSOR | NEGATIVE)
     return o
 
 
@@ -555,6 +555,12 @@ def view_dtype(mut call: Call) raises -> Obj:
 
 
 def _view_dtype(t: TPtr, code: Int) raises -> Obj:
+    if t[].lazy() != 0:
+        var what: StaticString = "conjugate" if t[].lazy() & CONJUGATE != 0 else "negated"
+        raise Error(
+            t"RuntimeError|torch.Tensor.view is not supported for {what} view tensors when converting to a different"
+            t" dtype."
+        )
     var n = t[].rank()
     var old = itemsize(t[].code())
     var new = itemsize(code)
@@ -596,7 +602,11 @@ def _part(t: TPtr, which: Int) raises -> Obj:
     var strides = t[].strides.copy()
     for i in range(n):
         strides[i] *= 2
-    return view_with_dtype(t, complex_part(t[].code()), 2 * t[].offset + which, t[].shape, strides, n)
+    var made = view_with_dtype(t, complex_part(t[].code()), 2 * t[].offset + which, t[].shape, strides, n)
+    if which == 1 and t[].lazy() & CONJUGATE != 0:
+        # the imaginary part of a pending conjugate is a pending negative
+        as_tensor(made)[].flags ^= UInt16(NEGATIVE)
+    return made
 
 
 def real(mut call: Call) raises -> Obj:
@@ -620,6 +630,12 @@ def view_as_real(mut call: Call) raises -> Obj:
     var t = call.tensor(0)
     if not is_complex(t[].code()):
         raise Error("RuntimeError|view_as_real is only supported for complex tensors")
+    if t[].lazy() & CONJUGATE != 0:
+        raise Error(
+            "RuntimeError|view_as_real doesn't work on unresolved conjugated tensors.  To resolve the conjugate tensor"
+            " so you can view it as real, use self.resolve_conj(); however, be warned that the resulting tensor will"
+            " NOT alias the original."
+        )
     var n = t[].rank()
     _check_rank(n + 1)
     var shape = t[].shape.copy()

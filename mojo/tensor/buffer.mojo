@@ -46,6 +46,8 @@ def get_buffer(o: Int, view_address: Int, flags: c_int) abi("C") -> c_int:
             raise Error("BufferError|the tensor is not contiguous: ask for strides, or call .contiguous() first")
         if t[].requires_grad() and runtime()[].mode() & MODE_NO_GRAD == 0:
             raise Error("BufferError|a tensor that requires grad has no buffer: use tensor.detach()")
+        if t[].lazy() != 0:
+            raise Error("BufferError|the tensor has a conjugate or negative bit set: resolve it first")
         var format = Int(_FORMATS.unsafe_ptr()) + 3 * t[].code()
         if load[UInt8](format) == 0:
             raise Error(

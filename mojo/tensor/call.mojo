@@ -12,7 +12,7 @@ from .dtype import FLOAT32, dtype_name
 from .errors import python_error, set_python_error
 from .layout import Dims, no_dims
 from .memory import Ptr, address_of, at, c_string, Words, function_at, load, store, words, zeroed
-from .object import TPtr, as_tensor, is_tensor, REQUIRES_GRAD, INFERENCE_TENSOR
+from .object import TPtr, as_tensor, is_tensor, LAZY, REQUIRES_GRAD, INFERENCE_TENSOR, replace_storage
 
 from .py import (
     Obj, class_of, decref, error_occurred, get_attr, incref, is_long, is_sequence, is_str, is_subtype, new_ref, py_int, py_str,
@@ -27,6 +27,7 @@ comptime DIFFERENTIABLE = 1
 comptime INPLACE = 2
 comptime HAS_OUT = 4
 comptime VIEW = 8
+comptime TAKES_LAZY = 16  # the kernel minds pending conjugations and negations of its arguments
 
 comptime KernelFn = def(OpPtr, Words, Int) thin abi("C") -> Int
 
@@ -137,7 +138,10 @@ struct Call(Movable):
         return v != 0
 
     def float(self, i: Int) raises -> Float64:
-        return self.scalar(i).d
+        var s = self.scalar(i)
+        if s.im != 0:
+            raise Error("RuntimeError|value cannot be converted to type double without overflow")
+        return s.d
 
     def scalar(self, i: Int) raises -> Scalar2:
         """A Python number (or a 0-d tensor, read as one)."""
@@ -532,11 +536,104 @@ def run_raw(op: OpPtr, slots: Words, out_: Obj) -> Obj:
         if not is_tensor(target):
             _set_target_error(op, target)
             return 0
+    if runtime()[].lazy and op[].flags & (VIEW | TAKES_LAZY) == 0 and (_any_lazy(op, slots) or _is_lazy(target)):
+        return _run_resolved(op, slots, target)
     var f = function_at[KernelFn](op[].impl)
     var r = f(op, slots, target)
     if target != 0 and r != 0:
         as_tensor(target)[].storage()[].version += 1
     return r
+
+
+# ---------------------------------------------------------------- pending conjugations and negations
+
+
+@always_inline
+def _is_lazy(o: Obj) -> Bool:
+    return o != 0 and is_tensor(o) and as_tensor(o)[].lazy() != 0
+
+
+@no_inline
+def _any_lazy(op: OpPtr, slots: Words) -> Bool:
+    for i in range(op[].num_params):
+        var o = slots[unsafe_offset=i]
+        if is_sequence(o):
+            for j in range(seq_len(o)):
+                if _is_lazy(seq_item(o, j)):
+                    return True
+        elif _is_lazy(o):
+            return True
+    return False
+
+
+def _resolved(o: Obj) -> Obj:
+    """A new reference to the object, or to a copy without pending work. 0 with the Python error set when it fails."""
+    if not _is_lazy(o):
+        return new_ref(o)
+    return external_call["dumbtorch_resolved", Int](o)
+
+
+def _resolved_argument(o: Obj) -> Obj:
+    if not is_sequence(o):
+        return _resolved(o)
+    var n = seq_len(o)
+    var t = tuple_new(n)
+    for j in range(n):
+        var item = _resolved(seq_item(o, j))
+        if item == 0:
+            decref(t)
+            return 0
+        tuple_set(t, j, item)
+    return t
+
+
+@no_inline
+def _run_resolved(op: OpPtr, slots: Words, target: Obj) -> Obj:
+    """Runs a kernel that knows nothing of pending work: on resolved copies; what it writes is written back."""
+    var plain = stack_allocation[MAX_PARAMS, Int]()
+    var made = 0
+    var r: Obj = 0
+    var to = _resolved(target) if target != 0 else 0
+    var ok = target == 0 or to != 0
+    for i in range(op[].num_params):
+        if not ok:
+            break
+        var o = slots[unsafe_offset=i]
+        var given = new_ref(to) if o == target and target != 0 else _resolved_argument(o)
+        plain[unsafe_offset=i] = given
+        ok = given != 0
+        made += Int(ok)
+    if ok:
+        var f = function_at[KernelFn](op[].impl)
+        r = f(op, plain.as_unsafe_any_origin(), to)
+    if r != 0 and target != 0:
+        if to != target:
+            if _write_back(target, to) != 0:
+                decref(r)
+                r = 0
+            elif r == to:
+                decref(r)
+                r = new_ref(target)
+        as_tensor(target)[].storage()[].version += 1
+    for i in range(made):
+        decref(plain[unsafe_offset=i])
+    if to != 0:
+        decref(to)
+    return r
+
+
+def _write_back(target: Obj, source: Obj) -> Int:
+    var t = as_tensor(target)
+    var s = as_tensor(source)
+    try:
+        if t[].numel != s[].numel or t[].rank() != s[].rank():
+            # an out= argument that was given another shape
+            t[].flags &= ~UInt16(LAZY)
+            replace_storage(t, t[].code(), s[].shape, s[].rank())
+    except e:
+        set_python_error(e)
+        return -1
+    return external_call["dumbtorch_write", Int](target, source)
 
 
 @always_inline
@@ -577,8 +674,8 @@ def run_op(op: OpPtr, slots: Words, out_: Obj) -> Obj:
         )
         return 0
     var r = run_raw(op, slots, 0)
-    if r == 0:
-        return 0
+    if r == 0 or r == slots[]:
+        return r  # an argument that is its own result has its history already
     return _call_hook(op[].record, op, slots, r)
 
 

@@ -169,6 +169,15 @@ def complex_part(code: Int) -> Int:
     return code
 
 
+def complex_of(code: Int) -> Int:
+    """The complex dtype whose parts have this floating dtype."""
+    if code == FLOAT16:
+        return COMPLEX32
+    if code == BFLOAT16:
+        return BCOMPLEX32
+    return COMPLEX128 if code == FLOAT64 else COMPLEX64
+
+
 comptime dtype_of[code: Int]: DType = (
     DType.bool if code
     == BOOL else DType.uint8 if code

@@ -17,6 +17,10 @@ comptime _GRAD_FN = 48  # where TensorObj has its grad_fn
 comptime REQUIRES_GRAD = 1
 comptime CONTIGUOUS = 2
 comptime INFERENCE_TENSOR = 4
+# Pending work on every element: 8 is MADE_WITHOUT_GRAD of viewing.mojo
+comptime CONJUGATE = 16
+comptime NEGATIVE = 32
+comptime LAZY = CONJUGATE | NEGATIVE
 
 
 struct TensorObj:
@@ -66,6 +70,11 @@ struct TensorObj:
         """The address of the first element, for writing: ends copy-on-write sharing."""
         make_writable(self.storage())
         return self.storage()[].data + self.offset * itemsize(Int(self.dtype))
+
+    @always_inline
+    def lazy(self) -> Int:
+        """What is still to be done to every element that is read: CONJUGATE, NEGATIVE."""
+        return Int(self.flags) & LAZY
 
     @always_inline
     def requires_grad(self) -> Bool:
@@ -190,14 +199,16 @@ def view_of(t: TPtr, offset: Int, shape: Dims, strides: Dims, ndim: Int) raises 
     v[].base = t[].base if t[].base != 0 else Int(t)
     incref(v[].base)
     v[].view_version = t[].storage()[].version
-    v[].flags |= t[].flags & UInt16(INFERENCE_TENSOR)
+    v[].flags |= t[].flags & UInt16(INFERENCE_TENSOR | LAZY)
     return o
 
 
 def alias_of(t: TPtr) raises -> Obj:
     """A tensor on the same elements with no history and no base (what detach returns)."""
     retain(t[].storage())
-    return wrap_storage(t[].storage(), t[].offset, t[].code(), t[].shape, t[].strides, t[].rank())
+    var o = wrap_storage(t[].storage(), t[].offset, t[].code(), t[].shape, t[].strides, t[].rank())
+    as_tensor(o)[].flags |= t[].flags & UInt16(LAZY)
+    return o
 
 
 def replace_storage(t: TPtr, dtype: Int, shape: Dims, ndim: Int) raises:

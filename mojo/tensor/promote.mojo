@@ -3,7 +3,7 @@
 from .call import Call, Scalar2, number_of
 
 from .dtype import (
-    BOOL, COMPLEX128, COMPLEX64, COMPLEX32, BCOMPLEX32, BFLOAT16, FLOAT16, FLOAT64, INT64, category, dtype_of, is_complex, is_floating, promote, type_name,
+    BOOL, COMPLEX128, COMPLEX64, COMPLEX32, BCOMPLEX32, BFLOAT16, FLOAT16, FLOAT64, INT64, UINT16, UINT64, category, dtype_of, is_complex, is_floating, promote, type_name,
 )  # fmt: skip
 from .object import TPtr
 from .runtime import runtime
@@ -37,7 +37,7 @@ struct ResultType(Copyable):
         elif s.category == 2:
             code = runtime()[].default_dtype
         else:
-            code = COMPLEX128 if runtime()[].default_dtype == FLOAT64 else COMPLEX64
+            code = to_complex(runtime()[].default_dtype)
         self.number = _join(self.number, code)
 
     def result(self) raises -> Int:
@@ -68,17 +68,17 @@ def _combine(higher: Int, lower: Int) raises -> Int:
         return higher
     if category(higher) == 2:
         return to_complex(higher) if is_complex(lower) else higher
+    if is_complex(lower) and higher >= UINT16 and higher <= UINT64:
+        return lower
     if higher == BOOL or category(lower) >= 2:
         return promoted(higher, lower)
     return higher
 
 
 def to_complex(code: Int) -> Int:
-    """The complex dtype whose parts have this floating dtype."""
+    """The complex dtype that a floating one becomes beside complex numbers: of bfloat16 complex64, as in PyTorch."""
     if code == FLOAT16:
         return COMPLEX32
-    if code == BFLOAT16:
-        return BCOMPLEX32
     if code == FLOAT64:
         return COMPLEX128
     return COMPLEX64

@@ -4,7 +4,7 @@ from std.ffi import external_call, c_int
 from std.memory import Pointer, stack_allocation
 from std.sys.info import size_of
 from .call import Call, OpPtr, call_op, run_op
-from .dtype import itemsize
+from .dtype import FLOAT16, itemsize
 from .errors import python_error, set_python_error
 from .layout import contiguous_strides, is_contiguous, same_dims
 from .memory import (
@@ -19,7 +19,7 @@ from .memory import (
 )
 
 from .object import (
-    CONTIGUOUS, INFERENCE_TENSOR, REQUIRES_GRAD, TensorObj, TPtr, alias_of, as_tensor, is_tensor,
+    CONTIGUOUS, INFERENCE_TENSOR, LAZY, REQUIRES_GRAD, TensorObj, TPtr, alias_of, as_tensor, is_tensor,
 )  # fmt: skip
 from .py import (
     Obj, class_of, decref, incref, is_long, is_subtype, new_ref, py_bool, py_int, symbol, tuple_new, tuple_set,
@@ -299,7 +299,7 @@ def _set_requires_grad(o: Int, value: Int, closure: Int) abi("C") -> c_int:
         return 0
     if v != 0:
         var code = t[].code()
-        if not (code >= 9 and code != 16 and code != 17):
+        if code < FLOAT16:
             set_python_error(
                 Error(
                     "RuntimeError|only Tensors of floating point and complex"
@@ -421,6 +421,7 @@ def _set_data(o: Int, args: Int, nargs: Int) abi("C") -> Int:
     t[].storage_address = other[].storage_address
     t[].offset = other[].offset
     t[].dtype = other[].dtype
+    t[].flags = (t[].flags & ~UInt16(LAZY)) | (other[].flags & UInt16(LAZY))
     set_layout(t, other[].shape, other[].strides, other[].rank())
     return new_ref(runtime()[].none)
 
@@ -448,6 +449,7 @@ def _as_class(o: Int, args: Int, nargs: Int) abi("C") -> Int:
     v[].storage_address = t[].storage_address
     v[].offset = t[].offset
     v[].dtype = t[].dtype
+    v[].flags |= t[].flags & UInt16(LAZY)
     set_layout(v, t[].shape, t[].strides, t[].rank())
     return made
 

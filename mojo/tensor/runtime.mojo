@@ -71,6 +71,7 @@ struct Runtime(Movable):
     var grad_fn_hook: Obj
     var mode_key: Int32
     var live_tensors: Int
+    var lazy: Bool  # a tensor with a pending conjugation or negation was made: arguments have to be looked at
 
     def __init__(out self):
         self.none = symbol("_Py_NoneStruct")
@@ -112,6 +113,7 @@ struct Runtime(Movable):
         _ = external_call["pthread_key_create", c_int](Pointer(to=key), Int(0))
         self.mode_key = key
         self.live_tensors = 0
+        self.lazy = False
 
     @always_inline
     def mode(self) -> Int:

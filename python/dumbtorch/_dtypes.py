@@ -36,16 +36,14 @@ class dtype:
             return self
         name = {"float16": "complex32", "bfloat16": "complex64", "float32": "complex64", "float64": "complex128"}
         if self._name not in name:
-            raise RuntimeError(f"to_complex: {self!r} has no complex counterpart; use a floating-point dtype")
+            raise RuntimeError(f"Unknown Complex ScalarType for {TYPE_NAMES[self]}")
         return BY_NAME[name[self._name]]
 
     def to_real(self) -> dtype:
-        """The type of the parts of a complex type (floating-point types return themselves)."""
-        if self.is_floating_point:
+        """The type of the parts of a complex type (real types return themselves)."""
+        if not self.is_complex:
             return self
         name = {"complex32": "float16", "complex64": "float32", "complex128": "float64", "bcomplex32": "bfloat16"}
-        if self._name not in name:
-            raise RuntimeError(f"to_real: {self!r} has no real counterpart; use a floating-point or complex dtype")
         return BY_NAME[name[self._name]]
 
     def __repr__(self) -> str:
@@ -147,7 +145,9 @@ class finfo:
     def __init__(self, type: dtype | None = None) -> None:
         kind = get_default_dtype() if type is None else type
         if not isinstance(kind, dtype) or not (kind.is_floating_point or kind.is_complex):
-            raise TypeError(f"finfo() requires a floating point dtype, got {kind!r}. Use iinfo for integer dtypes")
+            raise TypeError(
+                f"torch.finfo() requires a floating point input type, got {kind!r}. Use torch.iinfo for integer types"
+            )
         kind = kind.to_real()
         mantissa, exponent, largest, digits = _FLOATS[kind]
         self.bits = kind.itemsize * 8
@@ -157,6 +157,12 @@ class finfo:
         self.tiny = self.smallest_normal = 2.0**exponent
         self.resolution = 10.0**-digits
         self.dtype = kind._name
+
+    def __eq__(self, other: object) -> builtins.bool:
+        return isinstance(other, finfo) and other.dtype == self.dtype
+
+    def __hash__(self) -> builtins.int:
+        return hash(self.dtype)
 
     def __repr__(self) -> str:
         return (
@@ -179,13 +185,21 @@ class iinfo:
 
     def __init__(self, type: dtype) -> None:
         if type is bool:
-            raise TypeError("iinfo(): torch.bool has no integer limits; use an integer dtype")
+            raise TypeError("torch.bool is not supported by torch.iinfo")
         if not isinstance(type, dtype) or type.is_floating_point or type.is_complex:
-            raise TypeError(f"iinfo() requires an integer dtype, got {type!r}. Use finfo for floating-point dtypes")
+            raise TypeError(
+                f"torch.iinfo() requires an integer input type, got {type!r}. Use torch.finfo for floating-point types"
+            )
         self.bits = type.itemsize * 8
         self.min = -(2 ** (self.bits - 1)) if type.is_signed else 0
         self.max = 2 ** (self.bits - 1) - 1 if type.is_signed else 2**self.bits - 1
         self.dtype = type._name
+
+    def __eq__(self, other: object) -> builtins.bool:
+        return isinstance(other, iinfo) and other.dtype == self.dtype
+
+    def __hash__(self) -> builtins.int:
+        return hash(self.dtype)
 
     def __repr__(self) -> str:
         return f"iinfo(min={self.min:g}, max={self.max:g}, dtype={self.dtype})"
@@ -194,6 +208,8 @@ class iinfo:
 def promote_types(type1: dtype, type2: dtype) -> dtype:
     """The smallest type that holds values of both. Reference: ``torch.promote_types``.
 
+    Raises RuntimeError where there is none: uint16 to uint64 with other integers, float8 types with anything else.
+
     >>> promote_types(int32, float16)
     torch.float16
     """
@@ -201,9 +217,10 @@ def promote_types(type1: dtype, type2: dtype) -> dtype:
         raise TypeError(f"promote_types() needs two dtypes, got {type1!r} and {type2!r}")
     code = _C.promote(type1._code, type2._code)
     if code < 0:
+        kinds = "Float8" if {"float8_e4m3fn", "float8_e5m2"} & {type1._name, type2._name} else "uint16, uint32, uint64"
         raise RuntimeError(
-            "Promotion for uint16, uint32, uint64 types is not supported, attempted to promote "
-            f"{TYPE_NAMES[type1]} and {TYPE_NAMES[type2]}"
+            f"Promotion for {kinds} types is not supported, attempted to promote {TYPE_NAMES[type1]} and "
+            f"{TYPE_NAMES[type2]}"
         )
     return ALL[code]
 
@@ -244,6 +261,8 @@ def result_type(tensor1: Any, tensor2: Any) -> dtype:
             # only the category is taken from the lower rank, except that real -> complex keeps the precision
             if candidate.is_complex and result.is_floating_point:
                 result = result.to_complex()
+            elif candidate.is_complex and result in (uint16, uint32, uint64):
+                result = candidate
             else:
                 result = promote_types(result, candidate)
     assert result is not None

@@ -288,6 +288,7 @@ def numpy_of(self: Any, *, force: bool = False) -> Any:
     array([1, 2])
     """
     if force:
+        self = self.resolve_conj().resolve_neg()
         self = self._alias() if self.device.type == "cpu" else self._alias().to(_device.device("cpu"))
     if self._device_code != 0:
         raise TypeError(
@@ -296,6 +297,12 @@ def numpy_of(self: Any, *, force: bool = False) -> Any:
         )
     if self.requires_grad and _C.is_grad_enabled():
         raise RuntimeError("Can't call numpy() on Tensor that requires grad. Use tensor.detach().numpy() instead.")
+    if self._flags & 48:
+        kind = "conj" if self._flags & 16 else "neg"
+        name = "conjugate" if kind == "conj" else "negative"
+        raise RuntimeError(
+            f"Can't call numpy() on Tensor that has {name} bit set. Use tensor.resolve_{kind}().numpy() instead."
+        )
     if self._dtype_code not in _NUMPY_CODES:
         raise TypeError(f"Got unsupported ScalarType {_dtypes.TYPE_NAMES[self.dtype]}")
     import numpy  # the one function that needs it, and only when called
@@ -409,6 +416,10 @@ def to_dlpack(
     """
     if self.requires_grad:
         raise BufferError("Can't export tensors that require gradient, use tensor.detach()")
+    if self._flags & 16:
+        raise BufferError("Can't export tensors with the conjugate bit set")
+    if self._flags & 32:
+        self = self.resolve_neg()
     if stream is not None and type(stream) is not int:
         raise TypeError("stream must be ``int`` or ``none``")
     if self._device_code == 0:

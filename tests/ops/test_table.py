@@ -179,6 +179,7 @@ def test_inplace(name: str, number: int, dtype: str) -> None:
             dumbtorch.can_cast(out_of_place.dtype, target.dtype) or out_of_place.dtype is dumbtorch.bool
         )
         version = target._version
+        fits = fits and not (name == "abs" and target.is_complex())  # the result is real
         if not fits:
             with pytest.raises(RuntimeError):
                 ops.TABLE[name].inplace_op(*pair.ours, **pair.kwargs)
@@ -201,14 +202,19 @@ def test_inplace_gradient(name: str, number: int, dtype: str) -> None:
     if not isinstance(first, dumbtorch.Tensor) or not pair.ours_leaves:
         return
     expected = row.op(*pair.ours, **pair.kwargs)
-    if expected.shape != first.shape:
+    if expected.shape != first.shape or expected.dtype is not first.dtype:
         return
-    want = dumbtorch.autograd.grad((expected * 3).sum(), pair.ours_leaves, allow_unused=True)
+
+    def total(t: Any) -> Any:
+        t = (t * (3 + 1j if t.is_complex() else 3)).sum()
+        return t.real if t.is_complex() else t
+
+    want = dumbtorch.autograd.grad(total(expected), pair.ours_leaves, allow_unused=True)
     for through_view in (False, True):
         target = first * 1.0
         place = target.view(first.shape) if through_view else target
         row.inplace_op(place, *pair.ours[1:], **pair.kwargs)
-        got = dumbtorch.autograd.grad((target * 3).sum(), pair.ours_leaves, allow_unused=True)
+        got = dumbtorch.autograd.grad(total(target), pair.ours_leaves, allow_unused=True)
         for a, b in zip(got, want, strict=True):
             if a is None or b is None:
                 assert not any(listed(t).any() for t in (a, b) if t is not None)

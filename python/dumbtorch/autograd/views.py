@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+from dumbtorch.autograd import graph
 from dumbtorch.autograd.graph import Node, edge_of, extra_of, start
 
-NO_GRAD_VIEW_FLAG = 8  # the bit of Tensor._flags that says so
+# bits of Tensor._flags
+NO_GRAD_VIEW_FLAG, CONJUGATE_FLAG, NEGATIVE_FLAG = 8, 16, 32
 NO_GRAD_VIEW = (
     "A view was created in no_grad mode and is being modified inplace with grad mode enabled. Given that this use case "
     "is ambiguous and error-prone, it is forbidden. You can clarify your code by moving both the view and the inplace "
@@ -42,9 +44,52 @@ def check_inplace(tensor: Any) -> bool:
     return bool(kind.is_floating_point or kind.is_complex)
 
 
-def geometry(tensor: Any) -> tuple[Any, Any, int]:
-    """Shape, strides and offset."""
-    return tensor.shape, tensor._strides, tensor._offset
+class Window:
+    """Which elements of its base a view shows, and how: parts of complex numbers, conjugates, negatives."""
+
+    __slots__ = ("by_parts", "complex", "conjugate", "negative", "part", "whole")
+
+    def __init__(self, base: Any, view: Any) -> None:
+        self.complex = base.dtype.is_complex, view.dtype.is_complex
+        self.by_parts = self.complex[0] != self.complex[1]
+        self.whole, self.part = self._geometry(base), self._geometry(view)
+        pending = base._flags ^ view._flags
+        self.conjugate = all(self.complex) and pending & CONJUGATE_FLAG
+        self.negative = pending & NEGATIVE_FLAG
+        if self.by_parts and (base._flags | view._flags) & CONJUGATE_FLAG:
+            self.negative = view._flags & NEGATIVE_FLAG  # as an imaginary part has it
+
+    def _geometry(self, tensor: Any) -> tuple[Any, Any, int]:
+        """Shape, strides and offset, in real numbers where one of the two is complex."""
+        if self.by_parts and tensor.dtype.is_complex:
+            return (*tensor.shape, 2), (*(2 * s for s in tensor._strides), 1), 2 * tensor._offset
+        return tensor.shape, tensor._strides, tensor._offset
+
+    def _numbers(self, t: Any, which: int) -> Any:
+        return graph.parts_of(t) if self.by_parts and self.complex[which] else t
+
+    def _whole_numbers(self, t: Any, which: int) -> Any:
+        return graph.complex_of(t) if self.by_parts and self.complex[which] else t
+
+    def _worked(self, t: Any) -> Any:
+        if self.conjugate:
+            t = t.conj()
+        return -t if self.negative else t
+
+    def read(self, whole: Any) -> Any:
+        """What the view shows of a tensor laid out as the base."""
+        part = strided_gather(self._numbers(whole, 0), self.whole, self.part)
+        return self._worked(self._whole_numbers(part, 1))
+
+    def lay(self, part: Any) -> Any:
+        """Zeros laid out as the base, with what the view shows added in."""
+        whole = strided_scatter(self._numbers(self._worked(part), 1), self.whole, self.part)
+        return self._whole_numbers(whole, 0)
+
+    def put(self, whole: Any, part: Any) -> Any:
+        """A copy of a tensor laid out as the base, with what the view shows overwritten."""
+        made = strided_put(self._numbers(whole, 0), self._numbers(self._worked(part), 1), self.whole, self.part)
+        return self._whole_numbers(made, 0)
 
 
 def rebase(tensor: Any, node: Node) -> None:
@@ -56,8 +101,7 @@ def rebase(tensor: Any, node: Node) -> None:
         return
     copy = CopySlices()
     copy.inner = node
-    copy.whole = geometry(base)
-    copy.part = geometry(tensor)
+    copy.window = Window(base, tensor)
     start(copy, (edge_of(base), *node.edges[1:]))
     move_retained(base, copy)
     base._attach(copy, 0)
@@ -84,8 +128,7 @@ def regenerate(view: Any) -> Any:
     if not base.requires_grad:
         return None
     node = AsStridedBackward0()
-    node.whole = geometry(base)
-    node.part = geometry(view)
+    node.window = Window(base, view)
     start(node, (edge_of(base),))
     view._attach(node, 0)
     return node
@@ -94,22 +137,20 @@ def regenerate(view: Any) -> Any:
 class AsStridedBackward0(Node):
     """A view of its base, by geometry: the gradient is laid into zeros of the base's shape."""
 
-    __slots__ = ("part", "whole")
-    whole: tuple[Any, Any, int]
-    part: tuple[Any, Any, int]
+    __slots__ = ("window",)
+    window: Window
 
     def apply(self, grad: Any, edges: tuple[Any, ...], create: bool) -> Any:
         """The gradient of the base."""
-        return (strided_scatter(grad, self.whole, self.part),)
+        return (self.window.lay(grad),)
 
 
 class CopySlices(Node):
     """A write through a view: the base's gradient with the written part replaced by that write's own gradient."""
 
-    __slots__ = ("inner", "part", "whole")
+    __slots__ = ("inner", "window")
     inner: Node
-    whole: tuple[Any, Any, int]
-    part: tuple[Any, Any, int]
+    window: Window
     keeps = True
 
     def release(self) -> None:
@@ -120,14 +161,12 @@ class CopySlices(Node):
         """The gradients of the base before the write, and of the write's other inputs."""
         inner = self.inner
         wanted = (None if edges[0] is None else inner.edges[0], *edges[1:])
-        written = strided_gather(grad, self.whole, self.part)
+        written = self.window.read(grad)
         grads = inner.apply([written] if inner.several else written, wanted, create)
         rest = None
         if edges[0] is not None:
             first = grads[0]
-            rest = strided_put(
-                grad, written.new_zeros(written.shape) if first is None else first, self.whole, self.part
-            )
+            rest = self.window.put(grad, written.new_zeros(written.shape) if first is None else first)
         return (rest, *grads[1:])
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from dumbtorch.ops.samples import S, T, binary, binary_errors
 from dumbtorch.ops.table import FUNCTIONS, composite, row
-from dumbtorch.ops.unary import zero
+from dumbtorch.ops.unary import conj, zero
 
 
 def where_(condition: Any, yes: Any, no: Any) -> Any:
@@ -25,26 +25,27 @@ def _alpha() -> Any:
     yield from binary()()
     yield S(T(3, 4), T(3, 4), alpha=2)
     yield S(T(3, 4), 2)
+    yield S(T(3, 4), T(4), alpha=1 - 2j, only="complex")
 
 
 def _scaled(g: Any, alpha: Any) -> Any:
-    return g if alpha == 1 else g * alpha
+    return g if alpha == 1 else g * alpha.conjugate()
 
 
 _binary("add", "input, other, *, alpha=1", {"input": lambda g: g, "other": lambda g, alpha: _scaled(g, alpha)},
-        dtypes="real", samples=_alpha, doc="``input + alpha * other``.")  # fmt: skip
+        dtypes="any", samples=_alpha, doc="``input + alpha * other``.")  # fmt: skip
 _binary("sub", "input, other, *, alpha=1", {"input": lambda g: g, "other": lambda g, alpha: _scaled(-g, alpha)},
-        dtypes="number", samples=_alpha, aliases=("subtract",), doc="``input - alpha * other``.")  # fmt: skip
-_binary("mul", "input, other", {"input": lambda g, other: g * other, "other": lambda g, input: g * input},
-        dtypes="real", aliases=("multiply",), doc="``input * other``.")  # fmt: skip
+        dtypes="number+complex", samples=_alpha, aliases=("subtract",), doc="``input - alpha * other``.")  # fmt: skip
+_binary("mul", "input, other", {"input": lambda g, other: g * conj(other), "other": lambda g, input: g * conj(input)},
+        dtypes="any", aliases=("multiply",), doc="``input * other``.")  # fmt: skip
 
 
 def _div_input(g: Any, other: Any, rounding_mode: Any) -> Any:
-    return g / other if rounding_mode is None else zero(g)
+    return g / conj(other) if rounding_mode is None else zero(g)
 
 
 def _div_other(g: Any, input: Any, other: Any, rounding_mode: Any) -> Any:
-    return -g * ((input / other) / other) if rounding_mode is None else zero(g)
+    return -g * ((input / other) / other).conj() if rounding_mode is None else zero(g)
 
 
 def _div() -> Any:
@@ -55,7 +56,7 @@ def _div() -> Any:
 
 
 _binary("div", "input, other, *, rounding_mode=None", {"input": _div_input, "other": _div_other},
-        dtypes="real", samples=_div, aliases=("divide", "true_divide"),
+        dtypes="any", samples=_div, aliases=("divide", "true_divide"),
         doc="``input / other``: a float; with ``rounding_mode`` 'floor' or 'trunc' rounded, in the common dtype.",
     )  # fmt: skip
 _binary("floor_divide", "input, other", dtypes="number", samples=binary(-9, 9, 1, 4),
@@ -71,22 +72,25 @@ _binary("fmod", "input, other",
 
 
 def _pow_input(g: Any, input: Any, other: Any) -> Any:
-    if isinstance(other, (int, float)):
+    if isinstance(other, (int, float, complex)):
         if other == 0:
             return zero(g)
-        return g * (input if other == 2 else input.pow(other - 1)) * other
-    return where_(
-        other == 0, 0, g * (other * (input if hasattr(input, "pow") else other.new_full((), input)).pow(other - 1))
-    )
+        return g * ((input if other == 2 else input.pow(other - 1)) * other).conj()
+    base = input if hasattr(input, "pow") else other.new_full((), input)
+    return where_(other == 0, 0, g * (other * base.pow(other - 1)).conj())
+
+
+def _not_negative(exponent: Any) -> Any:
+    return (exponent.imag == 0).logical_and(exponent.real >= 0) if exponent.is_complex() else exponent >= 0
 
 
 def _pow_other(g: Any, input: Any, other: Any, out: Any) -> Any:
-    if isinstance(input, (int, float)):
-        base = other.new_full((), input)
+    if isinstance(input, (int, float, complex)):
+        base = out.new_full((), input)
         if input == 0:
-            return where_(other >= 0, 0, g * (out * base.log()))
-        return g * (out * base.log())
-    return where_((input == 0).logical_and(other >= 0), 0, g * (out * input.log()))
+            return where_(_not_negative(other), 0, g * (out * base.log()).conj())
+        return g * (out * base.log()).conj()
+    return where_((input == 0).logical_and(_not_negative(other)), 0, g * (out * input.log()).conj())
 
 
 def _pow() -> Any:
@@ -95,12 +99,15 @@ def _pow() -> Any:
     yield S(T(3, 4, low=0.3), 3)
     yield S(T(3, 4, low=0.3), 0.5, only="single")
     yield S(T(3, 4, low=0.3), 0)
+    yield S(T(3, 4), -2, only="complex")
+    yield S(T(3, 4), 0.5 - 1.5j, only="complex")
+    yield S(T(3, 4), -0.5, only="complex")
 
 
 _binary("pow", "input, exponent", {
             "input": lambda g, input, exponent: _pow_input(g, input, exponent),
             "exponent": lambda g, input, exponent, out: _pow_other(g, input, exponent, out),
-        }, dtypes="float", samples=_pow, doc="``input`` to the power of ``exponent``.")  # fmt: skip
+        }, dtypes="float+complex", samples=_pow, doc="``input`` to the power of ``exponent``.")  # fmt: skip
 _binary("atan2", "input, other", {
             "input": lambda g, input, other: g * (other / (input * input + other * other)),
             "other": lambda g, input, other: g * (-input / (input * input + other * other)),
@@ -155,13 +162,14 @@ for _name, _doc, _alias in (
     ("gt", "Where ``input > other``.", ("greater",)),
     ("ge", "Where ``input >= other``.", ("greater_equal",)),
 ):
-    _binary(_name, "input, other", dtypes="real", aliases=_alias, doc=_doc + " The result is bool.")
+    _binary(_name, "input, other", dtypes="any" if _name in ("eq", "ne") else "real", aliases=_alias,
+            doc=_doc + " The result is bool.")  # fmt: skip
 for _name, _doc in (
     ("logical_and", "Where both are nonzero."),
     ("logical_or", "Where at least one is nonzero."),
     ("logical_xor", "Where exactly one is nonzero."),
 ):
-    _binary(_name, "input, other", dtypes="real", doc=_doc + " The result is bool.")
+    _binary(_name, "input, other", dtypes="any", doc=_doc + " The result is bool.")
 for _name, _doc in (
     ("bitwise_and", "The bits set in both."),
     ("bitwise_or", "The bits set in either."),
@@ -174,7 +182,7 @@ _binary("bitwise_right_shift", "input, other", dtypes="int", samples=binary(0, 5
 
 # ---------------------------------------------------------------- three operands
 
-row("where", "condition:i, input, other", broadcast=True, method=False, dtypes="real",
+row("where", "condition:i, input, other", broadcast=True, method=False, dtypes="any",
     grad={"input": lambda g, condition: where_(condition, g, 0), "other": lambda g, condition: where_(condition, 0, g)},
     samples=lambda: (S(T(3, 4, dtype="bool"), T(3, 4), T(3, 4)), S(T(3, 1, dtype="bool"), T(4), T()),
                      S(T(3, 4, dtype="bool"), T(3, 4), 1), S(T(0, 4, dtype="bool"), T(4), T(1, 4))),
@@ -259,28 +267,28 @@ def clamp_max_(self: Any, max: Any) -> Any:
     return self.clamp_(max=max)
 
 
-row("lerp", "input, end, weight", broadcast=True, inplace=True, grad={
-        "input": lambda g, weight: g * (1 - weight),
-        "end": lambda g, weight: g * weight,
-        "weight": lambda g, input, end: g * (end - input),
+row("lerp", "input, end, weight", broadcast=True, inplace=True, dtypes="float+complex", grad={
+        "input": lambda g, weight: g * (1 - conj(weight)),
+        "end": lambda g, weight: g * conj(weight),
+        "weight": lambda g, input, end: g * (end - input).conj(),
     }, samples=lambda: (S(T(3, 4), T(3, 4), 0.3), S(T(3, 4), T(4), T(3, 1)), S(T(), T(), 0.7), S(T(0, 2), T(2), 0.5)),
     errors=lambda: (S(T(3), T(4), 0.5, error="RuntimeError"),),
     doc="``input + weight * (end - input)``.")  # fmt: skip
-row("addcmul", "input, tensor1, tensor2, *, value=1", broadcast=True, inplace=True, grad={
+row("addcmul", "input, tensor1, tensor2, *, value=1", broadcast=True, inplace=True, dtypes="float+complex", grad={
         "input": lambda g: g,
-        "tensor1": lambda g, tensor2, value: g * (tensor2 * value),
-        "tensor2": lambda g, tensor1, value: g * (tensor1 * value),
+        "tensor1": lambda g, tensor2, value: g * conj(tensor2 * value),
+        "tensor2": lambda g, tensor1, value: g * conj(tensor1 * value),
     }, samples=lambda: (S(T(3, 4), T(3, 4), T(3, 4)), S(T(3, 4), T(4), T(3, 1), value=2), S(T(0, 2), T(2), T(1, 2))),
     errors=lambda: (S(T(3), T(4), T(3), error="RuntimeError"),),
     doc="``input + value * tensor1 * tensor2``.")  # fmt: skip
-row("addcdiv", "input, tensor1, tensor2, *, value=1", broadcast=True, inplace=True, grad={
+row("addcdiv", "input, tensor1, tensor2, *, value=1", broadcast=True, inplace=True, dtypes="float+complex", grad={
         "input": lambda g: g,
-        "tensor1": lambda g, tensor2, value: g * (value / tensor2),
-        "tensor2": lambda g, tensor1, tensor2, value: -g * (value * tensor1 / (tensor2 * tensor2)),
+        "tensor1": lambda g, tensor2, value: g * conj(value / tensor2),
+        "tensor2": lambda g, tensor1, tensor2, value: -g * conj(value * tensor1 / (tensor2 * tensor2)),
     }, samples=lambda: (S(T(3, 4), T(3, 4), T(3, 4, low=0.5)), S(T(3, 4), T(4), T(3, 1, low=0.5), value=2)),
     errors=lambda: (S(T(3), T(4), T(3), error="RuntimeError"),),
     doc="``input + value * tensor1 / tensor2``.")  # fmt: skip
-row("masked_fill", "input, mask:i, value", broadcast=True, inplace=True, dtypes="real", out=False, grad={
+row("masked_fill", "input, mask:i, value", broadcast=True, inplace=True, dtypes="any", out=False, grad={
         "input": lambda g, mask: g.masked_fill(mask, 0),
         "value": lambda g, mask: where_(mask, g, 0).sum(),
     }, samples=lambda: (S(T(3, 4), T(3, 4, dtype="bool"), 1), S(T(3, 4), T(4, dtype="bool"), T()),

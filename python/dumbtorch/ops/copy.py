@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 from dumbtorch import _C, _dtypes
@@ -10,19 +11,20 @@ from dumbtorch.ops.samples import S, T, unary
 from dumbtorch.ops.table import TABLE, composite, row
 from dumbtorch.ops.unary import zero
 
-row("clone", "input, *, memory_format=None", grad={"input": lambda g: g}, dtypes="real", samples=unary(), out=False,
+row("clone", "input, *, memory_format=None", grad={"input": lambda g: g}, dtypes="any", samples=unary(), out=False,
     doc="A copy, made when either is first written to.")  # fmt: skip
 row("to_copy", "input, dtype=None, device=None", casts=True, method=False, function=False, out=False, dtypes="real",
     grad={
-        "input": lambda g, input_dtype, input_device: _CAST(g, input_dtype, input_device),
+        "input": lambda g, input_dtype, input_device: _CAST(
+            g.real if g.is_complex() and not input_dtype.is_complex else g, input_dtype, input_device),
     }, samples=lambda: (), doc="A copy of another dtype or on another device.")  # fmt: skip
 _CAST: Any = TABLE["to_copy"].op
-row("copy", "input, src, non_blocking=False", only_inplace=True, dtypes="real", broadcast=True,
+row("copy", "input, src, non_blocking=False", only_inplace=True, dtypes="any", broadcast=True, lazy=True,
     grad={"input": zero, "src": lambda g: g}, samples=lambda: (
         S(T(3, 4), T(3, 4)), S(T(3, 4), T(4)), S(T(), T()), S(T(3, 4), T(3, 4, dtype="float64"))),
     errors=lambda: (S(T(3), T(4), error="RuntimeError"), S(T(3), "text", error="TypeError")),
     doc="Writes ``src`` (broadcast, cast) into the tensor.")  # fmt: skip
-row("fill", "input, value", only_inplace=True, dtypes="real", broadcast=True,
+row("fill", "input, value", only_inplace=True, dtypes="any", broadcast=True,
     grad={"input": zero, "value": lambda g: g.sum()},
     samples=lambda: (S(T(3, 4), 2), S(T(3, 4), T()), S(T(), 1), S(T(0, 2), 1)),
     errors=lambda: (S(T(3), T(2), error="RuntimeError"), S(T(3), "text", error="TypeError")),
@@ -82,11 +84,20 @@ def to(
         wanted, same_device = None, True
     if same_dtype and same_device:
         return self.clone() if copy else self
+    if not same_dtype and self.dtype.is_complex:
+        _warn_discard(dtype)
     return _CAST(self, None if same_dtype else dtype, None if same_device else wanted)
+
+
+def _warn_discard(kind: Any) -> None:
+    if not kind.is_complex and kind is not _dtypes.bool:
+        warnings.warn("Casting complex values to real discards the imaginary part", UserWarning, stacklevel=3)
 
 
 def _caster(name: str, kind: Any) -> None:
     def cast(self: Any, memory_format: Any = None) -> Any:
+        if self.dtype.is_complex:
+            _warn_discard(kind)
         return self if self.dtype is kind else _CAST(self, kind)
 
     cast.__name__ = cast.__qualname__ = name

@@ -63,14 +63,16 @@ def _single_errors() -> Any:
 
 def _back(g: Any, shape: Any, dim: Dims, keepdim: bool, dtype: Any) -> Any:
     g = spread(g, shape, dim, keepdim)
-    return g if g.dtype is dtype else g.to(dtype)
+    if g.dtype is dtype:
+        return g
+    return (g.real if g.is_complex() and not dtype.is_complex else g).to(dtype)
 
 
-row("sum", "input, dim=None, keepdim=False, *, dtype=None", dtypes="real", casts=True,
+row("sum", "input, dim=None, keepdim=False, *, dtype=None", dtypes="any", casts=True,
     grad={"input": lambda g, input_shape, input_dtype, dim, keepdim: _back(g, input_shape, dim, keepdim, input_dtype)},
     samples=_reductions(S(T(0, 3))), errors=_errors,
     doc="The sum over all or the given dimensions; integers and bool give int64.")  # fmt: skip
-row("mean", "input, dim=None, keepdim=False, *, dtype=None", dtypes="float", casts=True, grad={
+row("mean", "input, dim=None, keepdim=False, *, dtype=None", dtypes="float+complex", casts=True, grad={
         "input": lambda g, input_shape, input_dtype, dim, keepdim: _back(
             g, input_shape, dim, keepdim, input_dtype) / max(1, reduced_count(input_shape, dim)),
     }, samples=_reductions(), errors=_errors,
@@ -89,16 +91,16 @@ def _prod(g: Any, input: Any, out: Any, dim: int | None, keepdim: bool) -> Any:
         return g
     g = spread(g, shape, dim, keepdim)
     if not (input == 0).any().item():
-        return g * spread(out, shape, dim, keepdim) / input
+        return g * (spread(out, shape, dim, keepdim) / input).conj()
     count = shape[dim]
     last = input.transpose(dim, -1)
     index = FUNCTIONS["arange"](count, device=input.device)
     itself = index.unsqueeze(0) == index.unsqueeze(1)
     others = last.unsqueeze(-2).expand(*last.shape[:-1], count, count).masked_fill(itself, 1).prod(-1)
-    return g * others.transpose(dim, -1)
+    return g * others.transpose(dim, -1).conj()
 
 
-row("prod", "input, dim=None, keepdim=False, *, dtype=None", dtypes="real", casts=True, grad={
+row("prod", "input, dim=None, keepdim=False, *, dtype=None", dtypes="any", casts=True, grad={
         "input": lambda g, input, out, dim, keepdim: _prod(g, input, out, dim, keepdim),
     }, samples=lambda: (S(T(3, 4)), S(T(3, 4), 1), S(T(3, 4), 0, True), S(T()), S(T(0, 3), 0), S(T(0, 3)),
                         S(T(values=[[1.5, 0.0, 2.0], [0.0, 0.0, 3.0], [1.0, 2.0, -1.0]]), 1, only="single")),
@@ -184,7 +186,7 @@ for _name, _word in (("argmax", "largest"), ("argmin", "smallest")):
         errors=_single_errors, doc=f"The index (int64) of the {_word} element of all or along a dimension.",
     )  # fmt: skip
 for _name, _doc in (("any", "Whether some element is nonzero."), ("all", "Whether every element is nonzero.")):
-    row(_name, "input, dim=None, keepdim=False", dtypes="real", samples=_reductions(), errors=_single_errors,
+    row(_name, "input, dim=None, keepdim=False", dtypes="any", samples=_reductions(), errors=_single_errors,
         doc=_doc + " Over all or the given dimensions; the result is bool.")  # fmt: skip
 
 
@@ -226,6 +228,13 @@ def _spread_of(name: str, word: str, op: Any) -> None:
             dim, unbiased = None, dim
         if correction is None:
             correction = 1 if unbiased is None or unbiased else 0
+        if isinstance(input, _C.TensorBase) and input.is_complex():
+            parts = (_VAR(part, dim, correction=correction, keepdim=keepdim) for part in (input.real, input.imag))
+            result = sum(parts)
+            if name == "std":  # a root whose derivative is 0 at 0
+                zero = result == 0
+                result = result.masked_fill(zero, 1).sqrt().masked_fill(zero, 0)
+            return result if out is None else out.copy_(result)
         if out is None:
             return op(input, dim, correction=correction, keepdim=keepdim)
         return op(input, dim, correction=correction, keepdim=keepdim, out=out)

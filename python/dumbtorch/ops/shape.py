@@ -502,12 +502,8 @@ def stack(tensors: Sequence[Any], dim: int = 0, *, out: Any = None) -> Any:
     return FUNCTIONS["cat"](joined, dim) if out is None else FUNCTIONS["cat"](joined, dim, out=out)
 
 
-for _name in ("T", "mT", "H", "mH"):
-    METHODS[_name] = property(
-        (lambda self: self if self.ndim < 2 else _PERMUTE(self, tuple(range(self.ndim - 1, -1, -1))))
-        if _name == "T"
-        else (lambda self: _TRANSPOSE(self, -2, -1))
-        if _name[0] == "m"
-        else t,
-        doc="The transpose." if _name in "TH" else "The last two dimensions exchanged.",
-    )
+METHODS["T"] = property(
+    lambda self: self if self.ndim < 2 else _PERMUTE(self, tuple(range(self.ndim - 1, -1, -1))),
+    doc="All dimensions in reverse order.",
+)
+METHODS["mT"] = property(lambda self: _TRANSPOSE(self, -2, -1), doc="The last two dimensions exchanged.")

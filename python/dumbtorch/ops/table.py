@@ -25,7 +25,7 @@ from dumbtorch import _C
 from dumbtorch.autograd import record
 from dumbtorch.autograd.modes import NO_GRAD
 
-DIFFERENTIABLE, INPLACE, HAS_OUT, VIEW = 1, 2, 4, 8
+DIFFERENTIABLE, INPLACE, HAS_OUT, VIEW, TAKES_LAZY = 1, 2, 4, 8, 16
 Samples = Callable[[], Iterable[Any]]
 
 TABLE: dict[str, Row] = {}
@@ -121,6 +121,7 @@ def row(
     casts: bool = False,
     view: bool = False,
     out: bool = True,
+    lazy: bool = False,
     inplace: bool = False,
     only_inplace: bool = False,
     function: bool = True,
@@ -136,8 +137,8 @@ def row(
 
     ``outputs`` names the results and ``differentiable`` those that carry gradient (default: all, if there is a
     derivative). ``lists`` is the parameter that is a sequence of tensors. ``only_inplace`` declares an op that exists
-    only as ``NAME_``. ``dtypes`` is the set that it supports (see ``ops/samples.py``), ``ref`` the name of its
-    reference in PyTorch where it differs.
+    only as ``NAME_``. ``lazy``: the kernel minds pending conjugations itself (others get resolved copies). ``dtypes``
+    is the set that it supports (see ``ops/samples.py``), ``ref`` the name of its reference in PyTorch where it differs.
     """
     made = Row()
     made.name = name
@@ -158,7 +159,7 @@ def row(
     made.op = made.inplace_op = None
     made.flags = (
         (DIFFERENTIABLE if made.grad else 0) | (VIEW if view else 0) | (HAS_OUT if out and not view else 0)
-        | (INPLACE if inplace or only_inplace else 0)
+        | (INPLACE if inplace or only_inplace else 0) | (TAKES_LAZY if lazy else 0)
     )  # fmt: skip
     TABLE[name] = made
     if made.kernel not in _KERNELS:

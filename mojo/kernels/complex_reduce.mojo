@@ -1,0 +1,183 @@
+"""Complex kernels of sum, mean, prod, any and all: they join the reductions of reducers.mojo.
+
+A state's f and g are the real and imaginary parts; any and all keep a bool in i.
+"""
+
+from std.os import abort
+from std.sys.info import simd_width_of
+from kernels.functor import compute, load_at
+
+from kernels.reduce import (
+    BlockFn, FinishFn, MergeFn, Reduction, ReductionPtr, STATE_BYTES, State, VerticalFn,
+)  # fmt: skip
+from tensor.dtype import BCOMPLEX32, COMPLEX128, COMPLEX32, COMPLEX64, complex_part, dtype_of, is_complex
+from tensor.memory import address_of, at, load, store
+from tensor.runtime import runtime
+
+comptime RUN = 512  # vectors that are summed in the elements' type before they join the state
+
+
+@always_inline
+def _add(state: Int, re: Float64, im: Float64):
+    ref s = at[State](state)[]
+    s.f += re
+    s.g += im
+
+
+def sum_block[dt: DType](state: Int, data: Int, n: Int, index: Int) abi("C") -> None:
+    comptime C = compute[dt]
+    comptime W = simd_width_of[C]()
+    var count = 2 * n
+    var i = 0
+    while i + 4 * W <= count:
+        var stop = min(count, i + RUN * W)
+        var a = SIMD[C, W](0)
+        var b = a
+        var c = a
+        var d = a
+        while i + 4 * W <= stop:
+            a += load_at[dt, W](data, i).cast[C]()
+            b += load_at[dt, W](data, i + W).cast[C]()
+            c += load_at[dt, W](data, i + 2 * W).cast[C]()
+            d += load_at[dt, W](data, i + 3 * W).cast[C]()
+            i += 4 * W
+        var parts = ((a + b) + (c + d)).cast[DType.float64]().deinterleave()
+        _add(state, parts[0].reduce_add(), parts[1].reduce_add())
+    var re = Float64(0)
+    var im = Float64(0)
+    while i < count:
+        re += load_at[dt, 1](data, i).cast[DType.float64]()
+        im += load_at[dt, 1](data, i + 1).cast[DType.float64]()
+        i += 2
+    _add(state, re, im)
+
+
+def sum_rows[dt: DType](states: Int, data: Int, step: Int, rows: Int, columns: Int) abi("C") -> None:
+    comptime C = compute[dt]
+    comptime W = simd_width_of[C]()
+    var c = 0
+    while c < columns:
+        if 2 * (columns - c) >= 2 * W:
+            var a = SIMD[C, W](0)
+            var b = a
+            for r in range(rows):
+                a += load_at[dt, W](data + r * step, 2 * c).cast[C]()
+                b += load_at[dt, W](data + r * step, 2 * c + W).cast[C]()
+            comptime for k in range(W // 2):
+                _add(states + (c + k) * STATE_BYTES, a[2 * k].cast[DType.float64](), a[2 * k + 1].cast[DType.float64]())
+                _add(
+                    states + (c + W // 2 + k) * STATE_BYTES, b[2 * k].cast[DType.float64](),
+                    b[2 * k + 1].cast[DType.float64](),
+                )  # fmt: skip
+            c += W
+        else:
+            var re = Float64(0)
+            var im = Float64(0)
+            for r in range(rows):
+                re += load_at[dt, 1](data + r * step, 2 * c).cast[DType.float64]()
+                im += load_at[dt, 1](data + r * step, 2 * c + 1).cast[DType.float64]()
+            _add(states + c * STATE_BYTES, re, im)
+            c += 1
+
+
+def sum_merge(state: Int, other: Int) abi("C") -> None:
+    _add(state, at[State](other)[].f, at[State](other)[].g)
+
+
+@always_inline
+def _times(state: Int, re: Float64, im: Float64):
+    ref s = at[State](state)[]
+    var f = s.f * re - s.g * im
+    s.g = s.f * im + s.g * re
+    s.f = f
+
+
+def prod_block[dt: DType](state: Int, data: Int, n: Int, index: Int) abi("C") -> None:
+    comptime C = compute[dt]
+    comptime W = simd_width_of[C]()
+    var i = 0
+    if n >= W:
+        var re = SIMD[C, W](1)
+        var im = SIMD[C, W](0)
+        while i + W <= n:
+            var parts = load_at[dt, 2 * W](data, 2 * i).cast[C]().deinterleave()
+            var x = rebind[SIMD[C, W]](parts[0])
+            var y = rebind[SIMD[C, W]](parts[1])
+            var f = re * x - im * y
+            im = re * y + im * x
+            re = f
+            i += W
+        comptime for k in range(W):
+            _times(state, re[k].cast[DType.float64](), im[k].cast[DType.float64]())
+    while i < n:
+        _times(
+            state, load_at[dt, 1](data, 2 * i).cast[DType.float64](), load_at[dt, 1](data, 2 * i + 1).cast[DType.float64]()
+        )  # fmt: skip
+        i += 1
+
+
+def prod_merge(state: Int, other: Int) abi("C") -> None:
+    _times(state, at[State](other)[].f, at[State](other)[].g)
+
+
+def finish[dt: DType, mean: Bool](state: Int, count: Int, result: Int, second: Int, param: Float64) abi("C") -> None:
+    ref s = at[State](state)[]
+    var k = 1.0
+    comptime if mean:
+        k = Float64(count)
+    at[Scalar[dt]](result)[] = (s.f / k).cast[dt]()
+    at[Scalar[dt]](result)[unsafe_offset=1] = (s.g / k).cast[dt]()
+
+
+def truth_block[dt: DType, every: Bool](state: Int, data: Int, n: Int, index: Int) abi("C") -> None:
+    """Whether every element (or some element) is not zero; NaN is not."""
+    ref s = at[State](state)[]
+    if s.i != Int(every):
+        return
+    for i in range(n):
+        var zero = load_at[dt, 1](data, 2 * i).eq(0) and load_at[dt, 1](data, 2 * i + 1).eq(0)
+        if zero == every:
+            s.i = 1 - s.i
+            return
+
+
+def truth_merge[every: Bool](state: Int, other: Int) abi("C") -> None:
+    comptime if every:
+        at[State](state)[].i &= at[State](other)[].i
+    else:
+        at[State](state)[].i |= at[State](other)[].i
+
+
+def truth_finish(state: Int, count: Int, result: Int, second: Int, param: Float64) abi("C") -> None:
+    store[UInt8](result, UInt8(at[State](state)[].i))
+
+
+def reduction_of(name: StaticString) -> ReductionPtr:
+    var rt = runtime()
+    for i in range(len(rt[].kernels)):
+        if rt[].kernels[i].name == name:
+            return ReductionPtr(unsafe_from_address=rt[].kernels[i].data)
+    abort(String("no reduction to give complex kernels: ") + name)
+
+
+def put_reduction(
+    table: ReductionPtr, code: Int, block: BlockFn, merge: MergeFn, finish: FinishFn, identity: State, rows: Int = 0
+):
+    table[].block[code] = address_of(block)
+    table[].merge[code] = address_of(merge)
+    table[].finish[code] = address_of(finish)
+    table[].identity[code] = identity
+    table[].vertical[code] = rows
+
+
+@export("dumbtorch_register_complex_reduce")
+def register_complex_reduce() abi("C") -> None:
+    comptime for c in [COMPLEX32, COMPLEX64, COMPLEX128, BCOMPLEX32]:
+        comptime D = dtype_of[complex_part(c)]
+        var side_by_side: VerticalFn = sum_rows[D]
+        var rows = address_of(side_by_side)
+        put_reduction(reduction_of("sum"), c, sum_block[D], sum_merge, finish[D, False], State(), rows)
+        put_reduction(reduction_of("mean"), c, sum_block[D], sum_merge, finish[D, True], State(), rows)
+        put_reduction(reduction_of("prod"), c, prod_block[D], prod_merge, finish[D, False], State(f=1))
+        put_reduction(reduction_of("any"), c, truth_block[D, False], truth_merge[False], truth_finish, State())
+        put_reduction(reduction_of("all"), c, truth_block[D, True], truth_merge[True], truth_finish, State(i=1))
