@@ -86,7 +86,7 @@ def to_ours(x: Any) -> Any:
         if span:
             room.copy_(bits.as_strided((span,), (1,)))
         ours = dumbtorch.from_numpy(room.view(torch.uint8).numpy()).view(_dtype(bits.dtype)).as_strided(size, stride)
-        ours = ours.conj() if x.is_conj() else ours
+        ours = ours.conj_physical().conj() if x.is_conj() else ours
         return ours.requires_grad_() if x.requires_grad else ours
     if isinstance(x, torch.dtype):
         return _dtype(x)

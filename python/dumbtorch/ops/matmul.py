@@ -102,7 +102,7 @@ row("baddbmm", "input, batch1, batch2, *, beta=1, alpha=1", broadcast=True, dtyp
 
 
 def _flat(t: Any) -> Any:
-    return t if t.ndim == 2 else t.reshape(-1, t.shape[-1])
+    return t if t.ndim == 2 else t.flatten(0, -2)
 
 
 def _linear_weight(g: Any, input: Any) -> Any:
