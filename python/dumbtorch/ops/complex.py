@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from dumbtorch import _C, _dtypes
+from dumbtorch import _C
 from dumbtorch.autograd import graph
 from dumbtorch.autograd.views import CONJUGATE_FLAG, NEGATIVE_FLAG
 from dumbtorch.ops.samples import S, T, unary_errors
@@ -132,12 +132,6 @@ def adjoint(input: Any) -> Any:
             f"tensor.adjoint() is only supported on matrices or batches of matrices. Got {input.ndim}-D tensor."
         )
     return input.transpose(-2, -1).conj() if input.ndim else input.conj()
-
-
-@composite("isreal")
-def isreal(input: Any) -> Any:
-    """Which elements have no imaginary part; all of a real tensor. Reference: ``torch.isreal``."""
-    return FUNCTIONS["imag"](input) == 0 if input.is_complex() else input.new_ones(input.shape, dtype=_dtypes.bool)
 
 
 @composite("is_complex", method=False)

@@ -279,12 +279,6 @@ def t(input: Any) -> Any:
     return input if input.ndim < 2 else _TRANSPOSE(input, 0, 1)
 
 
-@composite("adjoint")
-def adjoint(input: Any) -> Any:
-    """The last two dimensions exchanged (real tensors). Reference: ``torch.adjoint``."""
-    return _TRANSPOSE(input, -2, -1)
-
-
 @composite("movedim", "moveaxis")
 def movedim(input: Any, source: Any, destination: Any) -> Any:
     """Dimensions moved to other places, the rest in order. Reference: ``torch.movedim``."""
