@@ -38,6 +38,11 @@ SCHEDULES = {
     "ConstantLR": lambda S, o: S.ConstantLR(o, 0.3, 4),
     "PolynomialLR": lambda S, o: S.PolynomialLR(o, 12, 2.0),
     "CosineAnnealingWarmRestarts": lambda S, o: S.CosineAnnealingWarmRestarts(o, 4, 2, 0.001),
+    "CyclicLR": lambda S, o: S.CyclicLR(o, 0.01, 0.3, 4),
+    "CyclicLR halving": lambda S, o: S.CyclicLR(o, [0.01, 0.02], [0.3, 0.2], 3, 5, mode="triangular2"),
+    "CyclicLR shrinking": lambda S, o: S.CyclicLR(o, 0.01, 0.3, 3, mode="exp_range", gamma=0.97, cycle_momentum=False),
+    "CyclicLR of Adam": lambda S, o: S.CyclicLR(o, 0.01, 0.3, 4, base_momentum=0.7, max_momentum=0.95),
+    "CyclicLR scaled": lambda S, o: S.CyclicLR(o, 0.01, 0.3, 3, scale_fn=Growing(), scale_mode="iterations"),
     "OneCycleLR": lambda S, o: S.OneCycleLR(o, 0.3, total_steps=25),
     "OneCycleLR linear": lambda S, o: S.OneCycleLR(
         o, [0.3, 0.1], epochs=5, steps_per_epoch=5, anneal_strategy="linear"

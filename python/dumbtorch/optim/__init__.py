@@ -1,6 +1,6 @@
 """Optimizers and learning-rate schedules."""
 
-from dumbtorch.optim import lr_scheduler
+from dumbtorch.optim import lr_scheduler, swa_utils
 from dumbtorch.optim.adadelta import Adadelta
 from dumbtorch.optim.adafactor import Adafactor
 from dumbtorch.optim.adagrad import Adagrad
@@ -19,5 +19,5 @@ from dumbtorch.optim.sgd import SGD
 
 __all__ = [
     "ASGD", "LBFGS", "SGD", "Adadelta", "Adafactor", "Adagrad", "Adam", "AdamW", "Adamax", "Muon", "NAdam",
-    "Optimizer", "RAdam", "RMSprop", "Rprop", "lr_scheduler",
+    "Optimizer", "RAdam", "RMSprop", "Rprop", "lr_scheduler", "swa_utils",
 ]  # fmt: skip

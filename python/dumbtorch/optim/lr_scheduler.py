@@ -7,6 +7,7 @@ from dumbtorch.optim._composed import (
     ReduceLROnPlateau,
     SequentialLR,
 )
+from dumbtorch.optim._cyclic import CyclicLR
 from dumbtorch.optim._schedules import (
     ConstantLR,
     CosineAnnealingLR,
@@ -25,6 +26,7 @@ __all__ = [
     "ConstantLR",
     "CosineAnnealingLR",
     "CosineAnnealingWarmRestarts",
+    "CyclicLR",
     "ExponentialLR",
     "LRScheduler",
     "LambdaLR",

@@ -3,6 +3,8 @@
 Each file lists its layers in its `__all__`; nothing else needs to name a new layer.
 """
 
+from typing import TYPE_CHECKING
+
 from dumbtorch.nn.modules.activation import *
 from dumbtorch.nn.modules.batchnorm import *
 from dumbtorch.nn.modules.container import *
@@ -17,5 +19,6 @@ from dumbtorch.nn.modules.normalization import *
 from dumbtorch.nn.modules.pooling import *
 from dumbtorch.nn.modules.sparse import *
 
-# the layers: not the files they lie in, nor what they import
-__all__ = [name for name in dir() if name[0].isupper()]
+if not TYPE_CHECKING:
+    # the layers: not the files they lie in; a type checker reads the lists of the files
+    __all__ = [name for name in dir() if name[0].isupper() and name != "TYPE_CHECKING"]
