@@ -228,7 +228,7 @@ struct RowForward(Part):
 
 
 struct RowBackward(Part):
-    """y is the input's gradient: rstd * (h - mean(h) - z * mean(h * z)), h = g * weight and z the normalized input."""
+    """Writes the input's gradient: rstd * (h - mean(h) - z * mean(h * z)), h = g * weight and z the normalized input."""
 
     @staticmethod
     def apply[dt: DType](k: Work, first: Int, last: Int, part: Int):
