@@ -23,8 +23,9 @@ from max.gpu.sync import barrier
 from kernels.conv import BY_INPUT, BY_WEIGHT, Convolution, FORWARD
 from kernels.gpu.device import device, fail
 from kernels.gpu.elements import read, write
+from kernels.gpu.gemm import acc_type
 from kernels.gpu.pointwise import register_entry
-from tensor.dtype import FLOAT64, itemsize
+from tensor.dtype import FLOAT16, FLOAT64, dtype_of, itemsize
 from tensor.memory import address_of, load, store
 
 comptime THREADS = 256
@@ -104,7 +105,7 @@ def _pixel(w: Work, i: Int32, height: Int32, width: Int32) -> Tuple[Int32, Int32
 
 
 @always_inline
-def _output_place(w: Work, i: Int32, to_output: Bool) -> Place:
+def _output_place(w: Work, i: Int32) -> Place:
     """Pixel i of the batch of outputs: where its window begins in the input, and its own offset."""
     var p = _pixel(w, i, Int32(w.c.y.h), Int32(w.c.y.w))
     var window = w.c.window
@@ -137,7 +138,7 @@ def _tap_place[kind: Int](w: Work, i: Int32) -> Place:
 @always_inline
 def _column[kind: Int](w: Work, i: Int32) -> Place:
     comptime if kind == FORWARD:
-        return _output_place(w, i, True)
+        return _output_place(w, i)
     elif kind == BY_INPUT:
         var p = _pixel(w, i, Int32(w.c.x.h), Int32(w.c.x.w))
         return Place(
@@ -153,8 +154,103 @@ def _column[kind: Int](w: Work, i: Int32) -> Place:
 comptime run_bytes[A: DType, n: Int]: Int = min(16, n * size_of[Scalar[A]]())
 
 
-def conv_kernel[kind: Int, A: DType, BM: Int, BN: Int, BK: Int, TM: Int, TN: Int](w: Work):
+@fieldwise_init
+struct View(TrivialRegisterPassable):
+    """The image that B is picked from."""
+
+    var height: Int32
+    var width: Int32
+    var hs: Int64
+    var ws: Int64
+
+
+comptime Shared[T: AnyType] = Pointer[T, MutUntrackedOrigin, address_space=AddressSpace.SHARED]
+
+
+@always_inline
+def _depths[kind: Int, BK: Int](w: Work, depths: Shared[Place], start: Int32):
+    """Fills the table of the k of a step."""
+    var t = Int(thread_idx.x)
+    if t < BK:
+        var k = min(start + Int32(t), w.k - 1)
+        comptime if kind == BY_WEIGHT:
+            depths[unsafe_offset=t] = _output_place(w, k)
+        else:
+            depths[unsafe_offset=t] = _tap_place[kind](w, k)
+
+
+@always_inline
+def _left[
+    dt: DType, BM: Int, BK: Int, A: DType, n: Int
+](
+    w: Work,
+    depths: Shared[Place],
+    a: Int64,
+    stride: Int64,
+    row0: Int32,
+    start: Int32,
+    last: Int32,
+    mut held: Array[Scalar[A], n],
+):
+    """Loads a thread's elements of A. Loads stand under no condition, so that all are on their way at a time."""
+    comptime for e in range(n):
+        var i = Int(thread_idx.x) + e * THREADS
+        var row = row0 + Int32(i // BK)
+        var inside = i < BM * BK and row < w.m and start + Int32(i % BK) < last
+        var place = depths[unsafe_offset=i % BK].other + Int64(row) * stride
+        held[e] = _load[dt, A](a, place, inside)
+
+
+@always_inline
+def _load[dt: DType, A: DType](base: Int64, place: Int64, inside: Bool) -> Scalar[A]:
+    comptime size = Int64(size_of[Scalar[dt]]())
+    var value = load[Scalar[dt]](Int(base + (place if inside else 0) * size)).cast[A]()
+    return value if inside else Scalar[A](0)
+
+
+@always_inline
+def _right[
+    kind: Int, dt: DType, BN: Int, BK: Int, A: DType, n: Int
+](
+    w: Work,
+    columns: Shared[Place],
+    depths: Shared[Place],
+    b: Int64,
+    col0: Int32,
+    start: Int32,
+    last: Int32,
+    view: View,
+    mut held: Array[Scalar[A], n],
+):
+    """Loads a thread's elements of B: neighbouring threads take neighbouring pixels."""
+    comptime for e in range(n):
+        var i = Int(thread_idx.x) + e * THREADS
+        var kk = i % BK if kind == BY_WEIGHT else i // BN
+        var c = i // BK if kind == BY_WEIGHT else i % BN
+        var exists = i < BN * BK and col0 + Int32(c) < w.n and start + Int32(kk) < last
+        comptime if BN * BK % THREADS != 0:
+            kk = min(kk, BK - 1)
+            c = min(c, BN - 1)
+        var column = columns[unsafe_offset=c]
+        var depth = depths[unsafe_offset=kk]
+        var row = column.row + depth.row
+        var col = column.col + depth.col
+        var inside = exists and row >= 0 and col >= 0
+        comptime if kind == BY_INPUT:
+            var sh = Int32(w.c.window.sh)
+            var sw = Int32(w.c.window.sw)
+            if sh > 1 or sw > 1:
+                inside = inside and row % sh == 0 and col % sw == 0
+                row = row // sh
+                col = col // sw
+        inside = inside and row < view.height and col < view.width
+        var place = column.offset + depth.offset + Int64(row) * view.hs + Int64(col) * view.ws
+        held[e] = _load[dt, A](b, place, inside)
+
+
+def conv_kernel[kind: Int, dt: DType, BM: Int, BN: Int, BK: Int, TM: Int, TN: Int](w: Work):
     """A block makes a tile of BM x BN results of one group and one part, as gemm.mojo's kernel does."""
+    comptime A = acc_type[dt]
     comptime COLUMNS = BN // TN
     # a thread's columns are runs of RUN, so that it reads shared memory in vectors
     comptime RUN = 4 if TN % 4 == 0 else TN
@@ -174,17 +270,11 @@ def conv_kernel[kind: Int, A: DType, BM: Int, BN: Int, BK: Int, TM: Int, TN: Int
     var stride_m = Int64(w.c.weight_ns)
     var a0 = Int64(w.c.weight)
     var image = Int64(w.c.x.data)
-    var height = Int32(w.c.x.h)
-    var width = Int32(w.c.x.w)
-    var hs = Int64(w.c.x.hs)
-    var ws = Int64(w.c.x.ws)
+    var view = View(Int32(w.c.x.h), Int32(w.c.x.w), Int64(w.c.x.hs), Int64(w.c.x.ws))
     comptime if kind == BY_INPUT:
         stride_m = Int64(w.c.weight_cs)
         image = Int64(w.c.y.data)
-        height = Int32(w.c.y.h)
-        width = Int32(w.c.y.w)
-        hs = Int64(w.c.y.hs)
-        ws = Int64(w.c.y.ws)
+        view = View(Int32(w.c.y.h), Int32(w.c.y.w), Int64(w.c.y.hs), Int64(w.c.y.ws))
     elif kind == BY_WEIGHT:
         stride_m = Int64(w.c.y.cs)
         a0 = Int64(w.c.y.data)
@@ -211,63 +301,44 @@ def conv_kernel[kind: Int, A: DType, BM: Int, BN: Int, BK: Int, TM: Int, TN: Int
             a += Int64(group) * Int64(w.m) * stride_m * w.size
             b += Int64(group) * Int64(w.c.x.c // w.c.window.groups) * Int64(w.c.x.cs) * w.size
         var acc = Array[SIMD[A, TN], TM](fill=SIMD[A, TN](0))
+        var left = Array[Scalar[A], ceildiv(BM * BK, THREADS)](fill=0)
+        var right = Array[Scalar[A], ceildiv(BN * BK, THREADS)](fill=0)
+        # while a step is computed, the elements of the next one are on their way into registers
+        _depths[kind, BK](w, depths, first)
+        barrier()
+        _left[dt, BM, BK](w, depths, a, stride_m, row0, first, last, left)
+        _right[kind, dt, BN, BK](w, columns, depths, b, col0, first, last, view, right)
+        barrier()
         var start = first
         while start < last:
-            if t < BK:
-                var k = min(start + Int32(t), w.k - 1)
-                comptime if kind == BY_WEIGHT:
-                    depths[unsafe_offset=t] = _output_place(w, k, False)
-                else:
-                    depths[unsafe_offset=t] = _tap_place[kind](w, k)
-            barrier()
             comptime for e in range(ceildiv(BM * BK, THREADS)):
                 var i = t + e * THREADS
-                var kk = i % BK
-                var r = i // BK
                 if i < BM * BK:
-                    var value = Scalar[A](0)
-                    if row0 + Int32(r) < w.m and start + Int32(kk) < last:
-                        var place = depths[unsafe_offset=kk].other + Int64(row0 + Int32(r)) * stride_m
-                        value = read[A](Int(a + place * w.size), Int(w.code))
-                    sa[unsafe_offset=kk * LDA + r] = value
+                    sa[unsafe_offset=(i % BK) * LDA + i // BK] = left[e]
             comptime for e in range(ceildiv(BN * BK, THREADS)):
                 var i = t + e * THREADS
-                # neighbouring threads take neighbouring pixels
-                var kk = i % BK if kind == BY_WEIGHT else i // BN
-                var c = i // BK if kind == BY_WEIGHT else i % BN
                 if i < BN * BK:
-                    var value = Scalar[A](0)
-                    if col0 + Int32(c) < w.n and start + Int32(kk) < last:
-                        var column = columns[unsafe_offset=c]
-                        var depth = depths[unsafe_offset=kk]
-                        var row = column.row + depth.row
-                        var col = column.col + depth.col
-                        var inside = row >= 0 and col >= 0
-                        comptime if kind == BY_INPUT:
-                            var sh = Int32(w.c.window.sh)
-                            var sw = Int32(w.c.window.sw)
-                            if inside and (sh > 1 or sw > 1):
-                                inside = row % sh == 0 and col % sw == 0
-                                row = row // sh
-                                col = col // sw
-                        if inside and row < height and col < width:
-                            var place = column.offset + depth.offset + Int64(row) * hs + Int64(col) * ws
-                            value = read[A](Int(b + place * w.size), Int(w.code))
-                    sb[unsafe_offset=kk * LDB + c] = value
+                    var kk = i % BK if kind == BY_WEIGHT else i // BN
+                    var c = i // BK if kind == BY_WEIGHT else i % BN
+                    sb[unsafe_offset=kk * LDB + c] = right[e]
+            start += Int32(BK)
+            _depths[kind, BK](w, depths, start)
             barrier()
+            if start < last:
+                _left[dt, BM, BK](w, depths, a, stride_m, row0, start, last, left)
+                _right[kind, dt, BN, BK](w, columns, depths, b, col0, start, last, view, right)
             comptime for kk in range(BK):
-                var right = SIMD[A, TN](0)
+                var y_run = sa.unsafe_load[width=TM, alignment=run_bytes[A, TM]](kk * LDA + y * TM)
+                var x_run = SIMD[A, TN](0)
                 comptime for j in range(TN // RUN):
                     var part = sb.unsafe_load[width=RUN, alignment=run_bytes[A, RUN]](
                         kk * LDB + x * RUN + j * COLUMNS * RUN
                     )
                     comptime for e in range(RUN):
-                        right[j * RUN + e] = part[e]
-                var left = sa.unsafe_load[width=TM, alignment=run_bytes[A, TM]](kk * LDA + y * TM)
+                        x_run[j * RUN + e] = part[e]
                 comptime for i in range(TM):
-                    acc[i] = fma(SIMD[A, TN](left[i]), right, acc[i])
+                    acc[i] = fma(SIMD[A, TN](y_run[i]), x_run, acc[i])
             barrier()
-            start += Int32(BK)
         comptime for i in range(TM):
             var row = row0 + Int32(y * TM + i)
             comptime for j in range(TN):
@@ -312,7 +383,8 @@ def merge_kernel[A: DType](w: Work):
         i += Int64(grid_dim.x * block_dim.x)
 
 
-def _queue[kind: Int, A: DType, BM: Int, BN: Int, BK: Int, TM: Int, TN: Int](index: Int, mut w: Work) raises:
+def _queue[kind: Int, dt: DType, BM: Int, BN: Int, BK: Int, TM: Int, TN: Int](index: Int, mut w: Work) raises:
+    comptime A = acc_type[dt]
     var d = device(index)
     var context = d[].context()
     var rows = ceildiv(Int(w.m), BM)
@@ -327,7 +399,7 @@ def _queue[kind: Int, A: DType, BM: Int, BN: Int, BK: Int, TM: Int, TN: Int](ind
             sums = d[].alloc(Int(w.parts) * groups * Int(w.m) * Int(w.n) * (8 if A == DType.float64 else 4))
             w.sums = Int64(sums)
     try:
-        context.enqueue_function[conv_kernel[kind, A, BM, BN, BK, TM, TN]](
+        context.enqueue_function[conv_kernel[kind, dt, BM, BN, BK, TM, TN]](
             w, grid_dim=(columns, rows, min(groups * Int(w.parts), 65535)), block_dim=THREADS
         )
         if w.parts > 1:
@@ -340,19 +412,24 @@ def _queue[kind: Int, A: DType, BM: Int, BN: Int, BK: Int, TM: Int, TN: Int](ind
             d[].free(sums)
 
 
-def _convolve[kind: Int, A: DType](index: Int, mut w: Work) raises:
+def _convolve[kind: Int, dt: DType](index: Int, mut w: Work) raises:
     comptime if kind == BY_WEIGHT:
         if w.m <= 32 and w.n <= 32:
-            _queue[kind, A, 32, 32, 32, 2, 2](index, w)
+            _queue[kind, dt, 32, 32, 32, 2, 2](index, w)
         else:
-            _queue[kind, A, 64, 64, 16, 4, 4](index, w)
+            _queue[kind, dt, 64, 64, 16, 4, 4](index, w)
     else:
+        comptime if dt == DType.float32:
+            if w.m > 32 and ceildiv(Int(w.m), 64) * (Int(w.n) // 128) * w.c.window.groups >= BLOCKS:
+                # enough tiles to fill a device: large ones reuse more
+                _queue[kind, dt, 64, 128, 16, 4, 8](index, w)
+                return
         if w.m <= 16:
-            _queue[kind, A, 16, 256, 16, 4, 4](index, w)
+            _queue[kind, dt, 16, 256, 16, 4, 4](index, w)
         elif w.m <= 32:
-            _queue[kind, A, 32, 128, 16, 4, 4](index, w)
+            _queue[kind, dt, 32, 128, 16, 4, 4](index, w)
         else:
-            _queue[kind, A, 64, 64, 16, 4, 4](index, w)
+            _queue[kind, dt, 64, 64, 16, 4, 4](index, w)
 
 
 def convolve(index: Int, c: Pointer[Convolution, MutAnyOrigin], code: Int) abi("C") -> Int:
@@ -366,10 +443,9 @@ def convolve(index: Int, c: Pointer[Convolution, MutAnyOrigin], code: Int) abi("
             return 1
         comptime for kind in range(3):
             if conv.kind == kind:
-                if code == FLOAT64:
-                    _convolve[kind, DType.float64](index, w)
-                else:
-                    _convolve[kind, DType.float32](index, w)
+                comptime for c in range(FLOAT16, FLOAT64 + 1):
+                    if code == c:
+                        _convolve[kind, dtype_of[c]](index, w)
         return 0
     except e:
         return fail(e, "convolution")

@@ -9,7 +9,7 @@ from kernels.gpu.launch import (
     AS_BOOL, AS_FLOAT32, AS_FLOAT64, AS_INT64, CLASSES, bits_code, class_of_code, class_type, grid, pieces, set_operand,
     set_shape,
 )  # fmt: skip
-from kernels.gpu.work import LANES, THREADS, Work, get, places, set
+from kernels.gpu.work import LANES, THREADS, Work, get, set
 from kernels.transfer import Transfer, same_bits
 from tensor.dtype import BOOL, UINT64, itemsize
 from tensor.memory import address_of, at
@@ -25,12 +25,11 @@ def cast_kernel[S: DType, T: DType](w: Work):
     var i = Int32(global_idx.x) * LANES
     var step = Int32(grid_dim.x * block_dim.x) * LANES
     while i >= 0 and i < w.n:
-        var p = places[2](w, i)
-        var x = get[S, 1](w, i, p)
+        var x = get[S, 1](w, i)
         comptime if T == DType.bool and S != DType.bool:
-            set[DType.bool](w, i, p, ~x.eq(0))
+            set[DType.bool](w, i, ~x.eq(0))
         else:
-            set[T](w, i, p, x.cast[T]())
+            set[T](w, i, x.cast[T]())
         i += step
 
 

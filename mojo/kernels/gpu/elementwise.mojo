@@ -3,7 +3,7 @@
 from std.memory import stack_allocation
 from max.gpu import block_dim, global_idx, grid_dim
 from kernels.functor import Binary, Comparison, FAULT, MAX_NUMBERS, Predicate, Ternary, Unary
-from kernels.gpu.work import LANES, Work, get, places, set
+from kernels.gpu.work import LANES, Work, get, set
 from tensor.memory import Numbers
 
 
@@ -20,8 +20,7 @@ def unary_kernel[F: Unary, C: DType](w: Work):
     var i = Int32(global_idx.x) * LANES
     var step = Int32(grid_dim.x * block_dim.x) * LANES
     while i >= 0 and i < w.n:
-        var p = places[2](w, i)
-        set[C](w, i, p, F.apply(get[C, 1](w, i, p), params))
+        set[C](w, i, F.apply(get[C, 1](w, i), params))
         i += step
 
 
@@ -29,8 +28,7 @@ def predicate_kernel[F: Predicate, C: DType](w: Work):
     var i = Int32(global_idx.x) * LANES
     var step = Int32(grid_dim.x * block_dim.x) * LANES
     while i >= 0 and i < w.n:
-        var p = places[2](w, i)
-        set[DType.bool](w, i, p, F.apply(get[C, 1](w, i, p)))
+        set[DType.bool](w, i, F.apply(get[C, 1](w, i)))
         i += step
 
 
@@ -41,8 +39,7 @@ def binary_kernel[F: Binary, C: DType](w: Work):
     var i = Int32(global_idx.x) * LANES
     var step = Int32(grid_dim.x * block_dim.x) * LANES
     while i >= 0 and i < w.n:
-        var p = places[3](w, i)
-        set[C](w, i, p, F.apply(get[C, 1](w, i, p), get[C, 2](w, i, p), params))
+        set[C](w, i, F.apply(get[C, 1](w, i), get[C, 2](w, i), params))
         i += step
 
 
@@ -50,8 +47,7 @@ def comparison_kernel[F: Comparison, C: DType](w: Work):
     var i = Int32(global_idx.x) * LANES
     var step = Int32(grid_dim.x * block_dim.x) * LANES
     while i >= 0 and i < w.n:
-        var p = places[3](w, i)
-        set[DType.bool](w, i, p, F.apply(get[C, 1](w, i, p), get[C, 2](w, i, p)))
+        set[DType.bool](w, i, F.apply(get[C, 1](w, i), get[C, 2](w, i)))
         i += step
 
 
@@ -62,6 +58,5 @@ def ternary_kernel[F: Ternary, C: DType](w: Work):
     var i = Int32(global_idx.x) * LANES
     var step = Int32(grid_dim.x * block_dim.x) * LANES
     while i >= 0 and i < w.n:
-        var p = places[4](w, i)
-        set[C](w, i, p, F.apply(get[C, 1](w, i, p), get[C, 2](w, i, p), get[C, 3](w, i, p), params))
+        set[C](w, i, F.apply(get[C, 1](w, i), get[C, 2](w, i), get[C, 3](w, i), params))
         i += step

@@ -58,8 +58,6 @@ def set_operand(mut w: Work, k: Int, data: Int, code: Int, strides: Dims):
             flat = flat and strides[d] == step
         step *= Int(w.shape[d])
     w.mode[k] = Int32(FLAT if flat else STRIDED)
-    if not flat:
-        w.strided = 1
 
 
 def set_shape(mut w: Work, shape: Dims, ndim: Int, numel: Int):

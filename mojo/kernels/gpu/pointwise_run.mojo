@@ -27,7 +27,7 @@ from kernels.gpu.pointwise import (
     registry,
     short_name,
 )
-from kernels.gpu.work import LANES, MAX_OPERANDS, NUMBER, Work, get, places, set
+from kernels.gpu.work import LANES, MAX_OPERANDS, NUMBER, Work, get, set
 from kernels.functor import MAX_NUMBERS
 from tensor.dtype import BFLOAT16, BOOL, FLOAT16, FLOAT32, FLOAT64, INT16, INT32, INT64, INT8, UINT8, itemsize
 from tensor.layout import Dims, no_dims
@@ -46,9 +46,8 @@ def select_kernel[mask_at: Int](w: Work):
     var i = Int32(global_idx.x) * LANES
     var step = Int32(grid_dim.x * block_dim.x) * LANES
     while i >= 0 and i < w.n:
-        var p = places[4](w, i)
-        var mask = ~get[DType.int64, mask_at](w, i, p).eq(0)
-        set[DType.int64](w, i, p, mask.select(get[DType.int64, first](w, i, p), get[DType.int64, second](w, i, p)))
+        var mask = ~get[DType.int64, mask_at](w, i).eq(0)
+        set[DType.int64](w, i, mask.select(get[DType.int64, first](w, i), get[DType.int64, second](w, i)))
         i += step
 
 

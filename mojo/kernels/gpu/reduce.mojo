@@ -30,7 +30,7 @@ from kernels.norms import (
 )
 from kernels.reducers import AllFold, AnyFold, Fold, MaxFold, MinFold, ProdFold, SumFold
 from std.utils.numerics import isnan
-from tensor.dtype import BOOL, INT64, UINT64, UINT8, itemsize
+from tensor.dtype import BFLOAT16, BOOL, FLOAT16, INT64, UINT64, UINT8, itemsize
 from tensor.layout import no_dims
 from tensor.memory import address_of, at, load, store
 from tensor.storage import DeviceTable
@@ -357,18 +357,41 @@ def _together[R: Reducer, A: DType](own: State[A]) -> State[A]:
 
 @always_inline
 def _fold[R: Reducer, A: DType](w: Work, base: Int64, start: Int64, end: Int64, step: Int64) -> State[A]:
-    """Folds elements start, start + step, ...: several states, so that several loads are on their way at a time."""
+    """Folds elements start, start + step, ...; the dtype is looked at once."""
+    comptime if A == DType.float32:
+        if w.code == FLOAT16:
+            return _fold_as[R, A, DType.float16](w, base, start, end, step)
+        if w.code == BFLOAT16:
+            return _fold_as[R, A, DType.bfloat16](w, base, start, end, step)
+        return _fold_as[R, A, DType.float32](w, base, start, end, step)
+    else:
+        if itemsize(Int(w.code)) == 8:
+            return _fold_as[R, A, A](w, base, start, end, step)
+        return _fold_as[R, A, DType.bool](w, base, start, end, step)
+
+
+@always_inline
+def _element[A: DType, dt: DType](address: Int64, code: Int32) -> Scalar[A]:
+    comptime if dt == DType.bool:
+        return read[A](Int(address), Int(code))
+    else:
+        return load[Scalar[dt]](Int(address)).cast[A]()
+
+
+@always_inline
+def _fold_as[R: Reducer, A: DType, dt: DType](w: Work, base: Int64, start: Int64, end: Int64, step: Int64) -> State[A]:
+    """Elements of dtype dt (bool: any): several states, so that several loads are on their way at a time."""
     var s = Array[State[A], AHEAD](fill=R.start[A]())
     var i = start
     while i + (AHEAD - 1) * step < end:
         var x = Array[Scalar[A], AHEAD](fill=0)
         comptime for k in range(AHEAD):
-            x[k] = read[A](Int(base + _offset(w, i + Int64(k) * step)), Int(w.code))
+            x[k] = _element[A, dt](base + _offset(w, i + Int64(k) * step), w.code)
         comptime for k in range(AHEAD):
             s[k] = R.add(s[k], x[k], i + Int64(k) * step, w.param)
         i += AHEAD * step
     while i < end:
-        s[0] = R.add(s[0], read[A](Int(base + _offset(w, i)), Int(w.code)), i, w.param)
+        s[0] = R.add(s[0], _element[A, dt](base + _offset(w, i), w.code), i, w.param)
         i += step
     comptime for k in range(1, AHEAD):
         s[0] = R.merge(s[0], s[k])

@@ -14,7 +14,7 @@ from kernels.gpu.device import device, fail
 from kernels.gpu.elements import read, write
 from kernels.math import exp, isnan, log
 from kernels.softmax import DeviceLosses, LOG_SOFTMAX, LOG_SOFTMAX_BACKWARD, Rows, SOFTMAX, SOFTMAX_BACKWARD
-from tensor.dtype import FLOAT64, itemsize
+from tensor.dtype import BFLOAT16, FLOAT16, FLOAT64, itemsize
 from tensor.memory import address_of, at, load, store
 from tensor.storage import DeviceTable
 
@@ -152,16 +152,40 @@ def rows_kernel[C: DType](w: Work):
         row += Int64(grid_dim.x)
 
 
+@always_inline
+def _held[C: DType](w: Work, start: Int64) -> Array[Scalar[C], HELD]:
+    """A thread's elements of a row, the lowest value past its end. No branch stands between the loads, so that all of
+    them are on their way at a time."""
+    comptime if C == DType.float64:
+        return _held_as[C, DType.float64](w, start)
+    else:
+        if w.code == FLOAT16:
+            return _held_as[C, DType.float16](w, start)
+        if w.code == BFLOAT16:
+            return _held_as[C, DType.bfloat16](w, start)
+        return _held_as[C, DType.float32](w, start)
+
+
+@always_inline
+def _held_as[C: DType, dt: DType](w: Work, start: Int64) -> Array[Scalar[C], HELD]:
+    var x = Array[Scalar[C], HELD](fill=Scalar[C].MIN)
+    var t = Int64(thread_idx.x)
+    var first = at[Scalar[dt]](Int(w.a)).unsafe_offset(Int(start - t))
+    comptime for k in range(HELD):
+        x[k] = first[unsafe_offset=Int(min(t + Int64(k * THREADS), w.n - 1))].cast[C]()
+    comptime for k in range(HELD):
+        if t + Int64(k * THREADS) >= w.n:
+            x[k] = Scalar[C].MIN
+    return x^
+
+
 def held_kernel[C: DType](w: Work):
     """Softmax and log-softmax of rows that fit into the registers of a block."""
     var t = Int64(thread_idx.x)
     var row = Int64(block_idx.x)
     while row < w.outer:
         var start = row * w.n + t
-        var x = Array[Scalar[C], HELD](fill=Scalar[C].MIN)
-        comptime for k in range(HELD):
-            if t + Int64(k * THREADS) < w.n:
-                x[k] = _get[C](w, w.a, start + Int64(k * THREADS))
+        var x = _held[C](w, start)
         var high = x[0]
         comptime for k in range(1, HELD):
             high = _larger(high, x[k])

@@ -34,7 +34,6 @@ struct Work(Copyable, DevicePassable):
 
     var n: Int32
     var ndim: Int32
-    var strided: Int32  # whether some operand is STRIDED
     var shape: Array[UInt32, MAX_RANK]  # fastest first
     var data: Array[Int64, MAX_OPERANDS]
     var code: Array[Int32, MAX_OPERANDS]
@@ -47,7 +46,6 @@ struct Work(Copyable, DevicePassable):
     def __init__(out self):
         self.n = 0
         self.ndim = 0
-        self.strided = 0
         self.shape = Array[UInt32, MAX_RANK](fill=1)
         self.data = Array[Int64, MAX_OPERANDS](fill=0)
         self.code = Array[Int32, MAX_OPERANDS](fill=0)
@@ -65,15 +63,10 @@ struct Work(Copyable, DevicePassable):
         return "Work"
 
 
-comptime Places[count: Int] = Array[SIMD[DType.int64, LANES], count]
-
-
 @always_inline
-def places[count: Int](w: Work, i: Int32) -> Places[count]:
-    """Byte offsets of the elements i .. i + LANES of the strided operands (the last element's past the end)."""
-    var result = Places[count](fill=SIMD[DType.int64, LANES](0))
-    if w.strided == 0:
-        return result^
+def _places[k: Int](w: Work, i: Int32) -> SIMD[DType.int64, LANES]:
+    """Byte offsets of the elements i .. i + LANES of a strided operand (the last element's past the end)."""
+    var result = SIMD[DType.int64, LANES](0)
     var index = iota[DType.int32, LANES]() + i
     index = index.lt(SIMD[DType.int32, LANES](w.n)).select(index, SIMD[DType.int32, LANES](w.n - 1))
     var rest = index.cast[DType.uint32]()
@@ -81,101 +74,105 @@ def places[count: Int](w: Work, i: Int32) -> Places[count]:
         var size = SIMD[DType.uint32, LANES](w.shape[d])
         var quotient = rest // size
         var place = (rest - quotient * size).cast[DType.int64]()
-        comptime for k in range(count):
-            result[k] += place * SIMD[DType.int64, LANES](w.strides[k * MAX_RANK + d])
+        result += place * SIMD[DType.int64, LANES](w.strides[k * MAX_RANK + d])
         rest = quotient
-    return result^
+    return result
 
 
 @always_inline
-def _fetch[T: DType, k: Int, count: Int](w: Work, i: Int32, p: Places[count]) -> SIMD[T, LANES]:
+def _fetch[T: DType, k: Int](w: Work, i: Int32) -> SIMD[T, LANES]:
     comptime size = size_of[Scalar[T]]()
     var base = Int(w.data[k])
     if w.mode[k] == FLAT and i + LANES <= w.n:
         return at[Scalar[T]](base).unsafe_load[width=LANES, alignment=aligned[size]](Int(i))
     var value = SIMD[T, LANES](0)
+    if w.mode[k] == FLAT:
+        comptime for lane in range(LANES):
+            value[lane] = load[Scalar[T]](base + Int(min(i + Int32(lane), w.n - 1)) * size)
+        return value
+    var p = _places[k](w, i)
     comptime for lane in range(LANES):
-        var offset = Int(p[k][lane])
-        if w.mode[k] == FLAT:
-            offset = Int(min(i + Int32(lane), w.n - 1)) * size
-        value[lane] = load[Scalar[T]](base + offset)
+        value[lane] = load[Scalar[T]](base + Int(p[lane]))
     return value
 
 
 @always_inline
-def _put[T: DType, k: Int, count: Int](w: Work, i: Int32, p: Places[count], value: SIMD[T, LANES]):
+def _put[T: DType, k: Int](w: Work, i: Int32, value: SIMD[T, LANES]):
     comptime size = size_of[Scalar[T]]()
     var base = Int(w.data[k])
     if w.mode[k] == FLAT and i + LANES <= w.n:
         at[Scalar[T]](base).unsafe_store[alignment=aligned[size]](Int(i), value)
         return
+    if w.mode[k] == FLAT:
+        comptime for lane in range(LANES):
+            if i + Int32(lane) < w.n:
+                store[Scalar[T]](base + Int(i + Int32(lane)) * size, value[lane])
+        return
+    var p = _places[k](w, i)
     comptime for lane in range(LANES):
         if i + Int32(lane) < w.n:
-            var offset = Int(p[k][lane])
-            if w.mode[k] == FLAT:
-                offset = Int(i + Int32(lane)) * size
-            store[Scalar[T]](base + offset, value[lane])
+            store[Scalar[T]](base + Int(p[lane]), value[lane])
 
 
 @always_inline
-def get[C: DType, k: Int, count: Int](w: Work, i: Int32, p: Places[count]) -> SIMD[C, LANES]:
+def get[C: DType, k: Int](w: Work, i: Int32) -> SIMD[C, LANES]:
     """Elements i .. i + LANES of operand k in the type C that the kernel computes in."""
     var code = Int(w.code[k])
     comptime if C == DType.bool:
         if w.mode[k] == NUMBER:
             return SIMD[DType.bool, LANES](fill=w.data[k] != 0)._refine[C, LANES]()
-        return (~_fetch[DType.uint8, k](w, i, p).eq(0))._refine[C, LANES]()
+        return (~_fetch[DType.uint8, k](w, i).eq(0))._refine[C, LANES]()
     elif C == DType.float32:
         if w.mode[k] == NUMBER:
             return SIMD[C, LANES](bitcast[DType.float32](w.data[k].cast[DType.uint32]()).cast[C]())
         if code == FLOAT16:
-            return _fetch[DType.float16, k](w, i, p).cast[C]()
+            return _fetch[DType.float16, k](w, i).cast[C]()
         if code == BFLOAT16:
-            return _fetch[DType.bfloat16, k](w, i, p).cast[C]()
-        return _fetch[C, k](w, i, p)
+            return _fetch[DType.bfloat16, k](w, i).cast[C]()
+        return _fetch[C, k](w, i)
     elif C == DType.float64:
         if w.mode[k] == NUMBER:
             return SIMD[C, LANES](bitcast[DType.float64](w.data[k]).cast[C]())
-        return _fetch[C, k](w, i, p)
+        return _fetch[C, k](w, i)
     else:
         if w.mode[k] == NUMBER:
             return SIMD[C, LANES](w.data[k].cast[C]())
         if code == INT64 or code == UINT64:
-            return _fetch[C, k](w, i, p)
+            return _fetch[C, k](w, i)
         if code == INT32:
-            return _fetch[DType.int32, k](w, i, p).cast[C]()
+            return _fetch[DType.int32, k](w, i).cast[C]()
         if code == UINT8 or code == BOOL:
-            return _fetch[DType.uint8, k](w, i, p).cast[C]()
+            return _fetch[DType.uint8, k](w, i).cast[C]()
         if code == INT8:
-            return _fetch[DType.int8, k](w, i, p).cast[C]()
+            return _fetch[DType.int8, k](w, i).cast[C]()
         if code == INT16:
-            return _fetch[DType.int16, k](w, i, p).cast[C]()
+            return _fetch[DType.int16, k](w, i).cast[C]()
         if code == UINT16:
-            return _fetch[DType.uint16, k](w, i, p).cast[C]()
-        return _fetch[DType.uint32, k](w, i, p).cast[C]()
+            return _fetch[DType.uint16, k](w, i).cast[C]()
+        return _fetch[DType.uint32, k](w, i).cast[C]()
 
 
 @always_inline
-def set[C: DType, count: Int](w: Work, i: Int32, p: Places[count], value: SIMD[C, LANES]):
+def set[C: DType](w: Work, i: Int32, value: SIMD[C, LANES]):
     """Writes elements i .. i + LANES of the output, which is operand 0."""
     var code = Int(w.code[0])
     comptime if C == DType.bool:
-        _put[DType.uint8, 0](w, i, p, value.cast[DType.uint8]())
+        _put[DType.uint8, 0](w, i, value.cast[DType.uint8]())
     elif C == DType.float32:
         if code == FLOAT16:
-            _put[DType.float16, 0](w, i, p, value.cast[DType.float16]())
+            _put[DType.float16, 0](w, i, value.cast[DType.float16]())
         elif code == BFLOAT16:
-            _put[DType.bfloat16, 0](w, i, p, value.cast[DType.bfloat16]())
+            _put[DType.bfloat16, 0](w, i, value.cast[DType.bfloat16]())
         else:
-            _put[C, 0](w, i, p, value)
+            _put[C, 0](w, i, value)
     elif C == DType.float64:
-        _put[C, 0](w, i, p, value)
+        _put[C, 0](w, i, value)
     else:
         if code == INT64 or code == UINT64:
-            _put[C, 0](w, i, p, value)
+            _put[C, 0](w, i, value)
         elif code == INT32 or code == UINT32:
-            _put[DType.int32, 0](w, i, p, value.cast[DType.int32]())
+            _put[DType.int32, 0](w, i, value.cast[DType.int32]())
         elif code == INT16 or code == UINT16:
-            _put[DType.int16, 0](w, i, p, value.cast[DType.int16]())
+            _put[DType.int16, 0](w, i, value.cast[DType.int16]())
         else:
-            _put[DType.int8, 0](w, i, p, value.cast[DType.int8]())
+            _put[DType.int8, 0](w, i, value.cast[DType.int8]())
