@@ -152,58 +152,48 @@ def rows_kernel[C: DType](w: Work):
         row += Int64(grid_dim.x)
 
 
-@always_inline
-def _held[C: DType](w: Work, start: Int64) -> Array[Scalar[C], HELD]:
-    """A thread's elements of a row, the lowest value past its end. No branch stands between the loads, so that all of
-    them are on their way at a time."""
+def held_kernel[C: DType](w: Work):
+    """Softmax and log-softmax of rows that fit into the registers of a block; the dtype is looked at once."""
     comptime if C == DType.float64:
-        return _held_as[C, DType.float64](w, start)
+        _held[C, DType.float64](w)
     else:
         if w.code == FLOAT16:
-            return _held_as[C, DType.float16](w, start)
-        if w.code == BFLOAT16:
-            return _held_as[C, DType.bfloat16](w, start)
-        return _held_as[C, DType.float32](w, start)
+            _held[C, DType.float16](w)
+        elif w.code == BFLOAT16:
+            _held[C, DType.bfloat16](w)
+        else:
+            _held[C, DType.float32](w)
 
 
 @always_inline
-def _held_as[C: DType, dt: DType](w: Work, start: Int64) -> Array[Scalar[C], HELD]:
-    var x = Array[Scalar[C], HELD](fill=Scalar[C].MIN)
-    var t = Int64(thread_idx.x)
-    var first = at[Scalar[dt]](Int(w.a)).unsafe_offset(Int(start - t))
-    comptime for k in range(HELD):
-        x[k] = first[unsafe_offset=Int(min(t + Int64(k * THREADS), w.n - 1))].cast[C]()
-    comptime for k in range(HELD):
-        if t + Int64(k * THREADS) >= w.n:
-            x[k] = Scalar[C].MIN
-    return x^
-
-
-def held_kernel[C: DType](w: Work):
-    """Softmax and log-softmax of rows that fit into the registers of a block."""
-    var t = Int64(thread_idx.x)
-    var row = Int64(block_idx.x)
-    while row < w.outer:
-        var start = row * w.n + t
-        var x = _held[C](w, start)
+def _held[C: DType, dt: DType](w: Work):
+    var t = Int(thread_idx.x)
+    var n = Int(w.n)
+    var row = Int(block_idx.x)
+    while row < Int(w.outer):
+        var from_ = at[Scalar[dt]](Int(w.a)).unsafe_offset(row * n)
+        var to = at[Scalar[dt]](Int(w.out)).unsafe_offset(row * n)
+        # no branch stands between the loads, so that all of them are on their way at a time
+        var x = SIMD[C, HELD](0)
+        comptime for k in range(HELD):
+            x[k] = from_[unsafe_offset=min(t + k * THREADS, n - 1)].cast[C]()
+        comptime for k in range(HELD):
+            x[k] = x[k] if t + k * THREADS < n else Scalar[C].MIN
         var high = x[0]
         comptime for k in range(1, HELD):
             high = _larger(high, x[k])
         high = _together[C, True](high)
+        x -= high
+        var e = exp(x)
         var total = Scalar[C](0)
         comptime for k in range(HELD):
-            if t + Int64(k * THREADS) < w.n:
-                x[k] -= high
-                var e = exp(x[k])
-                total += e
-                if w.kind == SOFTMAX:
-                    x[k] = e
+            total += e[k] if t + k * THREADS < n else Scalar[C](0)
         total = _together[C, False](total)
-        var shift = log(total)
+        var y = e / total if w.kind == SOFTMAX else x - log(total)
         comptime for k in range(HELD):
-            if t + Int64(k * THREADS) < w.n:
-                _set[C](w, start + Int64(k * THREADS), x[k] / total if w.kind == SOFTMAX else x[k] - shift)
-        row += Int64(grid_dim.x)
+            if t + k * THREADS < n:
+                to[unsafe_offset=t + k * THREADS] = y[k].cast[dt]()
+        row += Int(grid_dim.x)
 
 
 @always_inline
