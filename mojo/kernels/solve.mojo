@@ -196,6 +196,30 @@ def solve(mut call: Call) raises -> Obj:
     return results(x.tensor, a.tensor, piv, info)
 
 
+def inverse(mut call: Call) raises -> Obj:
+    """Parameters (A): the inverse, and the first zero pivot (or 0), where the inverse holds what the factors hold.
+    """
+    var t = check_matrix(call, 0)
+    check_square(call, t)
+    var a = own_copy(t)
+    var n = a.rows
+    var infos = new_words(a.count)
+    var pivots = new_words(a.count * n)
+    _getrf(a, pivots, infos)
+    var again = new_words(a.count)
+    var f = Routine(letter(a.code) + "getri", a.count)
+    f.int(n)
+    f.data(a.data(), a.step())
+    f.int(a.ld())
+    f.data(pivots, 8 * n)
+    f.work_with_length(a.code)
+    f.data(again, 8)
+    f.run_all(a.code, 4 * n * n * n // 3)
+    external_call["free", NoneType](again)
+    external_call["free", NoneType](pivots)
+    return results(a.tensor, as_ints(infos, t[].shape, a.ndim, -1))
+
+
 def _expanded(t: TPtr, batch: Dims, ndim: Int) raises -> Obj:
     """A vector for each matrix, copied to a larger batch."""
     var made = new_vectors(t[].code(), batch, ndim, t[].shape[t[].rank() - 1])
@@ -410,6 +434,7 @@ def register_solve() abi("C") -> None:
     register[lu_factor]("linalg_lu_factor_ex")
     register[lu_solve]("linalg_lu_solve")
     register[solve]("linalg_solve_ex")
+    register[inverse]("linalg_inv_ex")
     register[solve_triangular]("linalg_solve_triangular")
     register[ldl_factor]("linalg_ldl_factor_ex")
     register[ldl_solve]("linalg_ldl_solve")

@@ -38,6 +38,7 @@ from dumbtorch.ops import (  # noqa: F401
     spectral,
     spectrogram,
     unary,
+    windows,
 )
 from dumbtorch.ops.table import FUNCTIONS, METHODS, MISSING, TABLE, Row
 

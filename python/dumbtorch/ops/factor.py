@@ -14,7 +14,7 @@ from dumbtorch.ops.samples import S, T
 from dumbtorch.ops.table import FUNCTIONS as F
 from dumbtorch.ops.table import TABLE, primitive, row
 
-DTYPES = "single"
+DTYPES = "single+complex"
 _POSITIVE = [[4.0, 1.0, 0.5], [1.0, 3.0, 0.2], [0.5, 0.2, 2.0]]
 _LOWER = [[2.0, 0.0, 0.0], [0.5, 1.5, 0.0], [-1.0, 0.3, 1.2]]
 _GENERAL = [[1.0, 2.0, -1.0], [0.5, -3.0, 1.0], [2.0, 0.3, 1.5]]
@@ -217,20 +217,11 @@ solve_ex = _internal(
     doc="X with ``A X = B``, the LU factors of A, their pivots, the place of the first zero pivot (or 0).")  # fmt: skip
 
 
-def _inverse(g: Any, inverse: Any) -> Any:
-    return -(inverse.mH @ (g[0] @ inverse.mH))
-
-
-def _inv_ex(A: Any) -> tuple[Any, Any]:
-    solved = solve_ex(A, eye_like(A))
-    return solved[0], solved[3]
-
-
-inv_ex = primitive(
-    "linalg_inv_ex", "A", _inv_ex, {"A": _inverse}, outputs=("inverse", "info"), differentiable=(0,), dtypes=DTYPES,
-    samples=lambda: (S(T(values=_GENERAL)), S(T(values=[_GENERAL, _POSITIVE])), S(T(2, 0, 0))), ref="linalg.inv_ex",
-    doc="The inverses of matrices, and the place of the first zero pivot (or 0).",
-)  # fmt: skip
+inv_ex = _internal(
+    "linalg_inv_ex", "A", outputs=("inverse", "info"), differentiable=(0,), ref="linalg.inv_ex",
+    grad={"A": lambda g, inverse: -(inverse.mH @ (g[0] @ inverse.mH))},
+    samples=lambda: (S(T(values=_GENERAL)), S(T(values=[_GENERAL, _POSITIVE])), S(T(2, 0, 0))),
+    doc="The inverses of matrices, and the place of the first zero pivot (or 0).")  # fmt: skip
 
 
 def _parity(pivots: Any) -> Any:

@@ -90,8 +90,7 @@ def _real_back(g: Any, dims: Sequence[int], norm: int, shape: Any) -> Any:
         weights.narrow(0, 1, twice).fill_(2)
     view = [1] * g.ndim
     view[last] = half.shape[last]
-    weights = weights.reshape(*view, 1)
-    return F["view_as_complex"](F["view_as_real"](half) * weights)
+    return half * weights.reshape(view)
 
 
 c2c: Any = primitive(
@@ -209,7 +208,9 @@ def _complex_1d(name: str, forward: bool, text: str) -> Any:
     def transform(input: Any, n: Any = None, dim: int = -1, norm: Any = None, *, out: Any = None) -> Any:
         x = as_numbers(input)
         d, points = _one(x, n, dim)
-        return done(c2c(_resized(x, (d,), (points,)), (d,), _norm(norm, forward), forward), out, name)
+        return done(
+            c2c(x if n is None else _resized(x, (d,), (points,)), (d,), _norm(norm, forward), forward), out, name
+        )
 
     return _named(transform, name, text)
 
@@ -228,7 +229,7 @@ def rfft(input: Any, n: Any = None, dim: int = -1, norm: Any = None, *, out: Any
     """The transform of real numbers: the ``n // 2 + 1`` points that determine it. Reference: ``torch.fft.rfft``."""
     x = _real_input(input, "rfft")
     d, points = _one(x, n, dim)
-    return done(r2c(_resized(x, (d,), (points,)), (d,), _norm(norm, True)), out, "rfft")
+    return done(r2c(x if n is None else _resized(x, (d,), (points,)), (d,), _norm(norm, True)), out, "rfft")
 
 
 def ihfft(input: Any, n: Any = None, dim: int = -1, norm: Any = None, *, out: Any = None) -> Any:

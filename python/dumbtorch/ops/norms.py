@@ -66,12 +66,14 @@ def vector_norm(
                     "the operation does not have an identity"
                 )
     whole = dim is None or (isinstance(dim, Sequence) and not dim)
-    values = x.abs() if x.is_complex() else x
     if ord and x.ndim and all(x.shape[d] == 1 for d in dims):  # a norm of single numbers is their absolute value
         size = x.abs()
         return done(size if keepdim else size.reshape([n for d, n in enumerate(x.shape) if d not in dims]), out, name)
-    result = TABLE["norm"].op(values, float(ord), None if whole else dims, keepdim, None)
-    return done(result, out, name)
+    if x.is_complex() and ord == 2 and x.ndim:  # that of all parts
+        result = TABLE["norm"].op(F["view_as_real"](F["resolve_conj"](x)), 2.0, [*dims, x.ndim], keepdim, None)
+        return done(result.squeeze(-1) if keepdim else result, out, name)
+    values = x.abs() if x.is_complex() else x
+    return done(TABLE["norm"].op(values, float(ord), None if whole else dims, keepdim, None), out, name)
 
 
 def _dims(dim: Any, ndim: int) -> list[int]:
@@ -280,7 +282,7 @@ def _matrix_exp_back(g: Any, A: Any) -> Any:
 
 
 _MATRIX_EXP = primitive(
-    "matrix_exp", "A", _matrix_exp, {"A": _matrix_exp_back}, dtypes="single",
+    "matrix_exp", "A", _matrix_exp, {"A": _matrix_exp_back}, dtypes="single+complex",
     samples=lambda: (S(T(3, 3)), S(T(2, 2, 2, low=-6, high=6)), S(T(1, 1)), S(T(2, 0, 0))),
     doc="The exponentials of square matrices, by scaling, squaring and Padé approximants.",
 )  # fmt: skip
@@ -339,6 +341,25 @@ def vander(x: Any, N: Any = None) -> Any:
     while len(powers) < n:
         powers.append(powers[-1] * x)
     return F["stack"](powers, -1)
+
+
+@composite("vander", method=False)
+def _vander(x: Any, N: Any = None, increasing: bool = False) -> Any:
+    """Rows of powers of the numbers of a vector, descending unless ``increasing``. Reference: ``torch.vander``."""
+    if x.ndim != 1:
+        raise RuntimeError("x must be a one-dimensional tensor.")
+    n = x.shape[0] if N is None else N
+    if n < 0:
+        raise RuntimeError("N must be non-negative.")
+    kind = x.dtype if x.dtype.is_floating_point or x.dtype.is_complex else _dtypes.int64
+    x = x.to(kind)
+    powers = [F["ones_like"](x)]
+    while len(powers) < n:
+        powers.append(powers[-1] * x)
+    powers = powers[:n]
+    if not powers:
+        return x.new_empty((x.shape[0], 0))
+    return F["stack"](powers if increasing else powers[::-1], -1)
 
 
 def diagonal(A: Any, *, offset: int = 0, dim1: int = -2, dim2: int = -1) -> Any:
