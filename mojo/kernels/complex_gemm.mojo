@@ -14,12 +14,12 @@ left one: C' = B' A'.
 from std.ffi import external_call
 from std.memory import Pointer
 from std.sys.info import simd_width_of, size_of
-from tensor.allocator import aligned_block
 from tensor.dtype import BCOMPLEX32, COMPLEX32, COMPLEX64, complex_part, itemsize
 from tensor.layout import no_dims
 from tensor.memory import at
 from kernels.matmul import Product
 from kernels.transfer_api import copy_strided
+from kernels.workspace import Workspace
 
 comptime THREE = 128  # smallest size of a product by three
 comptime SPREAD_BYTES = 1 << 25  # at most, in one go over the columns of B
@@ -89,7 +89,8 @@ def _spread[
     comptime S = size_of[Scalar[dt]]()
     var columns = n if 4 * k * n * S <= SPREAD_BYTES else max(SPREAD_BYTES // (4 * k * S) // 32 * 32, 32)
     columns = min(columns, n)
-    var space = aligned_block(4 * k * columns * S, 64)
+    var scratch = Workspace.take(4 * k * columns * S)
+    var space = scratch.address
     if space == 0:
         return False
     # few columns are spread as rows: the real product then needs no packing
@@ -108,7 +109,7 @@ def _spread[
                 p[unsafe_offset=top + rs] = -sign * z[1]
                 p[unsafe_offset=top + rs + cs] = sign * z[0]
         _real_product[dt](m, 2 * width, 2 * k, a.data, 2 * a.rs, space, rs, cs, beta, c.at(0, first), 2 * c.rs)
-    external_call["free", NoneType](space)
+    scratch.give()
     return True
 
 
@@ -119,8 +120,8 @@ def _split[
 ) -> Bool:  # fmt: skip
     """B has contiguous rows. False: no memory."""
     comptime S = size_of[Scalar[dt]]()
-    comptime W = 16
-    var space = aligned_block((2 * m * k + 4 * m * n) * S + 128, 64)
+    var scratch = Workspace.take((2 * m * k + 4 * m * n) * S + 128)
+    var space = scratch.address
     if space == 0:
         return False
     var parts = at[Scalar[dt]](space)
@@ -143,7 +144,7 @@ def _split[
             if beta != 0:
                 z += beta * p.unsafe_load[width=2](0)
             p.unsafe_store(0, z)
-    external_call["free", NoneType](space)
+    scratch.give()
     return True
 
 
@@ -186,7 +187,8 @@ def _by_three[
     """C's parts from ar br, ai bi and (ar + ai)(br + bi). False: no memory."""
     comptime W = simd_width_of[dt]()
     comptime S = size_of[Scalar[dt]]()
-    var space = aligned_block((3 * m * k + 3 * k * n + 3 * m * n) * S + 64, 64)
+    var scratch = Workspace.take((3 * m * k + 3 * k * n + 3 * m * n) * S + 64)
+    var space = scratch.address
     if space == 0:
         return False
     var right = space + 3 * m * k * S
@@ -224,17 +226,13 @@ def _by_three[
                 z += beta * to.unsafe_load[width=2](0)
             to.unsafe_store(0, z)
             j += 1
-    external_call["free", NoneType](space)
+    scratch.give()
     return True
 
 
-def _packed[dt: DType](rows: Int, columns: Int, x: Matrix[dt]) -> Matrix[dt]:
-    """A copy with contiguous rows; its memory is the caller's to free (address 0: none)."""
-    comptime S = size_of[Scalar[dt]]()
+def _packed[dt: DType](rows: Int, columns: Int, x: Matrix[dt], space: Int) -> Matrix[dt]:
+    """A copy with contiguous rows."""
     comptime code = COMPLEX64 if dt == DType.float32 else COMPLEX64 + 1
-    var space = aligned_block(max(rows * columns * 2 * S, 64), 64)
-    if space == 0:
-        return Matrix[dt](0, 0, 0, False)
     var ds = no_dims()
     var ss = no_dims()
     var shape = no_dims()
@@ -271,14 +269,13 @@ def _multiply[
         return _split(m, n, k, a, b, alpha, beta, c)
     if a.rs == 1 or m == 1:
         return _split(n, m, k, b.t(), a.t(), alpha, beta, c.t())
-    if flat:
-        var copied = _packed(m, k, a)
-        var ok = copied.data != 0 and _spread(m, n, k, copied, b, alpha, beta, c)
-        external_call["free", NoneType](copied.data)
-        return ok
-    var copied = _packed(k, n, b)
-    var ok = copied.data != 0 and _split(m, n, k, a, copied, alpha, beta, c)
-    external_call["free", NoneType](copied.data)
+    var scratch = Workspace.take((m if flat else n) * k * 2 * size_of[Scalar[dt]]())
+    var ok = scratch.address != 0
+    if ok and flat:
+        ok = _spread(m, n, k, _packed(m, k, a, scratch.address), b, alpha, beta, c)
+    elif ok:
+        ok = _split(m, n, k, a, _packed(k, n, b, scratch.address), alpha, beta, c)
+    scratch.give()
     return ok
 
 
@@ -313,7 +310,8 @@ def _widened(p: Product) -> Bool:
     """complex32 and bcomplex32: operands and result pass through complex64."""
     var q = p.copy()
     var sizes = [p.m * p.k, p.k * p.n, p.m * p.n]
-    var space = aligned_block((sizes[0] + sizes[1] + sizes[2]) * 8 + 64, 64)
+    var scratch = Workspace.take((sizes[0] + sizes[1] + sizes[2]) * 8 + 64)
+    var space = scratch.address
     if space == 0:
         return False
     q.code = COMPLEX64
@@ -347,7 +345,7 @@ def _widened(p: Product) -> Bool:
             _convert(q.c, q.crs, 1, COMPLEX64, p.c + offsets[2], p.crs, p.ccs, p.code, p.m, p.n)
         ok = ok and _run[DType.float32](q)
         _convert(p.c + offsets[2], p.crs, p.ccs, p.code, q.c, q.crs, 1, COMPLEX64, p.m, p.n)
-    external_call["free", NoneType](space)
+    scratch.give()
     return ok
 
 
