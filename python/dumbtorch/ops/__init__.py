@@ -24,6 +24,7 @@ from dumbtorch.ops import (  # noqa: F401
     fourier,
     index,
     linalg,
+    lowrank,
     matmul,
     normalize,
     norms,
