@@ -30,7 +30,10 @@ struct Z[dt: DType, w: SIMDLength](TrivialRegisterPassable):
 
     @always_inline
     def __mul__(self, b: Self) -> Self:
-        return Self(fma(self.re, b.re, -(self.im * b.im)), fma(self.re, b.im, self.im * b.re))
+        return Self(
+            fma(self.re, b.re, -(self.im * b.im)),
+            fma(self.re, b.im, self.im * b.re),
+        )
 
     @always_inline
     def __truediv__(self, b: Self) -> Self:
@@ -39,7 +42,10 @@ struct Z[dt: DType, w: SIMDLength](TrivialRegisterPassable):
         var x = self.over(s)
         var y = b.over(s)
         var norm = fma(y.re, y.re, y.im * y.im)
-        return Self(fma(x.re, y.re, x.im * y.im) / norm, fma(x.im, y.re, -(x.re * y.im)) / norm)
+        return Self(
+            fma(x.re, y.re, x.im * y.im) / norm,
+            fma(x.im, y.re, -(x.re * y.im)) / norm,
+        )
 
     @always_inline
     def scaled(self, k: Self.V) -> Self:
@@ -71,7 +77,9 @@ struct Z[dt: DType, w: SIMDLength](TrivialRegisterPassable):
 
 
 @always_inline
-def select[dt: DType, w: SIMDLength](mask: SIMD[DType.bool, w], a: Z[dt, w], b: Z[dt, w]) -> Z[dt, w]:
+def select[
+    dt: DType, w: SIMDLength
+](mask: SIMD[DType.bool, w], a: Z[dt, w], b: Z[dt, w]) -> Z[dt, w]:
     return Z[dt, w](mask.select(a.re, b.re), mask.select(a.im, b.im))
 
 
@@ -104,13 +112,18 @@ def exp[dt: DType, w: SIMDLength](z: Z[dt, w]) -> Z[dt, w]:
     # of a real number the result is real; of -inf it is zero whatever the angle
     var re = z.im.eq(0).select(e, e * c)
     var im = z.im.eq(0).select(z.im, e * s)
-    var gone = e.eq(0) & ~math.isfinite(z.im)
-    return Z[dt, w](gone.select(SIMD[dt, w](0), re), gone.select(SIMD[dt, w](0), im))
+    var lost = ~math.isfinite(z.im)
+    var gone = z.re.eq(-math.infinity[dt, w]()) & lost
+    re = (z.re.eq(math.infinity[dt, w]()) & lost).select(z.re, re)
+    return Z[dt, w](
+        gone.select(SIMD[dt, w](0), re), gone.select(SIMD[dt, w](0), im)
+    )
 
 
 @no_inline
 def log_size[dt: DType, w: SIMDLength](z: Z[dt, w]) -> SIMD[dt, w]:
-    """The logarithm of the absolute value, without overflow, and exact near 1."""
+    """The logarithm of the absolute value, without overflow, and exact near 1.
+    """
     comptime V = SIMD[dt, w]
     var x = math.fabs(z.re)
     var y = math.fabs(z.im)
@@ -118,7 +131,9 @@ def log_size[dt: DType, w: SIMDLength](z: Z[dt, w]) -> SIMD[dt, w]:
     var low = math.minimum(x, y)
     var near = high.gt(0.5) & high.lt(2)
     var ratio = low / high
-    var rest = near.select(fma(low, low, (high - 1) * (high + 1)), ratio * ratio)
+    var rest = near.select(
+        fma(low, low, (high - 1) * (high + 1)), ratio * ratio
+    )
     var out = fma(math.log1p(rest), V(0.5), near.select(V(0), math.log(high)))
     out = high.eq(0).select(-math.infinity[dt, w](), out)
     return (math.isinf(x) | math.isinf(y)).select(math.infinity[dt, w](), out)
@@ -152,12 +167,25 @@ def sqrt[dt: DType, w: SIMDLength](z: Z[dt, w]) -> Z[dt, w]:
 
 @no_inline
 def sinh[dt: DType, w: SIMDLength](z: Z[dt, w]) -> Z[dt, w]:
-    return Z[dt, w](math.sinh(z.re) * math.cos(z.im), math.cosh(z.re) * math.sin(z.im))
+    var re = math.sinh(z.re) * math.cos(z.im)
+    var im = math.cosh(z.re) * math.sin(z.im)
+    # a zero or an infinity is one whatever the angle; of a real number the result is real
+    re = ((z.re.eq(0) | math.isinf(z.re)) & ~math.isfinite(z.im)).select(
+        z.re, re
+    )
+    return Z[dt, w](re, z.im.eq(0).select(z.im, im))
 
 
 @no_inline
 def cosh[dt: DType, w: SIMDLength](z: Z[dt, w]) -> Z[dt, w]:
-    return Z[dt, w](math.cosh(z.re) * math.cos(z.im), math.sinh(z.re) * math.sin(z.im))
+    comptime V = SIMD[dt, w]
+    var re = math.cosh(z.re) * math.cos(z.im)
+    var im = math.sinh(z.re) * math.sin(z.im)
+    re = (math.isinf(z.re) & ~math.isfinite(z.im)).select(
+        math.infinity[dt, w](), re
+    )
+    var zero = math.copysign(V(0), z.re) * math.copysign(V(1), z.im)
+    return Z[dt, w](re, (z.re.eq(0) | z.im.eq(0)).select(zero, im))
 
 
 @no_inline
@@ -177,7 +205,20 @@ def tanh[dt: DType, w: SIMDLength](z: Z[dt, w]) -> Z[dt, w]:
     var far = x.gt(V(limit))
     re = far.select(math.copysign(V(1), z.re), re)
     im = far.select(4 * math.sin(z.im) * math.cos(z.im) * math.exp(-2 * x), im)
+    # without an angle there is no value, but of zero and at infinity
+    var lost = ~math.isfinite(z.im) & ~math.isinf(z.re)
+    re = lost.select(z.re.eq(0).select(z.re, math.sin(z.im)), re)
+    im = z.im.eq(0).select(z.im, im)
     return Z[dt, w](re, math.isinf(z.re).select(math.copysign(V(0), z.im), im))
+
+
+comptime HALF_PI = 1.57079632679489661923
+
+
+@always_inline
+def is_infinite[dt: DType, w: SIMDLength](z: Z[dt, w]) -> SIMD[DType.bool, w]:
+    """Whether a part is infinite: then the number is, even beside a NaN."""
+    return math.isinf(z.re) | math.isinf(z.im)
 
 
 @always_inline
@@ -191,21 +232,39 @@ def asin[dt: DType, w: SIMDLength](z: Z[dt, w]) -> Z[dt, w]:
     var below = sqrt(Z[dt, w](1 - z.re, -z.im))
     var above = sqrt(z.plus(1))
     var re = math.atan2(z.re, fma(below.re, above.re, -(below.im * above.im)))
-    return Z[dt, w](re, math.asinh(_cross(below, above)))
+    var im = math.asinh(_cross(below, above))
+    var far = is_infinite(z)
+    re = far.select(math.atan2(z.re, math.fabs(z.im)), re)
+    im = far.select(math.copysign(math.infinity[dt, w](), z.im), im)
+    return Z[dt, w]((z.re.eq(0) & math.isnan(z.im)).select(z.re, re), im)
 
 
 @no_inline
 def acos[dt: DType, w: SIMDLength](z: Z[dt, w]) -> Z[dt, w]:
     var below = sqrt(Z[dt, w](1 - z.re, -z.im))
     var above = sqrt(z.plus(1))
-    return Z[dt, w](2 * math.atan2(below.re, above.re), math.asinh(_cross(above, below)))
+    var re = 2 * math.atan2(below.re, above.re)
+    var im = math.asinh(_cross(above, below))
+    var far = is_infinite(z)
+    re = far.select(math.atan2(math.fabs(z.im), z.re), re)
+    im = far.select(-math.copysign(math.infinity[dt, w](), z.im), im)
+    return Z[dt, w](
+        (z.re.eq(0) & math.isnan(z.im)).select(SIMD[dt, w](HALF_PI), re), im
+    )
 
 
 @no_inline
 def acosh[dt: DType, w: SIMDLength](z: Z[dt, w]) -> Z[dt, w]:
     var below = sqrt(z.plus(-1))
     var above = sqrt(z.plus(1))
-    return Z[dt, w](math.asinh(fma(below.re, above.re, below.im * above.im)), 2 * math.atan2(below.im, above.re))
+    var re = math.asinh(fma(below.re, above.re, below.im * above.im))
+    var im = 2 * math.atan2(below.im, above.re)
+    var far = is_infinite(z)
+    re = far.select(math.infinity[dt, w](), re)
+    im = far.select(math.atan2(z.im, z.re), im)
+    return Z[dt, w](
+        re, (z.re.eq(0) & math.isnan(z.im)).select(SIMD[dt, w](HALF_PI), im)
+    )
 
 
 @no_inline
@@ -214,7 +273,15 @@ def atanh[dt: DType, w: SIMDLength](z: Z[dt, w]) -> Z[dt, w]:
     var gap = 1 - x
     var y2 = z.im * z.im
     var re = math.copysign(0.25 * math.log1p(4 * x / fma(gap, gap, y2)), z.re)
-    return Z[dt, w](re, 0.5 * math.atan2(2 * z.im, fma(gap, 1 + x, -y2)))
+    var im = 0.5 * math.atan2(2 * z.im, fma(gap, 1 + x, -y2))
+    var far = is_infinite(z)
+    re = (far | (z.re.eq(0) & math.isnan(z.im))).select(
+        math.copysign(SIMD[dt, w](0), z.re), re
+    )
+    im = (far & ~math.isnan(z.im)).select(
+        math.copysign(SIMD[dt, w](HALF_PI), z.im), im
+    )
+    return Z[dt, w](re, im)
 
 
 @no_inline
@@ -230,7 +297,13 @@ def log1p[dt: DType, w: SIMDLength](z: Z[dt, w]) -> Z[dt, w]:
 def expm1[dt: DType, w: SIMDLength](z: Z[dt, w]) -> Z[dt, w]:
     var half = math.sin(z.im * 0.5)
     var re = fma(math.expm1(z.re), math.cos(z.im), -2 * half * half)
-    return Z[dt, w](re, math.exp(z.re) * math.sin(z.im))
+    var im = math.exp(z.re) * math.sin(z.im)
+    # of infinite numbers as `exp` has them; of real ones the result is real
+    re = math.isinf(z.re).select(exp(z).re - 1, re)
+    im = (z.re.eq(-math.infinity[dt, w]()) & ~math.isfinite(z.im)).select(
+        SIMD[dt, w](0), im
+    )
+    return Z[dt, w](re, z.im.eq(0).select(z.im, im))
 
 
 @no_inline

@@ -91,7 +91,7 @@ def sign(x: Any, /) -> Any:
     """-1, 0 or 1; NaN stays; of a complex number, its direction."""
     x = given(x)
     if x.is_complex():
-        return made(ops.where(x == 0, x, x / ops.FUNCTIONS["abs"](x)))
+        return made(ops.sgn(x))
     result = x.sign()
     return made(ops.where(x.isnan(), x, result) if x.is_floating_point() else result)
 
