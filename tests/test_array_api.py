@@ -1,5 +1,8 @@
 """dumbtorch.array_api: where arrays differ from tensors. The public suite is run by tests/conformance/array_api.py."""
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 
@@ -108,3 +111,28 @@ def test_errors() -> None:
         xp.isdtype(xp.int8, "whole")
     with pytest.raises(ValueError, match="not of size 1"):
         xp.squeeze(x, 0)
+
+
+SCIPY = """
+import os; os.environ["SCIPY_ARRAY_API"] = "1"
+import subprocess
+import sys
+
+import numpy as np
+from scipy import special, stats
+import dumbtorch as torch
+a, b = [1.0, 2.0, 4.0, 8.0], [1.0, 3.0, 2.0, 5.0]
+for function, inputs in ((stats.zscore, (a,)), (stats.skew, (a,)), (stats.gmean, (a,)), (special.logsumexp, (a,)),
+                         (special.softmax, (a,)), (lambda *x: stats.pearsonr(*x).statistic, (a, b)),
+                         (lambda x: stats.ttest_1samp(x, 2.0).statistic, (a,))):
+    ours = function(*(torch.tensor(x, dtype=torch.float64) for x in inputs))
+    assert isinstance(ours, torch.array_api.Array), type(ours)
+    np.testing.assert_allclose(np.asarray(ours), function(*map(np.asarray, inputs)))
+print("passed")
+"""
+
+
+def test_scipy_computes_on_tensors() -> None:
+    pytest.importorskip("scipy")
+    done = subprocess.run([sys.executable, "-W", "ignore", "-c", SCIPY], capture_output=True, text=True)
+    assert done.stdout.strip() == "passed", done.stderr[-2000:]

@@ -44,10 +44,16 @@ def _rebuilt(
     return _finished(over(memory, dtype, offset, shape, strides), cls, requires_grad, state)
 
 
+def _settled(self: Any) -> Any:
+    """The tensor's memory, out of the graph; a pending conjugation or negation is carried out first."""
+    return self.detach().resolve_conj().resolve_neg()
+
+
 def reduced(self: Any) -> Any:
     """How a tensor pickles: its class, storage, layout and whether it requires grad; no history."""
-    layout = (self.dtype, self._offset, tuple(self.shape), self.stride())
-    return _rebuilt, (type(self), storage_of(self), *layout, self.requires_grad, _state(self))
+    shown = _settled(self)
+    layout = (self.dtype, shown._offset, tuple(shown.shape), shown.stride())
+    return _rebuilt, (type(self), storage_of(shown), *layout, self.requires_grad, _state(self))
 
 
 def deepcopied(self: Any, memo: dict[int, Any]) -> Any:
@@ -63,8 +69,9 @@ def deepcopied(self: Any, memo: dict[int, Any]) -> Any:
             "If you were attempting to deepcopy a module, this may be because of a parametrization or a cached result: "
             "detach the tensor first."
         )
-    memory = copy.deepcopy(storage_of(self), memo)
-    t = over(memory, self.dtype, self._offset, tuple(self.shape), self.stride())
+    shown = _settled(self)
+    memory = copy.deepcopy(storage_of(shown), memo)
+    t = over(memory, self.dtype, shown._offset, tuple(shown.shape), shown.stride())
     made = _finished(t, type(self), self.requires_grad, {})
     memo[id(self)] = made
     if self.grad is not None:

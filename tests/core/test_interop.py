@@ -416,3 +416,10 @@ def test_array_interface() -> None:
         _ = dumbtorch.ones(2, requires_grad=True).__array_interface__
     with pytest.raises(TypeError, match="BFloat16"):
         _ = dumbtorch.ones(2, dtype=dumbtorch.bfloat16).__array_interface__
+
+
+@pytest.mark.parametrize("duplicate", [copy.deepcopy, lambda x: pickle.loads(pickle.dumps(x))])
+def test_copies_of_pending_conjugates(duplicate) -> None:
+    t = dumbtorch.tensor([[1 + 2j, 3], [4j, 5 - 1j]])
+    for shown in (t.conj(), t.conj().imag, t.imag, t.conj()[1], t.T.conj()):
+        assert duplicate(shown).tolist() == shown.tolist()

@@ -25,7 +25,7 @@ from dumbtorch._dtypes import (
     int64,
     uint8,
 )
-from dumbtorch.array_api import _arrange, _data, _elementwise, _products, _reduce
+from dumbtorch.array_api import _arrange, _data, _elementwise, _products, _reduce, fft, linalg
 from dumbtorch.array_api._arrange import *  # noqa: F403
 from dumbtorch.array_api._array import Array, result_type
 from dumbtorch.array_api._data import *  # noqa: F403
@@ -42,8 +42,8 @@ newaxis = None
 pi = 3.141592653589793
 
 __all__ = [
-    "Array", "bool", "complex128", "complex64", "e", "float32", "float64", "inf", "int16", "int32", "int64", "int8",
-    "nan", "newaxis", "pi", "result_type", "uint8",
+    "Array", "bool", "complex128", "complex64", "e", "fft", "float32", "float64", "inf", "int16", "int32", "int64", "int8",
+    "linalg", "nan", "newaxis", "pi", "result_type", "uint8",
 ]  # fmt: skip
 
 

@@ -20,12 +20,8 @@ __all__ = [
 ]  # fmt: skip
 
 
-def _late(name: str) -> Any:
-    return lambda *args: ops.FUNCTIONS[name](*args)
-
-
 def _unary(name: str, op: Any = None) -> Any:
-    compute = _late(name) if op is None else op
+    compute = ops.FUNCTIONS[name] if op is None else op
 
     def function(x: Any, /) -> Any:
         return made(compute(given(x)))
@@ -36,7 +32,7 @@ def _unary(name: str, op: Any = None) -> Any:
 
 
 def _binary(name: str, op: str | None = None) -> Any:
-    compute = _late(op or name)
+    compute = ops.FUNCTIONS[op or name]
 
     def function(x1: Any, x2: Any, /) -> Any:
         return made(compute(*pair(x1, x2)))
@@ -61,7 +57,7 @@ imag = _unary("imag", lambda x: ops.FUNCTIONS["imag"](x).clone() if x.is_complex
 
 
 def _rounding(name: str) -> Any:
-    op = _late(name)
+    op = ops.FUNCTIONS[name]
     return _unary(name, lambda x: op(x) if x.is_floating_point() else x.clone())
 
 
