@@ -42,8 +42,8 @@ newaxis = None
 pi = 3.141592653589793
 
 __all__ = [
-    "Array", "bool", "complex128", "complex64", "e", "fft", "float32", "float64", "inf", "int16", "int32", "int64", "int8",
-    "linalg", "nan", "newaxis", "pi", "result_type", "uint8",
+    "Array", "bool", "complex128", "complex64", "e", "fft", "float32", "float64", "inf", "int16", "int32", "int64",
+    "int8", "linalg", "nan", "newaxis", "pi", "result_type", "uint8",
 ]  # fmt: skip
 
 
