@@ -26,7 +26,10 @@ svd_result = namedtuple("svd_result", ("U", "S", "Vh"))
 
 def outer(x1: Any, x2: Any, /) -> Any:
     """The outer product of two vectors."""
-    return made(ops.outer(*pair(x1, x2)))
+    x1, x2 = pair(x1, x2)
+    if x1.ndim != 1 or x2.ndim != 1:
+        raise ValueError(f"outer: expected two vectors, got {tuple(x1.shape)} and {tuple(x2.shape)}")
+    return made(ops.mul(x1.unsqueeze(1), x2))  # a product of matrices would lose the sign of zeros
 
 
 def cross(x1: Any, x2: Any, /, *, axis: int = -1) -> Any:
