@@ -52,6 +52,7 @@ def _register_families():
     external_call["dumbtorch_register_complex_binary", NoneType]()
     external_call["dumbtorch_register_complex_reduce", NoneType]()
     external_call["dumbtorch_register_float8", NoneType]()
+    external_call["dumbtorch_register_counts", NoneType]()
 
 
 def _init() -> Int:

@@ -2,8 +2,7 @@
 
 from kernels import math
 from kernels.functor import ALL, Binary, FLOAT, FLOATS, HALVES, SAME, TablePtr, binary_kernel, binary_table
-from kernels.pointwise import pointwise
-from kernels.strict import pointwise_tensors
+from kernels.strict import pointwise_first, pointwise_one, pointwise_tensors
 from tensor.call import register
 from tensor.dtype import BFLOAT16, FLOAT16
 from tensor.loop import ElementwiseFn
@@ -161,8 +160,8 @@ def register_binary_math() abi("C") -> None:
     register[pointwise_tensors]("fmax", binary_table[Fmax, ALL](SAME, "maximum_cpu"))
     register[pointwise_tensors]("fmin", binary_table[Fmin, ALL](SAME, "minimum_cpu"))
     register[pointwise_tensors]("atan2", binary_table[Atan2, FLOATS, True](FLOAT))
-    register[pointwise]("copysign", binary_table[Copysign, FLOATS](FLOAT))
-    register[pointwise]("xlogy", binary_table[Xlogy, FLOATS, True](FLOAT))
+    register[pointwise_first]("copysign", binary_table[Copysign, FLOATS](FLOAT))
+    register[pointwise_one]("xlogy", binary_table[Xlogy, FLOATS, True](FLOAT))
     register[pointwise_tensors]("hypot", binary_table[Hypot, FLOATS, True](SAME))
     register[pointwise_tensors]("nextafter", nextafter_table())
     register[pointwise_tensors]("logaddexp", binary_table[LogAddExp, FLOATS, True](SAME))

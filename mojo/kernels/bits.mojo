@@ -3,7 +3,7 @@
 from std.sys.info import size_of
 from kernels.functor import ALL_INTS, BOOLS, Binary, INTS, SAME, Unary, binary_table, unary_table
 from kernels.pointwise import pointwise
-from kernels.strict import pointwise_tensors
+from kernels.strict import pointwise_one, pointwise_tensors
 from tensor.call import register
 from tensor.memory import Numbers
 
@@ -114,10 +114,10 @@ struct Lcm(Binary):
 @export("dumbtorch_register_bits")
 def register_bits() abi("C") -> None:
     register[pointwise]("bitwise_not", unary_table[Not, BOOLS | INTS](SAME))
-    register[pointwise]("bitwise_and", binary_table[And, BOOLS | ALL_INTS](SAME))
-    register[pointwise]("bitwise_or", binary_table[Or, BOOLS | ALL_INTS](SAME))
-    register[pointwise]("bitwise_xor", binary_table[Xor, BOOLS | ALL_INTS](SAME))
-    register[pointwise]("bitwise_left_shift", binary_table[ShiftLeft, INTS](SAME, "lshift_cpu"))
-    register[pointwise]("bitwise_right_shift", binary_table[ShiftRight, INTS](SAME, "rshift_cpu"))
+    register[pointwise_one]("bitwise_and", binary_table[And, BOOLS | ALL_INTS](SAME))
+    register[pointwise_one]("bitwise_or", binary_table[Or, BOOLS | ALL_INTS](SAME))
+    register[pointwise_one]("bitwise_xor", binary_table[Xor, BOOLS | ALL_INTS](SAME))
+    register[pointwise_one]("bitwise_left_shift", binary_table[ShiftLeft, INTS](SAME, "lshift_cpu"))
+    register[pointwise_one]("bitwise_right_shift", binary_table[ShiftRight, INTS](SAME, "rshift_cpu"))
     register[pointwise_tensors]("gcd", binary_table[Gcd, INTS](SAME))
     register[pointwise_tensors]("lcm", binary_table[Lcm, INTS](SAME))

@@ -2,7 +2,7 @@
 
 from kernels.functor import ALL, Comparison, EVERY, comparison_table
 from kernels.lanes import truth
-from kernels.pointwise import pointwise
+from kernels.strict import pointwise_first, pointwise_tensors
 from tensor.call import register
 
 
@@ -72,12 +72,12 @@ struct LogicalXor(Comparison):
 
 @export("dumbtorch_register_comparison")
 def register_comparison() abi("C") -> None:
-    register[pointwise]("eq", comparison_table[Eq, EVERY]())
-    register[pointwise]("ne", comparison_table[Ne, EVERY]())
-    register[pointwise]("lt", comparison_table[Lt, ALL]())
-    register[pointwise]("le", comparison_table[Le, ALL]())
-    register[pointwise]("gt", comparison_table[Gt, ALL]())
-    register[pointwise]("ge", comparison_table[Ge, ALL]())
-    register[pointwise]("logical_and", comparison_table[LogicalAnd, ALL]())
-    register[pointwise]("logical_or", comparison_table[LogicalOr, ALL]())
-    register[pointwise]("logical_xor", comparison_table[LogicalXor, ALL]())
+    register[pointwise_first]("eq", comparison_table[Eq, EVERY]())
+    register[pointwise_first]("ne", comparison_table[Ne, EVERY]())
+    register[pointwise_first]("lt", comparison_table[Lt, ALL]())
+    register[pointwise_first]("le", comparison_table[Le, ALL]())
+    register[pointwise_first]("gt", comparison_table[Gt, ALL]())
+    register[pointwise_first]("ge", comparison_table[Ge, ALL]())
+    register[pointwise_tensors]("logical_and", comparison_table[LogicalAnd, ALL]())
+    register[pointwise_tensors]("logical_or", comparison_table[LogicalOr, ALL]())
+    register[pointwise_tensors]("logical_xor", comparison_table[LogicalXor, ALL]())

@@ -7,7 +7,7 @@ degree inside of (-1, 1) are their trigonometric form, as PyTorch has it.
 from kernels import math
 from kernels.double import SINGLES
 from kernels.functor import Binary, FLOAT, binary_table
-from kernels.pointwise import pointwise
+from kernels.strict import pointwise_one
 from tensor.call import register
 from tensor.memory import Numbers
 
@@ -170,10 +170,10 @@ struct Legendre(Binary):
 
 
 def _chebyshev[kind: Int](letter: StaticString, plain: StaticString, shifted: StaticString):
-    register[pointwise](
+    register[pointwise_one](
         String(t"special_chebyshev_polynomial_{letter}"), binary_table[Chebyshev[kind, False], SINGLES](FLOAT, plain)
     )
-    register[pointwise](
+    register[pointwise_one](
         String(t"special_shifted_chebyshev_polynomial_{letter}"),
         binary_table[Chebyshev[kind, True], SINGLES](FLOAT, shifted),
     )
@@ -185,15 +185,15 @@ def register_orthogonal() abi("C") -> None:
     _chebyshev[U]("u", "chebyshev_polynomial_u_cpu", "shifted_chebyshev_polynomial_u_cpu")
     _chebyshev[V]("v", "chebyshev_polynomial_v_cpu", "shifted_chebyshev_polynomial_v_cpu")
     _chebyshev[W]("w", "chebyshev_polynomial_w_cpu", "shifted_chebyshev_polynomial_w_cpu")
-    register[pointwise](
+    register[pointwise_one](
         "special_hermite_polynomial_h", binary_table[Hermite[True], SINGLES](FLOAT, "hermite_polynomial_h_cpu")
     )
-    register[pointwise](
+    register[pointwise_one](
         "special_hermite_polynomial_he", binary_table[Hermite[False], SINGLES](FLOAT, "hermite_polynomial_he_cpu")
     )
-    register[pointwise](
+    register[pointwise_one](
         "special_laguerre_polynomial_l", binary_table[Laguerre, SINGLES](FLOAT, "laguerre_polynomial_l_cpu")
     )
-    register[pointwise](
+    register[pointwise_one](
         "special_legendre_polynomial_p", binary_table[Legendre, SINGLES](FLOAT, "legendre_polynomial_p_cpu")
     )

@@ -11,6 +11,7 @@ from kernels.functor import Binary, FLOAT, FLOATS, MAX_NUMBERS, TablePtr, binary
 from kernels.math_core import poly
 from kernels.math_special import _erfc_positive, _sin_pi
 from kernels.pointwise import pointwise, pointwise_with
+from kernels.strict import pointwise_one
 from tensor.call import Call, register
 from tensor.memory import Numbers
 from tensor.py import Obj
@@ -240,4 +241,4 @@ def register_special_error() abi("C") -> None:
     register[pointwise]("special_entr", double_table[Entr, FLOATS]("entr_cpu"))
     register[pointwise]("sinc", double_table[Sinc, FLOATS]("sinc_cpu"))
     register[logit]("logit", double_table[Logit, FLOATS]("logit_cpu"))
-    register[pointwise]("special_xlog1py", binary_table[Xlog1py, FLOATS, True](FLOAT, "xlog1py_cpu"))
+    register[pointwise_one]("special_xlog1py", binary_table[Xlog1py, FLOATS, True](FLOAT, "xlog1py_cpu"))

@@ -9,8 +9,8 @@ from kernels import math
 from kernels.double import SINGLES
 from kernels.functor import Binary, FLOAT, FLOATS, MAX_NUMBERS, SAME, TablePtr, Unary, binary_table, unary_table
 from kernels.math_igamma import gamma_p, gamma_q
-from kernels.pointwise import pointwise, pointwise_with
-from kernels.strict import pointwise_tensors
+from kernels.pointwise import pointwise_with
+from kernels.strict import pointwise_one, pointwise_tensors
 from tensor.call import Call, register
 from tensor.memory import Numbers
 from tensor.py import Obj
@@ -129,4 +129,4 @@ def register_special_gamma() abi("C") -> None:
     register[polygamma]("polygamma", unary_table[Polygamma, FLOATS, True](FLOAT))
     register[pointwise_tensors]("igamma", binary_table[Igamma[False], FLOATS, True](SAME, "igamma_cpu"))
     register[pointwise_tensors]("igammac", binary_table[Igamma[True], FLOATS, True](SAME, "igammac_cpu"))
-    register[pointwise]("special_zeta", binary_table[Zeta, SINGLES](FLOAT, "zeta_cpu"))
+    register[pointwise_one]("special_zeta", binary_table[Zeta, SINGLES](FLOAT, "zeta_cpu"))

@@ -2,8 +2,20 @@
 
 from kernels.pointwise import pointwise
 from tensor.call import Call
-from tensor.dtype import type_name
 from tensor.py import Obj
+
+
+def pointwise_first(mut call: Call) raises -> Obj:
+    """As `pointwise`, where no number may stand for the first operand: (self, other)."""
+    _ = call.tensor(0)
+    return pointwise(call)
+
+
+def pointwise_one(mut call: Call) raises -> Obj:
+    """As `pointwise`, where a number may stand for one of two operands, but not for both."""
+    if not call.is_tensor(0):
+        _ = call.tensor(1)
+    return pointwise(call)
 
 
 def pointwise_tensors(mut call: Call) raises -> Obj:

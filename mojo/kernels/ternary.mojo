@@ -10,11 +10,12 @@ from std.memory import stack_allocation
 from kernels import math
 
 from kernels.functor import (
-    Binary, FLOATS, INTS, MAX_NUMBERS, OWN, REAL, SAME, TablePtr, Ternary, Unary, binary_table, number, select_table, tables,
+    ALL, Binary, FLOATS, INTS, MAX_NUMBERS, OWN, REAL, SAME, TablePtr, Ternary, Unary, binary_table, number, select_table, tables,
     ternary_table, unary_table, wide,
 )  # fmt: skip
 from kernels.lanes import clip
 from kernels.pointwise import pointwise, pointwise_numbers, pointwise_with, table_of, unsupported
+from kernels.strict import pointwise_first
 from tensor.call import Call, register
 from tensor.dtype import BOOL, UINT8, category, type_name
 from tensor.memory import Numbers
@@ -25,7 +26,9 @@ from tensor.py import Obj
 @always_inline
 def at_least[dt: DType, w: SIMDLength](x: SIMD[dt, w], low: SIMD[dt, w]) -> SIMD[dt, w]:
     """The larger one; NaN if either is."""
-    comptime if dt.is_floating_point():
+    comptime if dt == DType.bool:
+        return (x._refine[DType.bool, w]() | low._refine[DType.bool, w]())._refine[dt, w]()
+    elif dt.is_floating_point():
         return math.maximum(x, low)
     else:
         return x.lt(low).select(low, x)
@@ -34,7 +37,9 @@ def at_least[dt: DType, w: SIMDLength](x: SIMD[dt, w], low: SIMD[dt, w]) -> SIMD
 @always_inline
 def at_most[dt: DType, w: SIMDLength](x: SIMD[dt, w], high: SIMD[dt, w]) -> SIMD[dt, w]:
     """The smaller one; NaN if either is."""
-    comptime if dt.is_floating_point():
+    comptime if dt == DType.bool:
+        return (x._refine[DType.bool, w]() & high._refine[DType.bool, w]())._refine[dt, w]()
+    elif dt.is_floating_point():
         return math.minimum(x, high)
     else:
         return x.gt(high).select(high, x)
@@ -213,16 +218,16 @@ def addcdiv(mut call: Call) raises -> Obj:
 def register_ternary() abi("C") -> None:
     register[select]("where", select_table[1](SAME, "where_cpu"))
     register[masked_fill]("masked_fill", select_table[2](OWN, "masked_fill"))
-    var low = binary_table[ClampMin, REAL](SAME, "clamp_min_cpu")
-    var high = binary_table[ClampMax, REAL](SAME, "clamp_max_cpu")
+    var low = binary_table[ClampMin, ALL](SAME, "clamp_min_cpu")
+    var high = binary_table[ClampMax, ALL](SAME, "clamp_max_cpu")
     register[clamp](
         "clamp",
         tables(
             [ternary_table[Clamp, REAL](SAME), low, high, unary_table[ClampNumbers, REAL](SAME, "clamp_scalar_cpu")]
         ),
     )
-    register[pointwise]("clamp_min", low)
-    register[pointwise]("clamp_max", high)
+    register[pointwise_first]("clamp_min", low)
+    register[pointwise_first]("clamp_max", high)
     register[lerp]("lerp", wide(ternary_table[Lerp, FLOATS](SAME, "lerp_kernel_scalar")))
     register[pointwise_numbers]("addcmul", ternary_table[AddCMul, REAL](SAME, "addcmul_cpu_out"))
     register[addcdiv]("addcdiv", ternary_table[AddCDiv, FLOATS](SAME, "addcdiv_cpu_out"))

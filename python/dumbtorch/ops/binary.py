@@ -217,6 +217,14 @@ def _clamp_samples() -> Any:
     yield S(T(0, 3), 0, 1)
 
 
+def _one_limit() -> Any:
+    yield S(T(3, 5), 0.3, only="float")
+    yield S(T(3, 5), 1)
+    yield S(T(3, 5), T(5, low=-1, high=1))
+    yield S(T(2, 3), T())
+    yield S(T(0, 3), 0)
+
+
 def _inside(input: Any, low: Any, high: Any) -> Any:
     if low is None:
         return input <= high
@@ -243,30 +251,14 @@ row("clamp", "input, min=None, max=None", broadcast=True, inplace=True, dtypes="
     doc="Each element limited to ``min`` .. ``max`` (numbers or tensors; None: no limit).")  # fmt: skip
 
 
-@composite("clamp_min")
-def clamp_min(input: Any, min: Any) -> Any:
-    """Each element at least ``min``. Reference: ``torch.clamp_min``."""
-    return input.clamp(min=min)
-
-
-@composite("clamp_max")
-def clamp_max(input: Any, max: Any) -> Any:
-    """Each element at most ``max``. Reference: ``torch.clamp_max``."""
-    return input.clamp(max=max)
-
-
-@composite("clamp_min_", function=False)
-def clamp_min_(self: Any, min: Any) -> Any:
-    """``clamp_min`` in place."""
-    return self.clamp_(min=min)
-
-
-@composite("clamp_max_", function=False)
-def clamp_max_(self: Any, max: Any) -> Any:
-    """``clamp_max`` in place."""
-    return self.clamp_(max=max)
-
-
+_binary("clamp_min", "input, min", {
+            "input": lambda g, input, min: where_(input >= min, g, 0),
+            "min": lambda g, input, min: where_(input < min, g, 0),
+        }, dtypes="number", samples=_one_limit, doc="Each element at least ``min``, a number or a tensor.")  # fmt: skip
+_binary("clamp_max", "input, max", {
+            "input": lambda g, input, max: where_(input <= max, g, 0),
+            "max": lambda g, input, max: where_(input > max, g, 0),
+        }, dtypes="number", samples=_one_limit, doc="Each element at most ``max``, a number or a tensor.")  # fmt: skip
 row("lerp", "input, end, weight", broadcast=True, inplace=True, dtypes="float+complex", grad={
         "input": lambda g, weight: g * (1 - conj(weight)),
         "end": lambda g, weight: g * conj(weight),

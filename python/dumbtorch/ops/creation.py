@@ -11,25 +11,21 @@ from dumbtorch.ops.shape import sizes
 from dumbtorch.ops.table import FUNCTIONS, composite, row
 
 
-def _maker(name: str, signature: str, doc: str) -> Any:
+def maker(name: str, signature: str, doc: str) -> Any:
     """A row that makes a tensor from numbers; tests/ops/test_creation.py tries them."""
     return row(name, signature, method=False, function=False, out=False, dtypes="real", doc=doc)
 
 
-_EMPTY = _maker("empty", "size, dtype=None, device=None", "Uninitialised memory.")
-_EMPTY_STRIDED = _maker(
+_EMPTY = maker("empty", "size, dtype=None, device=None", "Uninitialised memory.")
+_EMPTY_STRIDED = maker(
     "empty_strided",
     "size, stride, dtype=None, device=None",
     "Uninitialised memory with strides of the caller's choice.",
 )
-_ZEROS = _maker("zeros", "size, dtype=None, device=None", "Zeros.")
-_ONES = _maker("ones", "size, dtype=None, device=None", "Ones.")
-_FULL = _maker("full", "size, fill_value, dtype=None, device=None", "One value everywhere.")
-_ARANGE = _maker("arange", "start, end, step, dtype=None, device=None", "``start, start + step, ...`` below ``end``.")
-_LINSPACE = _maker(
-    "linspace", "start, end, steps, dtype=None, device=None", "Evenly spaced numbers from ``start`` to ``end``."
-)
-_EYE = _maker("eye", "n, m=None, dtype=None, device=None", "Ones on the diagonal of a matrix of zeros.")
+_ZEROS = maker("zeros", "size, dtype=None, device=None", "Zeros.")
+_ONES = maker("ones", "size, dtype=None, device=None", "Ones.")
+_FULL = maker("full", "size, fill_value, dtype=None, device=None", "One value everywhere.")
+_EYE = maker("eye", "n, m=None, dtype=None, device=None", "Ones on the diagonal of a matrix of zeros.")
 row("item", "input", function=False, out=False, dtypes="real", ref="Tensor.item",
     doc="The only element as a Python number. Raises RuntimeError for several elements.")  # fmt: skip
 row("tolist", "input", function=False, out=False, dtypes="real", ref="Tensor.tolist",
@@ -44,7 +40,19 @@ def _place(device: Any) -> Any:
     return device
 
 
-def _made(t: Any, requires_grad: bool) -> Any:
+def made(t: Any, requires_grad: bool = False, layout: Any = None, pin_memory: bool = False) -> Any:
+    """A new tensor with the arguments that all factory functions have: checked, and the gradient wanted."""
+    if layout is not None and getattr(layout, "name", "") != "strided" and str(layout) != "torch.strided":
+        if not isinstance(layout, type(t.layout)):
+            raise TypeError(f"argument 'layout' must be torch.layout, not {type(layout).__name__}")
+        raise RuntimeError(f"only strided tensors can be made here, not ones of the layout {layout}")
+    if pin_memory:
+        if not hasattr(t, "pin_memory"):
+            raise RuntimeError(
+                "pin_memory=True requires a CUDA or other accelerator backend; no pinned memory allocator is available "
+                "on this system."
+            )
+        t = t.pin_memory()
     if requires_grad:
         if not (t.dtype.is_floating_point or t.dtype.is_complex):
             raise RuntimeError("Only Tensors of floating point and complex dtype can require gradients")
@@ -52,50 +60,82 @@ def _made(t: Any, requires_grad: bool) -> Any:
     return t
 
 
+def _size(name: str, given: tuple[Any, ...], size: Any) -> Any:
+    """Sizes given one by one, as one sequence, or by the keyword ``size``."""
+    if size is None:
+        if not given:
+            raise TypeError(f'{name}() missing 1 required positional arguments: "size"')
+        return sizes(given)
+    if given:
+        raise TypeError(f"{name}() received an invalid combination of arguments: sizes and the keyword size")
+    return size
+
+
+def into(out: Any, size: Any, dtype: Any) -> Any:
+    """An ``out=`` tensor in the shape of the result."""
+    if dtype is not None and dtype is not out.dtype:
+        names = [_dtypes.TYPE_NAMES[kind] for kind in (dtype, out.dtype)]
+        raise RuntimeError(f"dtype {names[0]} does not match dtype of out parameter ({names[1]})")
+    return _resized(out, size)
+
+
 @composite(method=False)
 def empty(
-    *size: Any, out: Any = None, dtype: Any = None, layout: Any = None, device: Any = None, requires_grad: bool = False,
-    pin_memory: bool = False, memory_format: Any = None,
+    *args: Any, size: Any = None, out: Any = None, dtype: Any = None, layout: Any = None, device: Any = None,
+    requires_grad: bool = False, pin_memory: bool = False, memory_format: Any = None,
 ) -> Any:  # fmt: skip
     """A tensor of uninitialised memory. ``dtype`` defaults to the default dtype. Reference: ``torch.empty``.
 
     >>> empty(2, 3).shape
     torch.Size([2, 3])
     """
-    return _made(_EMPTY(sizes(size), dtype, _place(device)), requires_grad)
+    shape = _size("empty", args, size)
+    if out is not None:
+        return made(into(out, shape, dtype), requires_grad, layout, pin_memory)
+    if getattr(memory_format, "name", "contiguous_format") != "contiguous_format":
+        if memory_format.name == "preserve_format":
+            raise RuntimeError("unsupported memory format Preserve")
+        t = _EMPTY(shape, dtype, _place(device)).contiguous(memory_format=memory_format)
+    else:
+        t = _EMPTY(shape, dtype, _place(device))
+    return made(t, requires_grad, layout, pin_memory)
 
 
 @composite(method=False)
 def zeros(
-    *size: Any, out: Any = None, dtype: Any = None, layout: Any = None, device: Any = None, requires_grad: bool = False
-) -> Any:
+    *args: Any, size: Any = None, out: Any = None, dtype: Any = None, layout: Any = None, device: Any = None,
+    requires_grad: bool = False, pin_memory: bool = False,
+) -> Any:  # fmt: skip
     """A tensor of zeros. Reference: ``torch.zeros``."""
-    if out is not None:
-        return _resized(out, sizes(size)).fill_(0)
-    return _made(_ZEROS(sizes(size), dtype, _place(device)), requires_grad)
+    shape = _size("zeros", args, size)
+    t = _ZEROS(shape, dtype, _place(device)) if out is None else into(out, shape, dtype).fill_(0)
+    return made(t, requires_grad, layout, pin_memory)
 
 
 @composite(method=False)
 def ones(
-    *size: Any, out: Any = None, dtype: Any = None, layout: Any = None, device: Any = None, requires_grad: bool = False
-) -> Any:
+    *args: Any, size: Any = None, out: Any = None, dtype: Any = None, layout: Any = None, device: Any = None,
+    requires_grad: bool = False, pin_memory: bool = False,
+) -> Any:  # fmt: skip
     """A tensor of ones. Reference: ``torch.ones``."""
-    if out is not None:
-        return _resized(out, sizes(size)).fill_(1)
-    return _made(_ONES(sizes(size), dtype, _place(device)), requires_grad)
+    shape = _size("ones", args, size)
+    t = _ONES(shape, dtype, _place(device)) if out is None else into(out, shape, dtype).fill_(1)
+    return made(t, requires_grad, layout, pin_memory)
 
 
 @composite(method=False)
 def full(
     size: Any, fill_value: Any, *, out: Any = None, dtype: Any = None, layout: Any = None, device: Any = None,
-    requires_grad: bool = False,
+    requires_grad: bool = False, pin_memory: bool = False,
 ) -> Any:  # fmt: skip
     """A tensor of one value; its dtype follows the value's Python type unless given. Reference: ``torch.full``."""
     if out is not None:
-        return _resized(out, size).fill_(fill_value)
-    if isinstance(fill_value, _C.TensorBase):
-        return _made(_EMPTY(size, dtype or fill_value.dtype, _place(device)).fill_(fill_value), requires_grad)
-    return _made(_FULL(size, fill_value, dtype, _place(device)), requires_grad)
+        t = into(out, size, dtype).fill_(fill_value)
+    elif isinstance(fill_value, _C.TensorBase):
+        t = _EMPTY(size, dtype or fill_value.dtype, _place(device)).fill_(fill_value)
+    else:
+        t = _FULL(size, fill_value, dtype, _place(device))
+    return made(t, requires_grad, layout, pin_memory)
 
 
 def _resized(out: Any, size: Any) -> Any:
@@ -105,28 +145,119 @@ def _resized(out: Any, size: Any) -> Any:
     return out
 
 
+# ---------------------------------------------------------------- strides of the caller's choice
+
+
+@composite(method=False)
+def empty_strided(
+    size: Any, stride: Any, *, dtype: Any = None, layout: Any = None, device: Any = None, requires_grad: bool = False,
+    pin_memory: bool = False,
+) -> Any:  # fmt: skip
+    """Uninitialised memory with the given strides. Reference: ``torch.empty_strided``."""
+    return made(_EMPTY_STRIDED(size, stride, dtype, _place(device)), requires_grad, layout, pin_memory)
+
+
+@composite(function=False)
+def new_empty_strided(
+    self: Any, size: Any, stride: Any, *, dtype: Any = None, layout: Any = None, device: Any = None,
+    requires_grad: bool = False, pin_memory: bool = False,
+) -> Any:  # fmt: skip
+    """As ``empty_strided`` with this tensor's dtype and device. Reference: ``torch.Tensor.new_empty_strided``."""
+    t = _EMPTY_STRIDED(size, stride, dtype or self.dtype, self.device if device is None else device)
+    return made(t, requires_grad, layout, pin_memory)
+
+
+@composite(method=False)
+def empty_permuted(
+    size: Any, physical_layout: Any, *, dtype: Any = None, layout: Any = None, device: Any = None,
+    requires_grad: bool = False, pin_memory: bool = False,
+) -> Any:  # fmt: skip
+    """Uninitialised memory without gaps, its dimensions in the order ``physical_layout``, the outermost first.
+
+    RuntimeError unless that is a permutation. Reference: ``torch.empty_permuted``.
+    """
+    shape, order = tuple(size), tuple(physical_layout)
+    if len(shape) != len(order):
+        raise RuntimeError(
+            "Number of dimensions in size does not match the length of the physical_layout; i.e. len(size) = "
+            f"{len(shape)} is not equal to len(physical_layout) = {len(order)}"
+        )
+    strides, step = [0] * len(shape), 1
+    seen: set[int] = set()
+    for place, dim in enumerate(order):
+        if not 0 <= dim < len(shape):
+            raise RuntimeError(
+                f"Dimension out of range (expected to be between 0 and {len(shape) - 1}, but got {dim} at index "
+                f"{place}).  NB: negative dims not currently supported; file an issue if you want it."
+            )
+        if dim in seen:
+            raise RuntimeError("Duplicate dim not allowed")
+        seen.add(dim)
+    for dim in reversed(order):
+        strides[dim] = step
+        step *= max(shape[dim], 1)
+    t = _EMPTY_STRIDED(shape, tuple(strides), dtype, _place(device))
+    return made(t, requires_grad, layout, pin_memory)
+
+
+def _strides_like(input: Any) -> tuple[int, ...]:
+    """Strides without gaps in the order of a tensor's own: the smaller the stride, the further inside."""
+    shape, old = input.shape, input.stride()
+    order = list(range(len(shape) - 1, -1, -1))  # from the inside out
+    for place in range(1, len(order)):
+        at = place
+        for below in range(place - 1, -1, -1):
+            a, b = order[below], order[at]
+            if not (old[a] and old[b]):  # a broadcast dimension has no place of its own
+                continue
+            if old[a] < old[b] or (old[a] == old[b] and shape[a] <= shape[b]):
+                if old[a] < old[b]:
+                    break
+                continue
+            order[below], order[at] = b, a
+            at = below
+    strides, step = [0] * len(shape), 1
+    for dim in order:
+        strides[dim] = step
+        step *= max(shape[dim], 1)
+    return tuple(strides)
+
+
+def empty_as(input: Any, dtype: Any, device: Any, memory_format: Any = None) -> Any:
+    """Uninitialised memory of a tensor's shape, and in the order of its dimensions unless a format says otherwise."""
+    kind = input.dtype if dtype is None else dtype
+    place = input.device if device is None else device
+    if memory_format is None or memory_format.name == "preserve_format":
+        if not input.is_contiguous():
+            return _EMPTY_STRIDED(input.shape, _strides_like(input), kind, place)
+    elif memory_format.name != "contiguous_format":
+        return _EMPTY(input.shape, kind, place).contiguous(memory_format=memory_format)
+    return _EMPTY(input.shape, kind, place)
+
+
 def _like(name: str, value: Any) -> None:
     def like(
         input: Any, *, dtype: Any = None, layout: Any = None, device: Any = None, requires_grad: bool = False,
-        memory_format: Any = None,
+        pin_memory: bool = False, memory_format: Any = None,
     ) -> Any:  # fmt: skip
-        t = _EMPTY(input.shape, input.dtype if dtype is None else dtype, input.device if device is None else device)
+        t = empty_as(input, dtype, device, memory_format)
         if value is not None:
             t.fill_(value)
-        return _made(t, requires_grad)
+        return made(t, requires_grad, layout, pin_memory)
 
     like.__name__ = like.__qualname__ = name
     like.__doc__ = f"As ``{name[:-5]}`` with the shape, dtype and device of ``input``. Reference: ``torch.{name}``."
     composite(name, method=False)(like)
 
     def new(
-        self: Any, *size: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False, layout: Any = None,
-        pin_memory: bool = False,
+        self: Any, *args: Any, size: Any = None, dtype: Any = None, device: Any = None, requires_grad: bool = False,
+        layout: Any = None, pin_memory: bool = False,
     ) -> Any:  # fmt: skip
-        t = _EMPTY(sizes(size), self.dtype if dtype is None else dtype, self.device if device is None else device)
+        shape = _size(new.__name__, args, size)
+        t = _EMPTY(shape, self.dtype if dtype is None else dtype, self.device if device is None else device)
         if value is not None:
             t.fill_(value)
-        return _made(t, requires_grad)
+        return made(t, requires_grad, layout, pin_memory)
 
     new.__name__ = new.__qualname__ = f"new_{name[:-5]}"
     new.__doc__ = f"As ``{name[:-5]}`` with the dtype and device of this tensor. Reference: ``Tensor.{new.__name__}``."
@@ -141,22 +272,33 @@ _like("ones_like", 1)
 @composite(method=False)
 def full_like(
     input: Any, fill_value: Any, *, dtype: Any = None, layout: Any = None, device: Any = None,
-    requires_grad: bool = False, memory_format: Any = None,
+    requires_grad: bool = False, pin_memory: bool = False, memory_format: Any = None,
 ) -> Any:  # fmt: skip
     """As ``full`` with the shape, dtype and device of ``input``. Reference: ``torch.full_like``."""
-    t = _EMPTY(input.shape, input.dtype if dtype is None else dtype, input.device if device is None else device)
-    t.fill_(fill_value)
-    return _made(t, requires_grad)
+    t = empty_as(input, dtype, device, memory_format).fill_(fill_value)
+    return made(t, requires_grad, layout, pin_memory)
 
 
 @composite("new_full", function=False)
 def new_full(
-    self: Any, size: Any, fill_value: Any, *, dtype: Any = None, device: Any = None, requires_grad: bool = False
-) -> Any:
+    self: Any, size: Any, fill_value: Any, *, dtype: Any = None, device: Any = None, requires_grad: bool = False,
+    layout: Any = None, pin_memory: bool = False,
+) -> Any:  # fmt: skip
     """As ``full`` with the dtype and device of this tensor. Reference: ``torch.Tensor.new_full``."""
     t = _EMPTY(size, self.dtype if dtype is None else dtype, self.device if device is None else device)
-    t.fill_(fill_value)
-    return _made(t, requires_grad)
+    return made(t.fill_(fill_value), requires_grad, layout, pin_memory)
+
+
+@composite(method=False)
+def fill(input: Any, value: Any) -> Any:
+    """A tensor like ``input`` with ``value`` (a number or a 0-dim tensor) everywhere. Reference: ``torch.fill``."""
+    return input.clone().fill_(value)
+
+
+@composite(method=False)
+def fill_(input: Any, value: Any) -> Any:
+    """``fill`` in place."""
+    return input.fill_(value)
 
 
 tensor = composite(method=False)(_interop.tensor)
@@ -172,73 +314,29 @@ def new_tensor(self: Any, data: Any, *, dtype: Any = None, device: Any = None, r
 
 
 @composite(method=False)
-def scalar_tensor(s: Any, *, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Any:
+def scalar_tensor(
+    s: Any, *, dtype: Any = None, layout: Any = None, device: Any = None, requires_grad: bool = False,
+    pin_memory: bool = False,
+) -> Any:  # fmt: skip
     """A 0-dim tensor of the default dtype. Reference: ``torch.scalar_tensor``."""
-    return full((), s, dtype=_dtypes.get_default_dtype() if dtype is None else dtype, device=device,
-                requires_grad=requires_grad)  # fmt: skip
+    kind = _dtypes.get_default_dtype() if dtype is None else dtype
+    return full((), s, dtype=kind, device=device, requires_grad=requires_grad, layout=layout, pin_memory=pin_memory)
 
 
-@composite(method=False)
-def arange(
-    start: Any, end: Any = None, step: Any = 1, *, out: Any = None, dtype: Any = None, layout: Any = None,
-    device: Any = None, requires_grad: bool = False,
-) -> Any:  # fmt: skip
-    """``start, start + step, ...`` below ``end`` (``arange(end)`` starts at 0). Reference: ``torch.arange``.
-
-    int64 when all three are integers, else the default dtype. Raises RuntimeError for a step of 0 or in the wrong
-    direction.
-    """
-    if end is None:
-        start, end = 0, start
-    start, end, step = (v.item() if isinstance(v, _C.TensorBase) else v for v in (start, end, step))
-    if step == 0:
-        raise RuntimeError("arange: step must be nonzero")
-    if (end - start) * step < 0:
-        raise RuntimeError(f"arange: upper bound and lower bound inconsistent with step sign: {start}, {end}, {step}")
-    if dtype is None:
-        whole = all(isinstance(v, int) for v in (start, end, step))
-        dtype = (_dtypes.int64 if whole else _dtypes.get_default_dtype()) if out is None else out.dtype
-    t = _ARANGE(start, end, step, dtype, _place(device))
-    if out is not None:
-        return _resized(out, t.shape).copy_(t)
-    return _made(t, requires_grad)
-
-
-@composite(method=False)
-def linspace(
-    start: Any, end: Any, steps: int, *, out: Any = None, dtype: Any = None, layout: Any = None, device: Any = None,
-    requires_grad: bool = False,
-) -> Any:  # fmt: skip
-    """``steps`` numbers evenly spaced from ``start`` to ``end``, both included. Reference: ``torch.linspace``."""
-    if steps < 0:
-        raise RuntimeError("linspace: number of steps must be non-negative")
-    start, end = (v.item() if isinstance(v, _C.TensorBase) else v for v in (start, end))
-    t = _LINSPACE(start, end, steps, dtype, _place(device))
-    return _made(t if out is None else _resized(out, t.shape).copy_(t), requires_grad)
-
-
-@composite(method=False)
-def logspace(
-    start: Any, end: Any, steps: int, base: float = 10.0, *, out: Any = None, dtype: Any = None, layout: Any = None,
-    device: Any = None, requires_grad: bool = False,
-) -> Any:  # fmt: skip
-    """``base`` to the powers ``linspace(start, end, steps)``. Reference: ``torch.logspace``."""
-    powers = linspace(start, end, steps, dtype=_dtypes.float64, device=device)
-    t = FUNCTIONS["pow"](base, powers).to(_dtypes.get_default_dtype() if dtype is None else dtype)
-    return _made(t if out is None else _resized(out, t.shape).copy_(t), requires_grad)
+# ---------------------------------------------------------------- matrices
 
 
 @composite(method=False)
 def eye(
     n: int, m: int | None = None, *, out: Any = None, dtype: Any = None, layout: Any = None, device: Any = None,
-    requires_grad: bool = False,
+    requires_grad: bool = False, pin_memory: bool = False,
 ) -> Any:  # fmt: skip
     """Ones on the diagonal of an n x m matrix of zeros. Reference: ``torch.eye``."""
     m = n if m is None else m
     if n < 0 or m < 0:
         raise RuntimeError(f"eye: n and m must be greater or equal to 0, got {n} and {m}")
-    t = _EYE(n, m, dtype, _place(device))
-    return _made(t if out is None else _resized(out, t.shape).copy_(t), requires_grad)
+    t = _EYE(n, m, dtype if out is None else out.dtype, _place(device))
+    return made(t if out is None else into(out, t.shape, dtype).copy_(t), requires_grad, layout, pin_memory)
 
 
 def _triangle(name: str, words: str) -> None:

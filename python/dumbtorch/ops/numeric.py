@@ -81,6 +81,8 @@ def float_power(input: Any, exponent: Any, *, out: Any = None) -> Any:
 
     Reference: ``torch.float_power``.
     """
+    if not isinstance(input, _C.TensorBase) and not isinstance(exponent, _C.TensorBase):
+        raise TypeError("float_power(): one of the arguments 'input' and 'exponent' must be Tensor")
     kind = _float_power_dtype(input, exponent)
     if out is not None and out.dtype is not kind:
         raise RuntimeError(
@@ -108,9 +110,17 @@ def _name(kind: Any) -> str:
     return _dtypes.TYPE_NAMES[kind]
 
 
+def _tensors(name: str, input: Any, other: Any) -> None:
+    for position, (what, value) in enumerate((("input", input), ("other", other)), 1):
+        if not isinstance(value, _C.TensorBase):
+            kind = type(value).__name__
+            raise TypeError(f"{name}(): argument '{what}' (position {position}) must be Tensor, not {kind}")
+
+
 @composite()
 def ldexp(input: Any, other: Any, *, out: Any = None) -> Any:
     """``input * 2**other``. Reference: ``torch.ldexp``."""
+    _tensors("ldexp", input, other)
     named = {} if out is None else {"out": out}
     return FUNCTIONS["mul"](input, FUNCTIONS["pow"](2.0, other), **named)
 
@@ -144,6 +154,12 @@ def _scaling(name: str, factor: float, doc: str) -> None:
 
 _scaling("deg2rad", pi / 180, "Degrees as radians.")
 _scaling("rad2deg", 180 / pi, "Radians as degrees.")
+
+
+@composite("__rdiv__", function=False)
+def _divided(self: Any, other: Any) -> Any:
+    """``other / self``, by the name that Python 2 had for it."""
+    return self.reciprocal() * other
 
 
 # ---------------------------------------------------------------- the parts of numbers

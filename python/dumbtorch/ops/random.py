@@ -10,8 +10,7 @@ import math
 from typing import Any
 
 from dumbtorch import _C, _dtypes
-from dumbtorch.ops.creation import _EMPTY, _made, _place, _resized
-from dumbtorch.ops.shape import sizes
+from dumbtorch.ops.creation import _EMPTY, _place, _resized, _size, empty_as, into, made
 from dumbtorch.ops.table import FUNCTIONS, TABLE, VIEW, composite, row
 
 
@@ -38,7 +37,7 @@ row("random", "input, low, high, *, generator=None", only_inplace=True, function
     grad={"input": lambda g: _written(g)}, doc="Integers of [low, high], both included.")  # fmt: skip
 row("randperm", "n, *, generator=None", method=False, function=False, out=False, dtypes="int",
     doc="The numbers below ``n`` in random order.")  # fmt: skip
-row("multinomial", "input, num_samples, replacement=False, *, generator=None", method=True, out=False,
+row("multinomial", "input, num_samples, replacement=False, *, generator=None", function=False, method=False, out=False,
     doc="Category numbers drawn with the weights in each row, with or without putting them back.")  # fmt: skip
 row("native_dropout", "input, p, *, generator=None", method=False, function=False, out=False, outputs=("out", "mask"),
     differentiable=(0,),
@@ -109,6 +108,27 @@ def random_(self: Any, *args: Any, generator: Any = None, **named: Any) -> Any:
     return RANDOM_(self, low, most if high is None else high - 1, generator=generator)
 
 
+@composite("uniform_", function=False)
+def uniform_(self: Any, *args: Any, generator: Any = None, **named: Any) -> Any:
+    """Uniform numbers in ``[from, to)`` (0, 1) in place, for both parts of complex ones.
+
+    Reference: ``torch.Tensor.uniform_``.
+    """
+    if "from" in named:
+        named["from_"] = named.pop("from")
+    UNIFORM_(_parts(self), *args, generator=generator, **named)
+    return self
+
+
+@composite("normal_", function=False)
+def normal_(self: Any, mean: float = 0.0, std: float = 1.0, *, generator: Any = None) -> Any:
+    """Normal numbers in place; the parts of complex ones share the variance. Reference: ``torch.Tensor.normal_``."""
+    if not self.dtype.is_complex:
+        return NORMAL_(self, mean, std, generator=generator)
+    NORMAL_(_parts(self), 0.0, std * math.sqrt(0.5), generator=generator)
+    return self.add_(mean) if mean else self
+
+
 _C_NAMES = {
     _dtypes.bool: "bool", _dtypes.uint8: "unsigned char", _dtypes.int8: "signed char", _dtypes.int16: "short",
     _dtypes.int32: "int", _dtypes.int64: "int64_t",
@@ -120,11 +140,7 @@ _C_NAMES = {
 
 def _new(size: Any, out: Any, dtype: Any, device: Any) -> Any:
     """The tensor that a factory function fills."""
-    if out is not None:
-        if dtype is not None and dtype is not out.dtype:
-            raise RuntimeError(f"dtype {dtype} does not match dtype of out parameter ({out.dtype})")
-        return _resized(out, size)
-    return _EMPTY(size, dtype, _place(device))
+    return _EMPTY(size, dtype, _place(device)) if out is None else into(out, size, dtype)
 
 
 def _parts(t: Any) -> Any:
@@ -145,24 +161,26 @@ def _normal(t: Any, generator: Any) -> Any:
 
 @composite(method=False)
 def rand(
-    *size: Any, generator: Any = None, out: Any = None, dtype: Any = None, layout: Any = None, device: Any = None,
-    requires_grad: bool = False, pin_memory: bool = False, names: Any = None,
+    *args: Any, size: Any = None, generator: Any = None, out: Any = None, dtype: Any = None, layout: Any = None,
+    device: Any = None, requires_grad: bool = False, pin_memory: bool = False, names: Any = None,
 ) -> Any:  # fmt: skip
     """Uniform numbers in [0, 1). ``dtype`` defaults to the default dtype. Reference: ``torch.rand``.
 
     >>> rand(2, 3).shape
     torch.Size([2, 3])
     """
-    return _made(_uniform(_new(sizes(size), out, dtype, device), generator), requires_grad)
+    t = _uniform(_new(_size("rand", args, size), out, dtype, device), generator)
+    return made(t, requires_grad, layout, pin_memory)
 
 
 @composite(method=False)
 def randn(
-    *size: Any, generator: Any = None, out: Any = None, dtype: Any = None, layout: Any = None, device: Any = None,
-    requires_grad: bool = False, pin_memory: bool = False, names: Any = None,
+    *args: Any, size: Any = None, generator: Any = None, out: Any = None, dtype: Any = None, layout: Any = None,
+    device: Any = None, requires_grad: bool = False, pin_memory: bool = False, names: Any = None,
 ) -> Any:  # fmt: skip
     """Standard normal numbers; a complex one has variance 1. Reference: ``torch.randn``."""
-    return _made(_normal(_new(sizes(size), out, dtype, device), generator), requires_grad)
+    t = _normal(_new(_size("randn", args, size), out, dtype, device), generator)
+    return made(t, requires_grad, layout, pin_memory)
 
 
 @composite(method=False)
@@ -185,7 +203,7 @@ def randint(
     if out is None and dtype is None:
         dtype = _dtypes.int64
     t = _new(size, out, dtype, device)
-    return _made(random_(t, low, high, generator=generator), requires_grad)
+    return made(random_(t, low, high, generator=generator), requires_grad, layout, pin_memory)
 
 
 @composite(method=False)
@@ -208,43 +226,56 @@ def randperm(
         return _resized(out, (n,)).copy_(t)
     if kind is not _dtypes.int64 or device is not None:
         t = t.to(_place(device), kind)
-    return _made(t, requires_grad)
-
-
-def _like(input: Any, dtype: Any, device: Any) -> Any:
-    return _EMPTY(input.shape, input.dtype if dtype is None else dtype, input.device if device is None else device)
+    return made(t, requires_grad, layout, pin_memory)
 
 
 @composite(method=False)
 def rand_like(
     input: Any, *, generator: Any = None, dtype: Any = None, layout: Any = None, device: Any = None,
-    requires_grad: bool = False, memory_format: Any = None,
+    requires_grad: bool = False, pin_memory: bool = False, memory_format: Any = None,
 ) -> Any:  # fmt: skip
     """As ``rand`` with the shape, dtype and device of ``input``. Reference: ``torch.rand_like``."""
-    return _made(_uniform(_like(input, dtype, device), generator), requires_grad)
+    t = _uniform(empty_as(input, dtype, device, memory_format), generator)
+    return made(t, requires_grad, layout, pin_memory)
 
 
 @composite(method=False)
 def randn_like(
     input: Any, *, generator: Any = None, dtype: Any = None, layout: Any = None, device: Any = None,
-    requires_grad: bool = False, memory_format: Any = None,
+    requires_grad: bool = False, pin_memory: bool = False, memory_format: Any = None,
 ) -> Any:  # fmt: skip
     """As ``randn`` with the shape, dtype and device of ``input``. Reference: ``torch.randn_like``."""
-    return _made(_normal(_like(input, dtype, device), generator), requires_grad)
+    t = _normal(empty_as(input, dtype, device, memory_format), generator)
+    return made(t, requires_grad, layout, pin_memory)
 
 
 @composite(method=False)
 def randint_like(
     input: Any, low: int, high: Any = None, *, generator: Any = None, dtype: Any = None, layout: Any = None,
-    device: Any = None, requires_grad: bool = False, memory_format: Any = None,
+    device: Any = None, requires_grad: bool = False, pin_memory: bool = False, memory_format: Any = None,
 ) -> Any:  # fmt: skip
     """As ``randint`` with the shape, dtype and device of ``input``. Reference: ``torch.randint_like``."""
     if high is None:
         low, high = 0, low
-    return _made(random_(_like(input, dtype, device), low, high, generator=generator), requires_grad)
+    t = random_(empty_as(input, dtype, device, memory_format), low, high, generator=generator)
+    return made(t, requires_grad, layout, pin_memory)
 
 
 # ---------------------------------------------------------------- of distributions
+
+
+@composite("multinomial")
+def multinomial(
+    input: Any, num_samples: int, replacement: bool = False, *, generator: Any = None, out: Any = None
+) -> Any:
+    """Category numbers drawn with the weights in each row, with or without putting them back; int64.
+
+    RuntimeError for weights that are negative, not finite or all 0. Reference: ``torch.multinomial``.
+    """
+    if out is not None and out.dtype is not _dtypes.int64:
+        raise RuntimeError(f"multinomial expects Long tensor out, got: {_dtypes.TYPE_NAMES[out.dtype]}")
+    drawn = TABLE["multinomial"].op(input, num_samples, replacement, generator=generator)
+    return drawn if out is None else _resized(out, drawn.shape).copy_(drawn)
 
 
 @composite("bernoulli")
@@ -277,7 +308,7 @@ def normal(
         if size is None:
             raise TypeError("normal() missing 1 required positional argument: 'size'")
         t = NORMAL_(_new(size, out, dtype, device), mean, std, generator=generator)
-        return _made(t, requires_grad)
+        return made(t, requires_grad, layout, pin_memory)
     if isinstance(std, _C.TensorBase):
         if std.dtype.is_complex:
             raise RuntimeError("normal expects standard deviation to be non-complex")

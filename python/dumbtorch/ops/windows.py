@@ -1,70 +1,127 @@
-"""Windows of signals, as `stft` wants them: hann, hamming, blackman, bartlett, kaiser."""
+"""Window functions for spectra: ``hann_window`` and its like. They are computed in float64."""
 
 from __future__ import annotations
 
-import math
+from math import pi
 from typing import Any
 
 from dumbtorch import _dtypes
-from dumbtorch.ops.table import FUNCTIONS as F
-from dumbtorch.ops.table import composite
+from dumbtorch.ops.creation import made
+from dumbtorch.ops.table import FUNCTIONS, composite
 
 
-def _cosines(n: int, weights: Any, periodic: bool, settings: dict[str, Any], name: str) -> Any:
-    """A sum of cosines over the window, as all but one window are."""
-    dtype = settings.pop("dtype", None) or _dtypes.get_default_dtype()
-    grad = settings.pop("requires_grad", False)
-    settings.pop("layout", None)
-    settings.pop("pin_memory", None)
-    if n < 0:
-        raise RuntimeError(f"{name} requires non-negative window_length, got window_length={n}")
-    if not dtype.is_floating_point:
-        raise RuntimeError(f"{name} expects floating point dtypes, got: {dtype}")
-    if n == 0:
-        return F["empty"](0, dtype=dtype, **settings)
-    if n == 1:
-        return F["ones"](1, dtype=dtype, **settings)
-    steps = F["arange"](n, dtype=_dtypes.float64, **settings)
-    made = weights(steps, n if periodic else n - 1).to(dtype)
-    return made.requires_grad_() if grad else made
+def _cosines(steps: Any, last: int, *weights: float) -> Any:
+    """The sum of ``weights[k] * cos(2 pi k n / last)``."""
+    total = weights[0]
+    for k, weight in enumerate(weights[1:], 1):
+        total = total + weight * (steps * (2 * pi * k / last)).cos()
+    return total
 
 
-def _window(name: str, text: str, weights: Any) -> None:
-    def window(window_length: int, periodic: bool = True, **settings: Any) -> Any:
-        return _cosines(window_length, weights, periodic, settings, name)
-
-    window.__name__ = window.__qualname__ = name
-    window.__doc__ = f"{text} ``periodic`` drops the last point of a symmetric one. Reference: ``torch.{name}``."
-    composite(name, method=False)(window)
+def _hann(steps: Any, last: int) -> Any:
+    return _cosines(steps, last, 0.5, -0.5)
 
 
-_window("hann_window", "The window ``(1 - cos)/ 2``.", lambda t, n: 0.5 - 0.5 * (t * (2 * math.pi / n)).cos())
-_window(
-    "blackman_window",
-    "The window ``0.42 - 0.5 cos + 0.08 cos 2``.",
-    lambda t, n: 0.42 - 0.5 * (t * (2 * math.pi / n)).cos() + 0.08 * (t * (4 * math.pi / n)).cos(),
-)
-_window("bartlett_window", "The triangular window.", lambda t, n: 1 - (t * (2 / n) - 1).abs())
+def _blackman(steps: Any, last: int) -> Any:
+    # the ends would be -1e-17
+    return _cosines(steps, last, 0.42, -0.5, 0.08).abs()
+
+
+def _bartlett(steps: Any, last: int) -> Any:
+    return 1 - (steps * (2 / last) - 1).abs()
+
+
+def _kaiser(steps: Any, last: int, beta: float) -> Any:
+    place = steps * (2 / last) - 1
+    i0 = FUNCTIONS["i0"]
+    top = i0(steps.new_full((), beta))
+    return i0((1 - place * place).clamp(min=0).sqrt() * beta) / top
+
+
+def _window(
+    name: str, curve: Any, window_length: int, periodic: bool, dtype: Any, device: Any, rest: tuple[Any, ...]
+) -> Any:
+    """A window of a curve of (n, last n); ``periodic`` leaves out the last point of a window one longer."""
+    kind = _dtypes.get_default_dtype() if dtype is None else dtype
+    if not kind.is_floating_point:
+        raise RuntimeError(f"{name} expects floating point dtypes, got: {str(kind).removeprefix('torch.')}")
+    if window_length < 0:
+        raise RuntimeError(f"{name} requires non-negative window_length, got window_length={window_length}")
+    if window_length <= 1:
+        return made(FUNCTIONS["ones"](window_length, dtype=kind, device=device), *rest)
+    steps = FUNCTIONS["arange"](window_length, dtype=_dtypes.float64, device=device)
+    return made(curve(steps, window_length - (not periodic)).to(kind), *rest)
+
+
+@composite(method=False)
+def hann_window(
+    window_length: int, periodic: bool = True, *, dtype: Any = None, layout: Any = None,
+    device: Any = None, pin_memory: bool = False, requires_grad: bool = False,
+) -> Any:  # fmt: skip
+    """Half a cosine, raised: ``sin(pi n / N)**2``. Reference: ``torch.hann_window``.
+
+    ``periodic`` leaves out the last point of a window one longer, for spectra. Raises RuntimeError for a negative
+    length or a dtype that is not floating-point.
+    """
+    rest = (requires_grad, layout, pin_memory)
+    return _window("hann_window", _hann, window_length, periodic, dtype, device, rest)
 
 
 @composite(method=False)
 def hamming_window(
-    window_length: int, periodic: bool = True, alpha: float = 0.54, beta: float = 0.46, **settings: Any
-) -> Any:
-    """The window ``alpha - beta cos``. Reference: ``torch.hamming_window``."""
-    return _cosines(
-        window_length, lambda t, n: alpha - beta * (t * (2 * math.pi / n)).cos(), periodic, settings, "hamming_window"
+    window_length: int, periodic: bool = True, alpha: float = 0.54, beta: float = 0.46, *, dtype: Any = None,
+    layout: Any = None, device: Any = None, pin_memory: bool = False, requires_grad: bool = False,
+) -> Any:  # fmt: skip
+    """``alpha - beta * cos(2 pi n / N)``. Reference: ``torch.hamming_window``.
+
+    ``periodic`` leaves out the last point of a window one longer, for spectra. Raises RuntimeError for a negative
+    length or a dtype that is not floating-point.
+    """
+    rest = (requires_grad, layout, pin_memory)
+    return _window(
+        "hamming_window", lambda n, last: _cosines(n, last, alpha, -beta), window_length, periodic, dtype, device, rest
     )
 
 
 @composite(method=False)
-def kaiser_window(window_length: int, periodic: bool = True, beta: float = 12.0, **settings: Any) -> Any:
-    """The window of the Bessel function I0. Reference: ``torch.kaiser_window``."""
+def blackman_window(
+    window_length: int, periodic: bool = True, *, dtype: Any = None, layout: Any = None,
+    device: Any = None, pin_memory: bool = False, requires_grad: bool = False,
+) -> Any:  # fmt: skip
+    """``0.42 - 0.5 cos(2 pi n / N) + 0.08 cos(4 pi n / N)``. Reference: ``torch.blackman_window``.
 
-    def weights(t: Any, n: int) -> Any:
-        place = t * (2 / n) - 1
-        return F["i0"](beta * (1 - place * place).clamp(min=0).sqrt()) / F["i0"](
-            F["scalar_tensor"](beta, dtype=t.dtype)
-        )
+    ``periodic`` leaves out the last point of a window one longer, for spectra. Raises RuntimeError for a negative
+    length or a dtype that is not floating-point.
+    """
+    rest = (requires_grad, layout, pin_memory)
+    return _window("blackman_window", _blackman, window_length, periodic, dtype, device, rest)
 
-    return _cosines(window_length, weights, periodic, settings, "kaiser_window")
+
+@composite(method=False)
+def bartlett_window(
+    window_length: int, periodic: bool = True, *, dtype: Any = None, layout: Any = None,
+    device: Any = None, pin_memory: bool = False, requires_grad: bool = False,
+) -> Any:  # fmt: skip
+    """A triangle. Reference: ``torch.bartlett_window``.
+
+    ``periodic`` leaves out the last point of a window one longer, for spectra. Raises RuntimeError for a negative
+    length or a dtype that is not floating-point.
+    """
+    rest = (requires_grad, layout, pin_memory)
+    return _window("bartlett_window", _bartlett, window_length, periodic, dtype, device, rest)
+
+
+@composite(method=False)
+def kaiser_window(
+    window_length: int, periodic: bool = True, beta: float = 12.0, *, dtype: Any = None, layout: Any = None,
+    device: Any = None, pin_memory: bool = False, requires_grad: bool = False,
+) -> Any:  # fmt: skip
+    """``i0(beta * sqrt(1 - x * x)) / i0(beta)``, x from -1 to 1. Reference: ``torch.kaiser_window``.
+
+    ``periodic`` leaves out the last point of a window one longer, for spectra. Raises RuntimeError for a negative
+    length or a dtype that is not floating-point.
+    """
+    rest = (requires_grad, layout, pin_memory)
+    return _window(
+        "kaiser_window", lambda n, last: _kaiser(n, last, beta), window_length, periodic, dtype, device, rest
+    )
