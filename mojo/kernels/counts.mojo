@@ -1,9 +1,10 @@
-"""Random counts and gamma numbers with a parameter for each element. Kernel slots: poisson, standard_gamma (self, generator);
-binomial (count, prob, generator), which have one shape.
+"""Random counts and gamma numbers with a parameter for each element.
+
+Kernel slots: poisson, standard_gamma (self, generator); binomial (count, prob, generator), which have one shape.
 
 How many random numbers an element takes depends on them, so each element has a stream of its own: element i of a call
-takes block `start + i` of the generator, and the number of its draw stands in the third word of Philox's counter, which is 0
-in all other fills. The numbers depend neither on the number of threads nor on the other elements.
+takes block `start + i` of the generator, and the number of its draw stands in the third word of Philox's counter, which
+is 0 in all other fills. The numbers depend neither on the number of threads nor on the other elements.
 """
 
 from std.math import floor, sqrt

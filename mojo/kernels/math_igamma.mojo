@@ -355,14 +355,14 @@ def _near(a: F, x: F) -> Bool:
 
 def gamma_p(a: F, x: F) -> F:
     """The lower function P(a, x) = 1 - Q(a, x); NaN for negative arguments and for a = x = 0."""
-    if isnan(a) or isnan(x):
-        return a + x
-    if x < 0 or a < 0 or (a == 0 and x == 0) or (isinf(a) and isinf(x)):
+    if x < 0 or a < 0 or (a == 0 and not x > 0) or (isinf(a) and isinf(x)):
         return nan[DType.float64, 1]()
     if a == 0 or (isinf(x) and not isinf(a)):
         return 1
     if x == 0 or isinf(a):
         return 0
+    if isnan(a) or isnan(x):
+        return a + x
     if _near(a, x):
         return _temme(a, x, True)
     return 1 - gamma_q(a, x) if x > 1 and x > a else _lower_series(a, x)
@@ -370,14 +370,14 @@ def gamma_p(a: F, x: F) -> F:
 
 def gamma_q(a: F, x: F) -> F:
     """The upper function Q(a, x); NaN as for P."""
-    if isnan(a) or isnan(x):
-        return a + x
-    if x < 0 or a < 0 or (a == 0 and x == 0) or (isinf(a) and isinf(x)):
+    if x < 0 or a < 0 or (a == 0 and not x > 0) or (isinf(a) and isinf(x)):
         return nan[DType.float64, 1]()
     if a == 0 or (isinf(x) and not isinf(a)):
         return 0
     if x == 0 or isinf(a):
         return 1
+    if isnan(a) or isnan(x):
+        return a + x
     if _near(a, x):
         return _temme(a, x, False)
     if x > 1.1:

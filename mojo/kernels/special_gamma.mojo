@@ -29,7 +29,7 @@ def zeta(s: Float64, q: Float64) -> Float64:
     while a < start:
         var next = math.pow(a, -s)
         sum += next
-        if next < 1e-17 * sum:
+        if next <= 1e-17 * sum:
             return sum
         a += 1
     var term = math.pow(a, -s)

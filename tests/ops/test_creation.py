@@ -59,6 +59,29 @@ PROGRAMS: dict[str, Program] = {
     "meshgrid xy": lambda t: t.meshgrid(t.arange(2), t.arange(3), t.arange(2), indexing="xy"),
     "out": lambda t: t.zeros(2, 2, out=t.ones(2, 2)),
     "arange out": lambda t: t.arange(3, out=t.zeros(3)),
+    "arange by keywords": lambda t: t.arange(start=1, end=4, step=2),
+    "arange of an end by keyword": lambda t: t.arange(end=3),
+    "zeros by keyword": lambda t: t.zeros(size=(2, 3), layout=t.strided, pin_memory=False),
+    "ones by keyword": lambda t: t.ones(size=(2,)),
+    "new_ones by keyword": lambda t: t.ones(2, dtype=t.int8).new_ones(size=(4,)),
+    "linspace of tensors": lambda t: t.linspace(t.tensor(1), t.tensor(2.5), 4),
+    "linspace to ints from a fraction": lambda t: t.linspace(4.3, -3, 9, dtype=t.int64),
+    "logspace to ints": lambda t: t.logspace(1.2, 4.3, 4, dtype=t.int64),
+    "logspace of one": lambda t: t.logspace(1.2, 4.3, 1, dtype=t.int64),
+    "vander": lambda t: t.vander(t.tensor([1, 2, 3])),
+    "vander of bools": lambda t: t.vander(t.tensor([True, False]), N=3, increasing=True),
+    "vander of floats": lambda t: t.vander(t.tensor([1.5, -2.0]), 4),
+    "vander of nothing": lambda t: t.vander(t.tensor([1.5, -2.0]), 0),
+    "fill": lambda t: t.fill(t.ones(2, dtype=t.int16), 3),
+    "hann_window": lambda t: t.hann_window(7, dtype=t.float64),
+    "hann_window, symmetric": lambda t: t.hann_window(7, False, requires_grad=True),
+    "hamming_window": lambda t: t.hamming_window(6),
+    "hamming_window with numbers": lambda t: t.hamming_window(6, False, 0.5, 0.4, dtype=t.float64),
+    "blackman_window": lambda t: t.blackman_window(6, periodic=False, dtype=t.float64),
+    "bartlett_window": lambda t: t.bartlett_window(6),
+    "kaiser_window": lambda t: t.kaiser_window(9, True, 8.0, dtype=t.float64),
+    "window of one": lambda t: t.kaiser_window(1),
+    "window of none": lambda t: t.hann_window(0),
 }
 
 
@@ -91,6 +114,17 @@ ERRORS: dict[str, Program] = {
     "nested text": lambda t: t.tensor([1, "a"]),
     "size of text": lambda t: t.zeros("2"),
     "grid of matrices": lambda t: t.meshgrid(t.ones(2, 2), indexing="ij"),
+    "dtype of out": lambda t: t.zeros(2, dtype=t.int64, out=t.empty(2)),
+    "no layout": lambda t: t.zeros(2, layout=3),
+    "no size": lambda t: t.ones(),
+    "permuted twice": lambda t: t.empty_permuted((2, 3), (0, 0)),
+    "permuted past the end": lambda t: t.empty_permuted((2, 3), (0, 5)),
+    "permuted too few": lambda t: t.empty_permuted((2, 3), (0,)),
+    "vander of a matrix": lambda t: t.vander(t.ones(2, 2)),
+    "vander of less than none": lambda t: t.vander(t.ones(2), -1),
+    "window of integers": lambda t: t.hann_window(5, dtype=t.int64),
+    "window of less than none": lambda t: t.hann_window(-1),
+    "linspace between vectors": lambda t: t.linspace(t.ones(1), t.ones(1), 3),
     "grid of another kind": lambda t: t.meshgrid(t.ones(2), indexing="ab"),
 }
 
@@ -103,6 +137,36 @@ def test_errors(name: str) -> None:
             ERRORS[name](framework)
         kinds.append(caught.type)
     assert kinds[0] is kinds[1]
+
+
+def test_range() -> None:
+    for framework in (torch, reference):
+        with pytest.warns(UserWarning, match="torch.range is deprecated"):
+            results = [
+                framework.range(1, 3),
+                framework.range(0, 1, 0.25),
+                framework.range(5, 1, -2, dtype=framework.int64),
+            ]
+        assert [r.tolist() for r in results] == [[1, 2, 3], [0, 0.25, 0.5, 0.75, 1], [5, 3, 1]]
+        assert [str(r.dtype) for r in results] == ["torch.float32", "torch.float32", "torch.int64"]
+
+
+LAYOUTS: dict[str, Program] = {
+    "strided": lambda t: t.empty_strided((2, 3), (1, 2)),
+    "permuted": lambda t: t.empty_permuted((2, 3, 4), (1, 2, 0)),
+    "new strided": lambda t: t.ones(1).new_empty_strided((2, 3), (3, 1)),
+    "like a transposed one": lambda t: t.zeros_like(t.ones(2, 3, 4).permute(2, 0, 1)),
+    "like a slice": lambda t: t.ones_like(t.ones(4, 6).t()[::2, ::2]),
+    "like an expanded one": lambda t: t.empty_like(t.ones(3, 1, 2).expand(3, 4, 2).transpose(0, 2)),
+    "like a broadcast number": lambda t: t.rand_like(t.ones(()).expand(2, 3)),
+    "full_like": lambda t: t.full_like(t.ones(5, 2).t(), 1),
+}
+
+
+@pytest.mark.parametrize("name", LAYOUTS)
+def test_strides(name: str) -> None:
+    mine, its = LAYOUTS[name](torch), LAYOUTS[name](reference)
+    assert (tuple(mine.shape), mine.stride(), str(mine.dtype)) == (tuple(its.shape), its.stride(), str(its.dtype))
 
 
 def test_default_dtype() -> None:
