@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-from benchmarks import busy, layers, linalg, measure, overhead, pointwise, processes, products, report, steps
+from benchmarks import busy, layers, linalg, measure, overhead, pointwise, processes, products, report, special, steps
 from benchmarks.cases import Case, Figure
 
 TIMED: dict[str, tuple[str, Callable[[], list[Case]]]] = {
@@ -17,6 +17,8 @@ TIMED: dict[str, tuple[str, Callable[[], list[Case]]]] = {
     "elementwise": ("Elementwise operations", pointwise.elementwise),
     "reductions": ("Reductions", pointwise.reductions),
     "copies": ("Copies and casts", pointwise.copies),
+    "special": ("Special functions", special.special),
+    "random": ("Random numbers and creation", special.random),
     "matmul": ("Matrix products", products.cases),
     "linalg": ("Linear algebra", linalg.cases),
     "einsum": ("Sums of products", linalg.sums),

@@ -79,14 +79,18 @@ struct Draws:
 
 
 def poisson_draw(rate: F, mut draws: Draws) -> F:
-    """For small rates by multiplication, else by Hörmann's transformed rejection with squeeze (PTRS, 1993)."""
+    """For small rates by adding up the probabilities, else by Hörmann's transformed rejection with squeeze (PTRS, 1993).
+    """
     if rate < 10:
-        var limit = math.exp(-rate)
-        var product = draws.next()
+        # the distribution function reaches every uniform number before k = 100
+        var u = draws.next()
         var k: F = 0
-        while product > limit:
+        var p = math.exp(-rate)
+        var sum = p
+        while u >= sum and k < 100:
             k += 1
-            product *= draws.next()
+            p *= rate / k
+            sum += p
         return k
     if not math.isfinite(rate):
         return rate

@@ -11,7 +11,8 @@ from kernels.math import erfc, exp, expm1, fabs, isinf, isnan, lgamma, log, log1
 from kernels.math_core import poly
 
 comptime F = Float64
-comptime EPSILON = 1.11022302462515654042e-16
+# where a series ends: at float64's last bit, or past float32's
+comptime EPSILON[single: Bool]: Float64 = 1e-10 if single else 1.11022302462515654042e-16
 comptime MOST_TERMS = 2000
 comptime TERMS = 25
 # row k holds the coefficients of a ** -k: a series in eta
@@ -230,11 +231,17 @@ def _lanczos(a: F) -> F:
     )
 
 
-def _factor(a: F, x: F) -> F:
-    """The factor x**a exp(-x) / gamma(a)."""
+@always_inline
+def far_factor[w: SIMDLength](a: SIMD[DType.float64, w], x: SIMD[DType.float64, w]) -> SIMD[DType.float64, w]:
+    """The factor x**a exp(-x) / gamma(a) where x is not near a."""
+    var l = a * log(x) - x - lgamma(a)
+    return l.lt(-709.782712893383996843).select(SIMD[DType.float64, w](0), exp(l))
+
+
+def _factor(a: F, x: F, far: F) -> F:
+    """The factor x**a exp(-x) / gamma(a); `far` is that of `far_factor`."""
     if fabs(a - x) > 0.4 * fabs(a):
-        var l = a * log(x) - x - lgamma(a)
-        return exp(l) if l >= -709.782712893383996843 else 0
+        return far
     comptime G = 6.024680040776729583740234375
     var fac = a + G - 0.5
     var res = sqrt(fac / 2.718281828459045) / _lanczos(a)
@@ -244,9 +251,9 @@ def _factor(a: F, x: F) -> F:
     return res * exp(a * (log1p(y) - y) + x * (0.5 - G) / fac)
 
 
-def _lower_series(a: F, x: F) -> F:
+def _lower_series[single: Bool](a: F, x: F, far: F) -> F:
     """The lower function P(a, x)."""
-    var ax = _factor(a, x)
+    var ax = _factor(a, x, far)
     if ax == 0:
         return 0
     var r = a
@@ -256,12 +263,12 @@ def _lower_series(a: F, x: F) -> F:
         r += 1
         c *= x / r
         sum += c
-        if c <= EPSILON * sum:
+        if c <= EPSILON[single] * sum:
             break
     return sum * ax / a
 
 
-def _upper_series(a: F, x: F) -> F:
+def _upper_series[single: Bool](a: F, x: F) -> F:
     """The upper function Q(a, x) for small x, without the cancellation of 1 - P."""
     var fac: F = 1
     var sum: F = 0
@@ -269,16 +276,16 @@ def _upper_series(a: F, x: F) -> F:
         fac *= -x / Float64(n)
         var term = fac / (a + Float64(n))
         sum += term
-        if fabs(term) <= EPSILON * fabs(sum):
+        if fabs(term) <= EPSILON[single] * fabs(sum):
             break
     var l = a * log(x)
     return -expm1(l - lgamma(1 + a)) - exp(l - lgamma(a)) * sum
 
 
-def _fraction(a: F, x: F) -> F:
+def _fraction[single: Bool](a: F, x: F, far: F) -> F:
     """The upper function Q(a, x) for x above a."""
     comptime BIG = 4.503599627370496e15
-    var ax = _factor(a, x)
+    var ax = _factor(a, x, far)
     if ax == 0:
         return 0
     var y = 1 - a
@@ -310,12 +317,12 @@ def _fraction(a: F, x: F) -> F:
             p1 /= BIG
             q2 /= BIG
             q1 /= BIG
-        if change <= EPSILON:
+        if change <= EPSILON[single]:
             break
     return result * ax
 
 
-def _temme(a: F, x: F, lower: Bool) -> F:
+def _temme[single: Bool](a: F, x: F, lower: Bool) -> F:
     """Either function where a is large and x near it."""
     ref table = global_constant[TEMME]()
     var sign: F = -1 if lower else 1
@@ -333,7 +340,7 @@ def _temme(a: F, x: F, lower: Bool) -> F:
         for n in range(1, TERMS):
             var term = table[k * TERMS + n] * power
             c += term
-            if fabs(term) < EPSILON * fabs(c):
+            if fabs(term) < EPSILON[single] * fabs(c):
                 break
             power *= eta
         var term = c * scale
@@ -341,7 +348,7 @@ def _temme(a: F, x: F, lower: Bool) -> F:
             break
         sum += term
         last = fabs(term)
-        if last < EPSILON * fabs(sum):
+        if last < EPSILON[single] * fabs(sum):
             break
         scale /= a
     return result + sign * exp(-0.5 * a * eta * eta) * sum / sqrt(6.283185307179586477 * a)
@@ -353,7 +360,7 @@ def _near(a: F, x: F) -> Bool:
     return (a > 20 and a < 200 and distance < 0.3) or (a > 200 and distance < 4.5 / sqrt(a))
 
 
-def gamma_p(a: F, x: F) -> F:
+def gamma_p[single: Bool](a: F, x: F, far: F) -> F:
     """The lower function P(a, x) = 1 - Q(a, x); NaN for negative arguments and for a = x = 0."""
     if x < 0 or a < 0 or (a == 0 and not x > 0) or (isinf(a) and isinf(x)):
         return nan[DType.float64, 1]()
@@ -364,11 +371,11 @@ def gamma_p(a: F, x: F) -> F:
     if isnan(a) or isnan(x):
         return a + x
     if _near(a, x):
-        return _temme(a, x, True)
-    return 1 - gamma_q(a, x) if x > 1 and x > a else _lower_series(a, x)
+        return _temme[single](a, x, True)
+    return 1 - gamma_q[single](a, x, far) if x > 1 and x > a else _lower_series[single](a, x, far)
 
 
-def gamma_q(a: F, x: F) -> F:
+def gamma_q[single: Bool](a: F, x: F, far: F) -> F:
     """The upper function Q(a, x); NaN as for P."""
     if x < 0 or a < 0 or (a == 0 and not x > 0) or (isinf(a) and isinf(x)):
         return nan[DType.float64, 1]()
@@ -379,8 +386,8 @@ def gamma_q(a: F, x: F) -> F:
     if isnan(a) or isnan(x):
         return a + x
     if _near(a, x):
-        return _temme(a, x, False)
+        return _temme[single](a, x, False)
     if x > 1.1:
-        return 1 - _lower_series(a, x) if x < a else _fraction(a, x)
+        return 1 - _lower_series[single](a, x, far) if x < a else _fraction[single](a, x, far)
     var small = -0.4 / log(x) < a if x <= 0.5 else x * 1.1 < a
-    return 1 - _lower_series(a, x) if small else _upper_series(a, x)
+    return 1 - _lower_series[single](a, x, far) if small else _upper_series[single](a, x)

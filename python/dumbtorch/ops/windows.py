@@ -1,4 +1,4 @@
-"""Window functions for spectra: ``hann_window`` and its like. They are computed in float64."""
+"""Window functions for spectra: ``hann_window`` and its like. Half types are computed in float32."""
 
 from __future__ import annotations
 
@@ -12,10 +12,11 @@ from dumbtorch.ops.table import FUNCTIONS, composite
 
 def _cosines(steps: Any, last: int, *weights: float) -> Any:
     """The sum of ``weights[k] * cos(2 pi k n / last)``."""
-    total = weights[0]
+    total = None
     for k, weight in enumerate(weights[1:], 1):
-        total = total + weight * (steps * (2 * pi * k / last)).cos()
-    return total
+        term = (steps * (2 * pi * k / last)).cos_().mul_(weight)
+        total = term if total is None else total.add_(term)
+    return total.add_(weights[0])
 
 
 def _hann(steps: Any, last: int) -> Any:
@@ -49,7 +50,8 @@ def _window(
         raise RuntimeError(f"{name} requires non-negative window_length, got window_length={window_length}")
     if window_length <= 1:
         return made(FUNCTIONS["ones"](window_length, dtype=kind, device=device), *rest)
-    steps = FUNCTIONS["arange"](window_length, dtype=_dtypes.float64, device=device)
+    wide = _dtypes.float64 if kind is _dtypes.float64 else _dtypes.float32
+    steps = FUNCTIONS["arange"](window_length, dtype=wide, device=device)
     return made(curve(steps, window_length - (not periodic)).to(kind), *rest)
 
 
