@@ -8,7 +8,7 @@ from typing import Any
 from dumbtorch import _C, _device, _dtypes, _interop
 from dumbtorch.ops.samples import S, T
 from dumbtorch.ops.shape import sizes
-from dumbtorch.ops.table import FUNCTIONS, composite, row
+from dumbtorch.ops.table import composite, row
 
 
 def maker(name: str, signature: str, doc: str) -> Any:
