@@ -177,6 +177,8 @@ def gelu(input: Tensor, *, approximate: str = "none") -> Tensor:
 
 def silu(input: Tensor, inplace: bool = False) -> Tensor:
     """x * sigmoid(x), also called swish."""
+    if input.is_complex():
+        return input.mul_(input.sigmoid()) if inplace else input * input.sigmoid()
     return ops.silu_(input) if inplace else ops.silu(input)
 
 
