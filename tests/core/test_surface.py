@@ -399,6 +399,8 @@ np.isnan(m.tensor([2.4,1.]))
 m.ones(2)+np.ones(2)
 m.ones(2,2)@np.ones((2,2))
 m.ones(2)==np.ones(2)
+m.tensor([-1.,2.]).prelu(m.tensor([.5]))
+m.tensor([-1.,.2]).hardshrink(.5)
 m.ones(2).__cuda_array_interface__
 m.promote_types(m.uint16,m.int8)
 m.promote_types(m.uint16,m.float32)

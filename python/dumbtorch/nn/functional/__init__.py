@@ -3,8 +3,14 @@
 Each file lists what it exports in its `__all__`; nothing else needs to name a new function.
 """
 
+from dumbtorch._tensor import Tensor
+from dumbtorch.nn.functional import _activation
 from dumbtorch.nn.functional._activation import *
 from dumbtorch.nn.functional._linear import *
 from dumbtorch.nn.functional._loss import *
 from dumbtorch.nn.functional._normalize import *
 from dumbtorch.nn.functional._spatial import *
+
+# In PyTorch these are methods too.
+for _method in (_activation.hardshrink, _activation.prelu):
+    setattr(Tensor, _method.__name__, _method)
