@@ -323,6 +323,7 @@ def sub(mut call: Call) raises -> Obj:
 
 def rsub(mut call: Call) raises -> Obj:
     """Subtracts: other - alpha * self: (self, other, alpha)."""
+    _ = call.tensor(0)
     _check_sub(call)
     if _default(call, 2):
         return _scaled(call, 0, 1, 0)
@@ -354,10 +355,25 @@ def div(mut call: Call) raises -> Obj:
     raise Error(t"RuntimeError|div expected rounding_mode to be one of None, 'trunc', or 'floor' but found '{mode}'")
 
 
+def fmod(mut call: Call) raises -> Obj:
+    """The remainder with the sign of self: (self, other), self no number."""
+    _ = call.tensor(0)
+    return pointwise_checked(call)
+
+
+def remainder(mut call: Call) raises -> Obj:
+    """The remainder with the sign of other: (self, other), not both numbers."""
+    if not call.is_tensor(0):
+        _ = call.tensor(1)
+    return pointwise_checked(call)
+
+
 def pow(mut call: Call) raises -> Obj:
     """Powers: self ** other: (self, other). Common numeric exponents of floating tensors have kernels of their own."""
     var first = call.obj(0)
     var second = call.obj(1)
+    if not is_tensor(first):
+        _ = call.tensor(1)
     if is_tensor(first) and not is_tensor(second):
         var s = call.scalar(1)
         var kind = category(as_tensor(first)[].code())
@@ -402,8 +418,8 @@ def register_binary() abi("C") -> None:
     register[div]("div", tables([quotient, truncated, floored]))
     register[pointwise]("true_divide", quotient)
     register[pointwise_checked]("floor_divide", floored)
-    register[pointwise_checked]("remainder", binary_table[Remainder, REAL, True](SAME))
-    register[pointwise_checked]("fmod", binary_table[Fmod, REAL, True](SAME))
+    register[remainder]("remainder", binary_table[Remainder, REAL, True](SAME))
+    register[fmod]("fmod", binary_table[Fmod, REAL, True](SAME))
     register[pow](
         "pow",
         tables(
