@@ -45,6 +45,9 @@ def _register_families():
     external_call["dumbtorch_register_scan", NoneType]()
     external_call["dumbtorch_register_sort", NoneType]()
     external_call["dumbtorch_register_select", NoneType]()
+    external_call["dumbtorch_register_running", NoneType]()
+    external_call["dumbtorch_register_search", NoneType]()
+    external_call["dumbtorch_register_histogram", NoneType]()
     external_call["dumbtorch_register_random", NoneType]()
     external_call["dumbtorch_register_sample", NoneType]()
     # after the ops whose tables they join

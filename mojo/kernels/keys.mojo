@@ -31,8 +31,7 @@ def position_of(word: UInt64) -> Int:
 
 
 struct Keys(TrivialRegisterPassable):
-    """How the elements of one row become keys, and keys words: `(key - low) >> shift`.
-    """
+    """How the elements of one row become keys, and keys words: `(key - low) >> shift`."""
 
     var size: Int  # bytes of an element
     var floats: Bool
@@ -62,8 +61,7 @@ struct Keys(TrivialRegisterPassable):
 
     @always_inline
     def narrow(mut self, low: UInt64, high: UInt64):
-        """Keeps only the bits that tell keys of [low, high] apart, at most 32 of them.
-        """
+        """Keeps only the bits that tell keys of [low, high] apart, at most 32 of them."""
         self.low = low
         var varying = 64 - Int(count_leading_zeros(high - low))
         self.shift = max(varying - 32, 0)
@@ -83,19 +81,14 @@ struct Keys(TrivialRegisterPassable):
             var magnitude = x & ~sign
             var b = magnitude.eq(0).select(SIMD[U, w](0), x)
             var key = b ^ ((SIMD[U, w](0) - (b >> TOP)) | sign)
-            key = magnitude.gt(SIMD[U, w](self.infinity.cast[U]())).select(
-                ~SIMD[U, w](0), key
-            )
+            key = magnitude.gt(SIMD[U, w](self.infinity.cast[U]())).select(~SIMD[U, w](0), key)
             return key ^ SIMD[U, w](self.down.cast[U]())
         else:
             return x ^ SIMD[U, w](self.flip.cast[U]())
 
     @always_inline
-    def element[
-        U: DType, floats: Bool, w: Int
-    ](self, key: SIMD[U, w]) -> SIMD[U, w]:
-        """The elements' bits from their keys, but that zeros are positive and NaNs of one kind.
-        """
+    def element[U: DType, floats: Bool, w: Int](self, key: SIMD[U, w]) -> SIMD[U, w]:
+        """The elements' bits from their keys, but that zeros are positive and NaNs of one kind."""
         comptime TOP = SIMD[U, w](8 * size_of[Scalar[U]]() - 1)
         comptime if floats:
             var k = key ^ SIMD[U, w](self.down.cast[U]())
@@ -113,26 +106,18 @@ struct Keys(TrivialRegisterPassable):
         """The key of one element."""
         if self.size == 4:
             var x = at[UInt32](data)[unsafe_offset=i]
-            return (
-                self.of[DType.uint32, True, 1](x) if self.floats else self.of[
-                    DType.uint32, False, 1
-                ](x)
-            ).cast[DType.uint64]()
+            return (self.of[DType.uint32, True, 1](x) if self.floats else self.of[DType.uint32, False, 1](x)).cast[
+                DType.uint64
+            ]()
         if self.size == 8:
             var x = at[UInt64](data)[unsafe_offset=i]
-            return self.of[DType.uint64, True, 1](
-                x
-            ) if self.floats else self.of[DType.uint64, False, 1](x)
+            return self.of[DType.uint64, True, 1](x) if self.floats else self.of[DType.uint64, False, 1](x)
         if self.size == 2:
             var x = at[UInt16](data)[unsafe_offset=i]
-            return (
-                self.of[DType.uint16, True, 1](x) if self.floats else self.of[
-                    DType.uint16, False, 1
-                ](x)
-            ).cast[DType.uint64]()
-        return self.of[DType.uint8, False, 1](
-            at[UInt8](data)[unsafe_offset=i]
-        ).cast[DType.uint64]()
+            return (self.of[DType.uint16, True, 1](x) if self.floats else self.of[DType.uint16, False, 1](x)).cast[
+                DType.uint64
+            ]()
+        return self.of[DType.uint8, False, 1](at[UInt8](data)[unsafe_offset=i]).cast[DType.uint64]()
 
     @always_inline
     def word(self, key: UInt64, position: Int) -> UInt64:
@@ -150,22 +135,20 @@ struct Keys(TrivialRegisterPassable):
     def range(self, data: Int, n: Int) -> Tuple[UInt64, UInt64]:
         """The smallest and the largest key of n > 0 elements."""
         if self.size == 4:
-            return self._range[DType.uint32, True](
+            return self._range[DType.uint32, True](data, n) if self.floats else self._range[DType.uint32, False](
                 data, n
-            ) if self.floats else self._range[DType.uint32, False](data, n)
+            )
         if self.size == 8:
-            return self._range[DType.uint64, True](
+            return self._range[DType.uint64, True](data, n) if self.floats else self._range[DType.uint64, False](
                 data, n
-            ) if self.floats else self._range[DType.uint64, False](data, n)
+            )
         if self.size == 2:
-            return self._range[DType.uint16, True](
+            return self._range[DType.uint16, True](data, n) if self.floats else self._range[DType.uint16, False](
                 data, n
-            ) if self.floats else self._range[DType.uint16, False](data, n)
+            )
         return self._range[DType.uint8, False](data, n)
 
-    def _range[
-        U: DType, floats: Bool
-    ](self, data: Int, n: Int) -> Tuple[UInt64, UInt64]:
+    def _range[U: DType, floats: Bool](self, data: Int, n: Int) -> Tuple[UInt64, UInt64]:
         comptime W = simd_width_of[U]()
         var p = at[Scalar[U]](data)
         var i = 0
@@ -190,8 +173,7 @@ struct Keys(TrivialRegisterPassable):
         return (low.cast[DType.uint64](), high.cast[DType.uint64]())
 
     def encode(self, data: Int, start: Int, end: Int, words: Int):
-        """Writes the words of the elements [start, end), each at its position.
-        """
+        """Writes the words of the elements [start, end), each at its position."""
         if self.size == 4:
             if self.floats:
                 self._encode[DType.uint32, True](data, start, end, words)
@@ -210,9 +192,7 @@ struct Keys(TrivialRegisterPassable):
         else:
             self._encode[DType.uint8, False](data, start, end, words)
 
-    def _encode[
-        U: DType, floats: Bool
-    ](self, data: Int, start: Int, end: Int, words: Int):
+    def _encode[U: DType, floats: Bool](self, data: Int, start: Int, end: Int, words: Int):
         comptime W = simd_width_of[DType.uint64]()
         var p = at[Scalar[U]](data)
         var o = at[UInt64](words)
@@ -220,15 +200,8 @@ struct Keys(TrivialRegisterPassable):
         var low = SIMD[DType.uint64, W](self.low)
         var i = start
         while i + W <= end:
-            var k = (
-                self.of[U, floats, W](p.unsafe_load[width=W](i)).cast[
-                    DType.uint64
-                ]()
-                - low
-            )
-            o.unsafe_store(
-                i, (k >> shift) << 32 | (iota[DType.uint64, W]() + UInt64(i))
-            )
+            var k = self.of[U, floats, W](p.unsafe_load[width=W](i)).cast[DType.uint64]() - low
+            o.unsafe_store(i, (k >> shift) << 32 | (iota[DType.uint64, W]() + UInt64(i)))
             i += W
         while i < end:
             o[unsafe_offset=i] = self.word(
@@ -242,42 +215,26 @@ struct Keys(TrivialRegisterPassable):
         if not self.exact():
             for i in range(start, end):
                 var j = position_of(at[UInt64](words)[unsafe_offset=i])
-                at[UInt64](values)[unsafe_offset=i] = at[UInt64](data)[
-                    unsafe_offset=j
-                ]
+                at[UInt64](values)[unsafe_offset=i] = at[UInt64](data)[unsafe_offset=j]
         elif self.size == 4:
             if self.floats:
-                self._decode[DType.uint32, True](
-                    words, data, start, end, values
-                )
+                self._decode[DType.uint32, True](words, data, start, end, values)
             else:
-                self._decode[DType.uint32, False](
-                    words, data, start, end, values
-                )
+                self._decode[DType.uint32, False](words, data, start, end, values)
         elif self.size == 8:
             if self.floats:
-                self._decode[DType.uint64, True](
-                    words, data, start, end, values
-                )
+                self._decode[DType.uint64, True](words, data, start, end, values)
             else:
-                self._decode[DType.uint64, False](
-                    words, data, start, end, values
-                )
+                self._decode[DType.uint64, False](words, data, start, end, values)
         elif self.size == 2:
             if self.floats:
-                self._decode[DType.uint16, True](
-                    words, data, start, end, values
-                )
+                self._decode[DType.uint16, True](words, data, start, end, values)
             else:
-                self._decode[DType.uint16, False](
-                    words, data, start, end, values
-                )
+                self._decode[DType.uint16, False](words, data, start, end, values)
         else:
             self._decode[DType.uint8, False](words, data, start, end, values)
 
-    def _decode[
-        U: DType, floats: Bool
-    ](self, words: Int, data: Int, start: Int, end: Int, values: Int):
+    def _decode[U: DType, floats: Bool](self, words: Int, data: Int, start: Int, end: Int, values: Int):
         comptime W = simd_width_of[DType.uint64]()
         var p = at[UInt64](words)
         var o = at[Scalar[U]](values)
@@ -291,23 +248,16 @@ struct Keys(TrivialRegisterPassable):
             var key = (w >> 32).cast[U]() + low
             o.unsafe_store(i, self.element[U, floats, W](key))
             comptime if floats:
-                if (
-                    key.eq(SIMD[U, W](zero)) | key.eq(SIMD[U, W](nan))
-                ).reduce_or():
+                if (key.eq(SIMD[U, W](zero)) | key.eq(SIMD[U, W](nan))).reduce_or():
                     for k in range(W):
-                        o[unsafe_offset=i + k] = at[Scalar[U]](data)[
-                            unsafe_offset=position_of(w[k])
-                        ]
+                        o[unsafe_offset=i + k] = at[Scalar[U]](data)[unsafe_offset=position_of(w[k])]
             i += W
         while i < end:
-            o[unsafe_offset=i] = at[Scalar[U]](data)[
-                unsafe_offset=position_of(p[unsafe_offset=i])
-            ]
+            o[unsafe_offset=i] = at[Scalar[U]](data)[unsafe_offset=position_of(p[unsafe_offset=i])]
             i += 1
 
     def count(self, data: Int, n: Int, shift: Int, counts: Int):
-        """Counts elements (into UInt32) by the bits of their word keys from `shift` up.
-        """
+        """Counts elements (into UInt32) by the bits of their word keys from `shift` up."""
         if self.size == 4:
             if self.floats:
                 self._count[DType.uint32, True](data, n, shift, counts)
@@ -326,9 +276,7 @@ struct Keys(TrivialRegisterPassable):
         else:
             self._count[DType.uint8, False](data, n, shift, counts)
 
-    def _count[
-        U: DType, floats: Bool
-    ](self, data: Int, n: Int, shift: Int, counts: Int):
+    def _count[U: DType, floats: Bool](self, data: Int, n: Int, shift: Int, counts: Int):
         comptime W = simd_width_of[U]()
         var p = at[Scalar[U]](data)
         var c = at[UInt32](counts)
@@ -336,19 +284,12 @@ struct Keys(TrivialRegisterPassable):
         var by = Scalar[U](self.shift + shift)
         var i = 0
         while i + W <= n:
-            var digits = (
-                self.of[U, floats, W](p.unsafe_load[width=W](i))
-                - SIMD[U, W](low)
-            ) >> SIMD[U, W](by)
+            var digits = (self.of[U, floats, W](p.unsafe_load[width=W](i)) - SIMD[U, W](low)) >> SIMD[U, W](by)
             comptime for k in range(W):
                 c[unsafe_offset=Int(digits[k])] += 1
             i += W
         while i < n:
-            c[
-                unsafe_offset=Int(
-                    (self.of[U, floats, 1](p[unsafe_offset=i]) - low) >> by
-                )
-            ] += 1
+            c[unsafe_offset=Int((self.of[U, floats, 1](p[unsafe_offset=i]) - low) >> by)] += 1
             i += 1
 
     def collect(
@@ -366,44 +307,21 @@ struct Keys(TrivialRegisterPassable):
         """
         if self.size == 4:
             if self.floats:
-                return self._collect[DType.uint32, True](
-                    data, start, n, first, last, words, room
-                )
-            return self._collect[DType.uint32, False](
-                data, start, n, first, last, words, room
-            )
+                return self._collect[DType.uint32, True](data, start, n, first, last, words, room)
+            return self._collect[DType.uint32, False](data, start, n, first, last, words, room)
         if self.size == 8:
             if self.floats:
-                return self._collect[DType.uint64, True](
-                    data, start, n, first, last, words, room
-                )
-            return self._collect[DType.uint64, False](
-                data, start, n, first, last, words, room
-            )
+                return self._collect[DType.uint64, True](data, start, n, first, last, words, room)
+            return self._collect[DType.uint64, False](data, start, n, first, last, words, room)
         if self.size == 2:
             if self.floats:
-                return self._collect[DType.uint16, True](
-                    data, start, n, first, last, words, room
-                )
-            return self._collect[DType.uint16, False](
-                data, start, n, first, last, words, room
-            )
-        return self._collect[DType.uint8, False](
-            data, start, n, first, last, words, room
-        )
+                return self._collect[DType.uint16, True](data, start, n, first, last, words, room)
+            return self._collect[DType.uint16, False](data, start, n, first, last, words, room)
+        return self._collect[DType.uint8, False](data, start, n, first, last, words, room)
 
     def _collect[
         U: DType, floats: Bool
-    ](
-        self,
-        data: Int,
-        start: Int,
-        n: Int,
-        first: UInt64,
-        last: UInt64,
-        words: Int,
-        room: Int,
-    ) -> Tuple[Int, Int]:
+    ](self, data: Int, start: Int, n: Int, first: UInt64, last: UInt64, words: Int, room: Int,) -> Tuple[Int, Int]:
         comptime W = 8  # words of a vector
         comptime BLOCK = 64
         var p = at[Scalar[U]](data)
@@ -419,25 +337,15 @@ struct Keys(TrivialRegisterPassable):
             if (keys - base).le(span).reduce_or():
                 for j in range(i, i + BLOCK, W):
                     var k = self.of[U, floats, W](p.unsafe_load[width=W](j))
-                    var fits = (k - SIMD[U, W](first.cast[U]())).le(
-                        SIMD[U, W]((last - first).cast[U]())
-                    )
-                    var word = (
-                        (
-                            k.cast[DType.uint64]()
-                            - SIMD[DType.uint64, W](self.low)
-                        )
-                        >> shift
-                    ) << 32
+                    var fits = (k - SIMD[U, W](first.cast[U]())).le(SIMD[U, W]((last - first).cast[U]()))
+                    var word = ((k.cast[DType.uint64]() - SIMD[DType.uint64, W](self.low)) >> shift) << 32
                     word |= iota[DType.uint64, W]() + UInt64(j)
                     compressed_store(word, o.unsafe_offset(found), fits)
                     found += Int(fits.cast[DType.uint8]().reduce_add())
             i += BLOCK
         if i + BLOCK > n:
             while i < n and found < room + BLOCK:
-                var key = self.of[U, floats, 1](p[unsafe_offset=i]).cast[
-                    DType.uint64
-                ]()
+                var key = self.of[U, floats, 1](p[unsafe_offset=i]).cast[DType.uint64]()
                 o[unsafe_offset=found] = self.word(key, i)
                 found += Int(key - first <= last - first)
                 i += 1

@@ -11,8 +11,7 @@ from kernels.transfer_api import contiguous_of, copy_into
 
 
 def lines_of(t: TPtr, dim: Int) raises -> Obj:
-    """A new reference to a contiguous tensor with `dim` moved last: the tensor itself where it is that.
-    """
+    """A new reference to a contiguous tensor with `dim` moved last: the tensor itself where it is that."""
     var n = t[].rank()
     if dim >= n - 1:
         return contiguous_of(t, t[].code())
@@ -43,8 +42,7 @@ def line_shape(t: TPtr, dim: Int, count: Int) -> Dims:
 
 
 def lines_back(lines: Obj, dim: Int) raises -> Obj:
-    """Lines (whose reference is taken) as a contiguous tensor with the last dimension moved back to `dim`.
-    """
+    """Lines (whose reference is taken) as a contiguous tensor with the last dimension moved back to `dim`."""
     var t = as_tensor(lines)
     var shape = no_dims()
     moved_back(t[].shape, t[].rank(), dim, shape)
@@ -80,8 +78,7 @@ def moved_back(values: Dims, n: Int, dim: Int, mut result: Dims):
 
 
 def drop_dim(t: TPtr, dim: Int, keepdim: Bool):
-    """Reshapes lines of one element each to a reduction's result: without their last dimension, or with `dim` kept.
-    """
+    """Reshapes lines of one element each to a reduction's result: without their last dimension, or with `dim` kept."""
     var n = t[].rank()
     if n == 0:
         return
@@ -94,16 +91,11 @@ def drop_dim(t: TPtr, dim: Int, keepdim: Bool):
     set_layout(t, shape, contiguous_strides(shape, n), n)
 
 
-def check_order(
-    call: Call, t: TPtr, n: Int, dtypes: Int, label: StaticString
-) raises:
-    """What sorts and selects refuse; `dtypes` has a bit for each dtype that they take.
-    """
+def check_order(call: Call, t: TPtr, n: Int, dtypes: Int, label: StaticString) raises:
+    """What sorts and selects refuse; `dtypes` has a bit for each dtype that they take."""
     if dtypes >> t[].code() & 1 == 0:
         if is_complex(t[].code()) and (label == "Sort" or label == "topk"):
-            raise Error(
-                t"RuntimeError| {label} does not support complex dtypes on CPU"
-            )
+            raise Error(t"RuntimeError| {label} does not support complex dtypes on CPU")
         if t[].code() == BOOL and label == "topk":
             raise Error("RuntimeError|topk does not support bool dtypes on CPU")
         raise unsupported(String(label), t[].code())
@@ -115,7 +107,5 @@ def check_order(
     if n >= LIMIT:
         raise call.fail(
             "RuntimeError",
-            String(
-                t"at most {LIMIT - 1} elements can be put in order, got {n}"
-            ),
+            String(t"at most {LIMIT - 1} elements can be put in order, got {n}"),
         )

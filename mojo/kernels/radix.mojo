@@ -31,8 +31,7 @@ def chunks_for(n: Int) -> Int:
 
 
 struct Sorter(Body):
-    """Sorts one row of n elements: words in `a`, scratch in `b` and, COUNT_BYTES a chunk, in `counts`.
-    """
+    """Sorts one row of n elements: words in `a`, scratch in `b` and, COUNT_BYTES a chunk, in `counts`."""
 
     var keys: Keys
     var data: Int
@@ -71,8 +70,7 @@ struct Sorter(Body):
         self.values = 0
 
     def sort(mut self):
-        """Encodes and sorts: afterwards the words lie in order in `a` (which may have changed places with `b`).
-        """
+        """Encodes and sorts: afterwards the words lie in order in `a` (which may have changed places with `b`)."""
         if self.n == 0:
             return
         var ends = self.keys.range(self.data, self.n)
@@ -103,16 +101,13 @@ struct Sorter(Body):
             var word = words[unsafe_offset=i]
             var key = self.keys.key_of(word, self.data)
             var new = i == 0 or key != last or (self.keys.floats and key == nan)
-            words[unsafe_offset=i] = (word & 0xFFFF_FFFF) | UInt64(
-                Int(new)
-            ) << 63
+            words[unsafe_offset=i] = (word & 0xFFFF_FFFF) | UInt64(Int(new)) << 63
             found += Int(new)
             last = key
         return found
 
     def order(mut self, bits: Int):
-        """Sorts the words by the low `bits` bits of their keys, those that vary.
-        """
+        """Sorts the words by the low `bits` bits of their keys, those that vary."""
         if bits == 0 or self.n < 2:
             return
         if self.n <= MERGED:
@@ -161,11 +156,7 @@ struct Sorter(Body):
             if self.phase == _COUNT:
                 memset(Int(counts), 0, 4 * self.buckets)
                 for i in range(start, end):
-                    counts[
-                        unsafe_offset=Int(
-                            (source[unsafe_offset=i] >> shift) & mask
-                        )
-                    ] += 1
+                    counts[unsafe_offset=Int((source[unsafe_offset=i] >> shift) & mask)] += 1
             else:
                 var target = at[UInt64](self.b)
                 for i in range(start, end):
@@ -176,8 +167,7 @@ struct Sorter(Body):
                     target[unsafe_offset=Int(place)] = word
 
     def _offsets(self):
-        """Turns the counts of all chunks into where each writes the words of each digit.
-        """
+        """Turns the counts of all chunks into where each writes the words of each digit."""
         var total = UInt32(0)
         for digit in range(self.buckets):
             for c in range(self.chunks):
@@ -187,8 +177,7 @@ struct Sorter(Body):
                 total += count
 
     def _insert(self) -> Bool:
-        """Finishes words that are nearly in order; gives up (False) when that takes too many moves.
-        """
+        """Finishes words that are nearly in order; gives up (False) when that takes too many moves."""
         var p = at[UInt64](self.a)
         var budget = 4 * self.n
         for i in range(1, self.n):
@@ -214,16 +203,13 @@ struct Sorter(Body):
             start = 0
             while start < self.n:
                 var middle = min(start + width, self.n)
-                _merge_runs(
-                    self.a, self.b, start, middle, min(middle + width, self.n)
-                )
+                _merge_runs(self.a, self.b, start, middle, min(middle + width, self.n))
                 start += 2 * width
             swap(self.a, self.b)
             width *= 2
 
     def settle(mut self):
-        """Orders the words whose keys are equal but for the bits that words leave out.
-        """
+        """Orders the words whose keys are equal but for the bits that words leave out."""
         var words = at[UInt64](self.a)
         var rest = (UInt64(1) << UInt64(self.keys.shift)) - 1
         var i = 0
@@ -237,9 +223,7 @@ struct Sorter(Body):
                 var high = UInt64(0)
                 for k in range(i, j):
                     var position = position_of(words[unsafe_offset=k])
-                    var key = (
-                        self.keys.at(self.data, position) - self.keys.low
-                    ) & rest
+                    var key = (self.keys.at(self.data, position) - self.keys.low) & rest
                     low = min(low, key)
                     high = max(high, key)
                     words[unsafe_offset=k] = key << 32 | UInt64(position)
@@ -262,9 +246,7 @@ struct Sorter(Body):
         run.order(self.keys.shift)
         if run.a != self.a + 8 * start:
             for k in range(end - start):
-                at[UInt64](run.b)[unsafe_offset=k] = at[UInt64](run.a)[
-                    unsafe_offset=k
-                ]
+                at[UInt64](run.b)[unsafe_offset=k] = at[UInt64](run.a)[unsafe_offset=k]
 
 
 @always_inline
@@ -312,12 +294,8 @@ def strip_keys(words: Int, positions: Int, n: Int):
     comptime W = simd_width_of[DType.uint64]()
     var i = 0
     while i + W <= n:
-        at[UInt64](positions).unsafe_store(
-            i, at[UInt64](words).unsafe_load[width=W](i) & 0xFFFF_FFFF
-        )
+        at[UInt64](positions).unsafe_store(i, at[UInt64](words).unsafe_load[width=W](i) & 0xFFFF_FFFF)
         i += W
     while i < n:
-        at[UInt64](positions)[unsafe_offset=i] = (
-            at[UInt64](words)[unsafe_offset=i] & 0xFFFF_FFFF
-        )
+        at[UInt64](positions)[unsafe_offset=i] = at[UInt64](words)[unsafe_offset=i] & 0xFFFF_FFFF
         i += 1

@@ -76,12 +76,14 @@ comptime VARIANCE = 10
 comptime DEVIATION = 11
 comptime LOGSUMEXP = 12
 comptime NORM = 13  # and the next: one for each kind of norm in norms.mojo
+comptime HOST_ONLY = 99  # no accelerator has it
 
 # Result dtypes
 comptime OUT_SAME = 0
 comptime OUT_SUM = 1  # bool and integers become int64
 comptime OUT_BOOL = 2  # bool; uint8 stays uint8
 comptime OUT_INDEX = 3  # int64
+comptime OUT_COUNT = 4  # int64, of no position
 
 
 struct Reduction:
@@ -476,7 +478,7 @@ def result_code(table: ReductionPtr, code: Int) -> Int:
         return INT64 if category(code) < 2 else code
     if table[].rule == OUT_BOOL:
         return UINT8 if code == UINT8 else BOOL
-    if table[].rule == OUT_INDEX:
+    if table[].rule == OUT_INDEX or table[].rule == OUT_COUNT:
         return INT64
     return code
 
@@ -560,6 +562,8 @@ def plan_into(mut plan: Plan, out_: Obj, out_code: Int, t: TPtr) raises:
 
 def launch_reduction(call: Call, device: Int, mut plan: Plan) raises:
     """Hands a planned reduction to the accelerator."""
+    if plan.table[].kind == HOST_ONLY:
+        raise call.fail("RuntimeError", "is computed on the CPU; move the tensor with .cpu()")
     comptime LaunchFn = def(Int, Pointer[Plan, MutAnyOrigin]) thin abi("C") -> Int
     var f = function_at[LaunchFn](device_table(device)[].reduce)
     check_status(f(device & 255, Pointer(to=plan).as_unsafe_any_origin()), device, call.name())

@@ -10,16 +10,18 @@ from std.sys.info import simd_width_of, size_of
 from std.utils.numerics import isnan
 from tensor.call import Call, register
 from tensor.dtype import BOOL, FLOAT32, INT64, NUM_DTYPES, UINT8, category, dtype_of, dtype_name, type_name
-from tensor.layout import wrap_dim
+from tensor.layout import no_dims, wrap_dim
 from tensor.memory import Ptr, address_of, at, load, store, zeroed
 from tensor.object import as_tensor
-from tensor.py import Obj
+from tensor.py import Obj, decref
 from tensor.runtime import runtime
 from kernels.pointwise import compute, is_half, load_at, store_at
 
+from kernels.transfer_api import contiguous_of
+
 from kernels.reduce import (
-    ALL, ANY, BlockFn, DEVIATION, FinishFn, LARGEST, MAXIMUM, MEAN, MINIMUM, MergeFn, OUT_BOOL, OUT_INDEX, OUT_SAME, OUT_SUM,
-    PROD, Reduction, ReductionPtr, SMALLEST, SUM, State, VARIANCE, VerticalFn, dims_mask, reduce_with,
+    ALL, ANY, BlockFn, DEVIATION, FinishFn, HOST_ONLY, LARGEST, MAXIMUM, MEAN, MINIMUM, MergeFn, OUT_BOOL, OUT_COUNT, OUT_INDEX,
+    OUT_SAME, OUT_SUM, PROD, Reduction, ReductionPtr, SMALLEST, SUM, State, VARIANCE, VerticalFn, dims_mask, reduce_with,
 )  # fmt: skip
 
 
@@ -174,6 +176,53 @@ struct AllFold(Fold):
     @always_inline
     def step[dt: DType, w: SIMDLength](acc: SIMD[dt, w], x: SIMD[dt, w]) -> SIMD[dt, w]:
         return (acc.ne(0) & x.ne(0)).select(SIMD[dt, w](1), SIMD[dt, w](0))
+
+    @staticmethod
+    @always_inline
+    def prepare[dt: DType, w: SIMDLength](x: SIMD[dt, w]) -> SIMD[dt, w]:
+        return AnyFold.prepare(x)
+
+
+struct NanSumFold(Fold):
+    """A NaN counts as 0."""
+
+    comptime same_type = False
+    comptime kind = HOST_ONLY
+
+    @staticmethod
+    @always_inline
+    def identity[dt: DType]() -> Scalar[dt]:
+        return 0
+
+    @staticmethod
+    @always_inline
+    def step[dt: DType, w: SIMDLength](acc: SIMD[dt, w], x: SIMD[dt, w]) -> SIMD[dt, w]:
+        return acc + x
+
+    @staticmethod
+    @always_inline
+    def prepare[dt: DType, w: SIMDLength](x: SIMD[dt, w]) -> SIMD[dt, w]:
+        comptime if dt.is_floating_point():
+            return isnan(x).select(SIMD[dt, w](0), x)
+        else:
+            return x
+
+
+struct CountFold(Fold):
+    """How many elements are not zero."""
+
+    comptime same_type = False
+    comptime kind = HOST_ONLY
+
+    @staticmethod
+    @always_inline
+    def identity[dt: DType]() -> Scalar[dt]:
+        return 0
+
+    @staticmethod
+    @always_inline
+    def step[dt: DType, w: SIMDLength](acc: SIMD[dt, w], x: SIMD[dt, w]) -> SIMD[dt, w]:
+        return acc + x
 
     @staticmethod
     @always_inline
@@ -521,6 +570,14 @@ def _same_table[F: Fold](rule: Int, empty_ok: Bool) -> ReductionPtr:
     return t
 
 
+def _count_table() -> ReductionPtr:
+    var t = _fold_table[CountFold, SUM_DTYPES](OUT_COUNT, True)
+    comptime for c in range(13):
+        var finish: FinishFn = fold_finish[CountFold, dtype_of[c], DType.int64]
+        t[].finish[c] = address_of(finish)
+    return t
+
+
 def _mean_table() -> ReductionPtr:
     var t = _fold_table[SumFold, FLOAT_DTYPES](OUT_SAME, True)
     t[].kind = MEAN
@@ -581,7 +638,15 @@ def sum_like(mut call: Call) raises -> Obj:
     # integers are read as they are; another dtype is cast while it is gathered
     if call.is_none(3) or (code == INT64 and category(t[].code()) < 2):
         code = t[].code()
-    return reduce_with(call, _table(call), t, dims_mask(call, 1, t[].rank()), call.bool(2), code, 0)
+    var wanted = call.dtype(3, INT64)
+    var result = reduce_with(call, _table(call), t, dims_mask(call, 1, t[].rank()), call.bool(2), code, 0)
+    if call.has_out() or category(code) >= 2 or wanted == INT64:
+        return result
+    # integers are summed in int64, whatever they become
+    try:
+        return contiguous_of(as_tensor(result), wanted)
+    finally:
+        decref(result)
 
 
 def mean(mut call: Call) raises -> Obj:
@@ -601,7 +666,23 @@ def mean(mut call: Call) raises -> Obj:
 def extreme_values(mut call: Call) raises -> Obj:
     """Parameters (self, dim, keepdim): amax, amin, any, all over any dims; max and min of everything."""
     var t = call.tensor(0)
+    if t[].numel == 0 and _table(call)[].empty_ok == 0:
+        var dims = no_dims()
+        if call.is_none(1) or call.dims(1, dims) == 0:
+            raise call.fail(
+                "RuntimeError",
+                (
+                    "Expected reduction dim to be specified for input.numel() == 0. Specify the reduction dim with the"
+                    " 'dim' argument."
+                ),
+            )
     return reduce_with(call, _table(call), t, dims_mask(call, 1, t[].rank()), call.bool(2), t[].code(), 0)
+
+
+def count_nonzero(mut call: Call) raises -> Obj:
+    """Parameters (self, dim)."""
+    var t = call.tensor(0)
+    return reduce_with(call, _table(call), t, dims_mask(call, 1, t[].rank()), False, t[].code(), 0)
 
 
 def all_elements(mut call: Call) raises -> Obj:
@@ -648,6 +729,8 @@ def variance(mut call: Call) raises -> Obj:
 def register_reducers() abi("C") -> None:
     register[sum_like]("sum", Int(_sum_table[SumFold]()))
     register[sum_like]("prod", Int(_sum_table[ProdFold]()))
+    register[sum_like]("nansum", Int(_sum_table[NanSumFold]()))
+    register[count_nonzero]("count_nonzero", Int(_count_table()))
     register[mean]("mean", Int(_mean_table()))
     var amax = Int(_same_table[MaxFold](OUT_SAME, False))
     var amin = Int(_same_table[MinFold](OUT_SAME, False))

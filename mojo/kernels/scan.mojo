@@ -1,4 +1,4 @@
-"""Running sums and products along a dimension.
+"""Running sums, products and log-sum-exps along a dimension.
 
 Half and single precision accumulate in float64, as PyTorch's do, and round once for each element written.
 """
@@ -7,7 +7,7 @@ from std.math import ceildiv
 from std.memory import Pointer
 from std.sys.info import simd_width_of, size_of
 from tensor.call import Call, register
-from tensor.dtype import BOOL, COMPLEX64, COMPLEX128, FLOAT64, INT64, category, dtype_of, itemsize
+from tensor.dtype import BOOL, COMPLEX64, COMPLEX128, FLOAT16, FLOAT64, INT64, category, dtype_of, itemsize
 from tensor.layout import wrap_dim
 from tensor.memory import at, function_at
 from tensor.object import TPtr, as_tensor
@@ -15,12 +15,14 @@ from tensor.py import Obj, decref, new_ref, release_gil, take_gil
 from tensor.storage import check_status
 from tensor.threads import Body, num_threads, parallel
 from kernels.device_api import device_entry
+from kernels.math import exp, infinity, isnan, log1p
 from kernels.results import finished, result_for, write_into
 from kernels.pointwise import check_writable, unsupported
 from kernels.transfer_api import contiguous_of
 
 comptime SUM = 0
 comptime PRODUCT = 1
+comptime LOG_SUM = 2  # the logarithm of the running sum of exponentials
 
 
 @fieldwise_init
@@ -77,6 +79,10 @@ struct Scan[dt: DType, kind: Int, lanes: Int](Body):
             var start = (u // self.groups) * self.n * self.inner + column
             var left = self.inner - column
             comptime if Self.lanes == 1:
+                comptime if Self.kind == SUM:
+                    if self.inner == 1:
+                        self._line(start)
+                        continue
                 if left >= Self.COLUMNS:
                     self._columns[Self.COLUMNS](start)
                 else:
@@ -87,15 +93,41 @@ struct Scan[dt: DType, kind: Int, lanes: Int](Body):
                     self._pairs(start + c)
 
     @always_inline
+    def _line(self, start: Int):
+        """Running sums of one contiguous line, a vector at a time: sums within it, then those before it."""
+        comptime W = Self.W
+        var a = at[Scalar[Self.dt]](self.a).unsafe_offset(start)
+        var o = at[Scalar[Self.dt]](self.out).unsafe_offset(start)
+        var acc = Scalar[Self.C](0)
+        var i = 0
+        while i + W <= self.n:
+            var x = a.unsafe_load[width=W](i).cast[Self.C]()
+            comptime for k in range(6):
+                comptime if 1 << k < W:
+                    x += x.shift_right[1 << k]()
+            x += SIMD[Self.C, W](acc)
+            o.unsafe_store(i, x.cast[Self.dt]())
+            acc = x[W - 1]
+            i += W
+        while i < self.n:
+            acc += a[unsafe_offset=i].cast[Self.C]()
+            o[unsafe_offset=i] = acc.cast[Self.dt]()
+            i += 1
+
+    @always_inline
     def _columns[w: Int](self, start: Int):
-        var acc = SIMD[Self.C, w](0 if Self.kind == SUM else 1)
+        var acc = SIMD[Self.C, w](1 if Self.kind == PRODUCT else 0)
+        comptime if Self.kind == LOG_SUM:
+            acc = -infinity[Self.C, w]()
         var i = start
         for _ in range(self.n):
             var x = at[Scalar[Self.dt]](self.a).unsafe_load[width=w](i).cast[Self.C]()
             comptime if Self.kind == SUM:
                 acc += x
-            else:
+            elif Self.kind == PRODUCT:
                 acc *= x
+            else:
+                acc = _log_add(acc, x)
             at[Scalar[Self.dt]](self.out).unsafe_store(i, acc.cast[Self.dt]())
             i += self.inner
 
@@ -121,6 +153,27 @@ struct Scan[dt: DType, kind: Int, lanes: Int](Body):
             i += self.inner
 
 
+@always_inline
+def _log_add[dt: DType, w: Int](a: SIMD[dt, w], b: SIMD[dt, w]) -> SIMD[dt, w]:
+    """log(exp(a) + exp(b)); NaN if one is."""
+    var larger = a.gt(b).select(a, b)
+    var smaller = a.gt(b).select(b, a)
+    # equal infinities have no difference
+    var result = smaller.eq(larger).select(
+        larger + SIMD[dt, w](0.6931471805599453), larger + log1p(exp(smaller - larger))
+    )
+    return isnan(a).select(a, isnan(b).select(b, result))
+
+
+def _run_log(code: Int, s: Scans) -> Bool:
+    comptime for c in range(FLOAT16, FLOAT64 + 1):
+        if code == c:
+            var work = Scan[dtype_of[c], LOG_SUM, 1](s.a, s.out, s.outer, s.n, s.inner)
+            work.execute()
+            return True
+    return False
+
+
 def _run[kind: Int](code: Int, a: Int, result: Int, outer: Int, n: Int, inner: Int) -> Bool:
     comptime for c in range(1, 13):
         if code == c:
@@ -139,25 +192,33 @@ def _run[kind: Int](code: Int, a: Int, result: Int, outer: Int, n: Int, inner: I
 
 
 def _compute[kind: Int](call: Call, device: Int, code: Int, s: Scans) raises:
-    if device == 0:
-        if not _run[kind](code, s.a, s.out, s.outer, s.n, s.inner):
-            raise unsupported(call.name(), code)
-        return
-    comptime LaunchFn = def(Int, Pointer[Scans, MutAnyOrigin], Int, Int) thin abi("C") -> Int
-    var work = s.copy()
-    var f = function_at[LaunchFn](device_entry(device, "scan"))
-    check_status(f(device & 255, Pointer(to=work).as_unsafe_any_origin(), kind, code), device, call.name())
+    comptime if kind == LOG_SUM:
+        if device != 0:
+            raise call.fail("RuntimeError", "is computed on the CPU; move the tensor with .cpu()")
+        if not _run_log(code, s):
+            raise unsupported("logcumsumexp_out_cpu", code)
+    else:
+        if device == 0:
+            if not _run[kind](code, s.a, s.out, s.outer, s.n, s.inner):
+                raise unsupported(call.name(), code)
+            return
+        comptime LaunchFn = def(Int, Pointer[Scans, MutAnyOrigin], Int, Int) thin abi("C") -> Int
+        var work = s.copy()
+        var f = function_at[LaunchFn](device_entry(device, "scan"))
+        check_status(f(device & 255, Pointer(to=work).as_unsafe_any_origin(), kind, code), device, call.name())
 
 
 def _scan[kind: Int](mut call: Call) raises -> Obj:
     var t = call.tensor(0)
     var dim = wrap_dim(call.int(1), t[].rank())
-    var natural = INT64 if category(t[].code()) < 2 else t[].code()
-    if call.inplace():
-        natural = t[].code()
-    elif call.has_out() and call.is_none(2):
-        natural = as_tensor(call.out)[].code()
-    var code = call.dtype(2, natural)
+    var code = t[].code()
+    comptime if kind != LOG_SUM:
+        if not call.inplace():
+            if call.has_out() and call.is_none(2):
+                code = as_tensor(call.out)[].code()
+            elif category(code) < 2:
+                code = INT64
+        code = call.dtype(2, code)
     if code == BOOL and call.inplace():
         raise unsupported(call.name(), code)
     var source = contiguous_of(t, code)
@@ -206,7 +267,13 @@ def cumprod(mut call: Call) raises -> Obj:
     return _scan[PRODUCT](call)
 
 
+def logcumsumexp(mut call: Call) raises -> Obj:
+    """Parameters (input, dim): floats only."""
+    return _scan[LOG_SUM](call)
+
+
 @export("dumbtorch_register_scan")
 def register_scan() abi("C") -> None:
     register[cumsum]("cumsum")
     register[cumprod]("cumprod")
+    register[logcumsumexp]("logcumsumexp")

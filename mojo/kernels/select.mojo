@@ -41,8 +41,7 @@ comptime _UNLOCK = 4096
 
 
 struct Selection(Body):
-    """Selects `out_n` elements from each of many contiguous rows: their values and positions.
-    """
+    """Selects `out_n` elements from each of many contiguous rows: their values and positions."""
 
     var kind: Int
     var keys: Keys
@@ -55,9 +54,7 @@ struct Selection(Body):
     var out_n: Int
     var per_task: Int
 
-    def __init__(
-        out self, kind: Int, keys: Keys, k: Int, data: Int, n: Int, rows: Int
-    ):
+    def __init__(out self, kind: Int, keys: Keys, k: Int, data: Int, n: Int, rows: Int):
         self.kind = kind
         self.keys = keys
         self.k = k
@@ -76,16 +73,12 @@ struct Selection(Body):
             return
         var held = release_gil()
         if work >= 32768:
-            self.per_task = ceildiv(
-                self.rows, min(self.rows, 4 * num_threads())
-            )
+            self.per_task = ceildiv(self.rows, min(self.rows, 4 * num_threads()))
         parallel(self, ceildiv(self.rows, self.per_task))
         take_gil(held)
 
     def run(self, task: Int, worker: Int):
-        for row in range(
-            task * self.per_task, min((task + 1) * self.per_task, self.rows)
-        ):
+        for row in range(task * self.per_task, min((task + 1) * self.per_task, self.rows)):
             var data = self.data + row * self.n * self.keys.size
             var values = self.values + row * self.out_n * self.keys.size
             var indices = self.indices + row * self.out_n * 8
@@ -119,9 +112,7 @@ struct Selection(Body):
         """The last position of the smallest of the most frequent elements."""
         var scratch = Workspace.take(16 * self.n + COUNT_BYTES)
         var b = scratch.address + 8 * self.n
-        var work = Sorter(
-            self.keys, data, self.n, scratch.address, b, b + 8 * self.n
-        )
+        var work = Sorter(self.keys, data, self.n, scratch.address, b, b + 8 * self.n)
         _ = work.sort_marked()
         var words = at[UInt64](work.a)
         var most = 0
@@ -164,14 +155,10 @@ struct Selection(Body):
         var i = 0
         var last = ~UInt64(0) >> UInt64(64 - 8 * keys.size)
         while True:
-            var step = keys.collect(
-                data, i, n, 0, last, scratch.address + 8 * count, room - count
-            )
+            var step = keys.collect(data, i, n, 0, last, scratch.address + 8 * count, room - count)
             i = step[0]
             count += step[1]
-            var work = Sorter(
-                keys, data, count, scratch.address, b, b + 8 * space
-            )
+            var work = Sorter(keys, data, count, scratch.address, b, b + 8 * space)
             work.order(keys.bits)
             if not keys.exact():
                 work.settle()
@@ -180,9 +167,7 @@ struct Selection(Body):
                 self._write(work.a, data, values, indices)
                 break
             # later elements of the same key lose to earlier ones
-            var worst = keys.at(
-                data, position_of(at[UInt64](work.a)[unsafe_offset=self.k - 1])
-            )
+            var worst = keys.at(data, position_of(at[UInt64](work.a)[unsafe_offset=self.k - 1]))
             if worst == 0:
                 self._write(work.a, data, values, indices)
                 break
@@ -192,17 +177,12 @@ struct Selection(Body):
                     memcpy(scratch.address, work.a, 8 * count)
             else:
                 for j in range(count):
-                    var position = position_of(
-                        at[UInt64](work.a)[unsafe_offset=j]
-                    )
-                    at[UInt64](scratch.address)[unsafe_offset=j] = keys.word(
-                        keys.at(data, position), position
-                    )
+                    var position = position_of(at[UInt64](work.a)[unsafe_offset=j])
+                    at[UInt64](scratch.address)[unsafe_offset=j] = keys.word(keys.at(data, position), position)
         scratch.give()
 
     def _top_few(self, data: Int, values: Int, indices: Int):
-        """The k best so far stay in order; what is better than the last of them is inserted.
-        """
+        """The k best so far stay in order; what is better than the last of them is inserted."""
         var keys = self.keys
         var scratch = Workspace.take(8 * 2 * _SHORT + 8 * 256)
         var best = at[UInt64](scratch.address)
@@ -242,13 +222,9 @@ struct Selection(Body):
             var position = position_of(at[UInt64](words)[unsafe_offset=j])
             store[Int](indices + 8 * j, position)
             if self.keys.size == 4:
-                at[UInt32](values)[unsafe_offset=j] = at[UInt32](data)[
-                    unsafe_offset=position
-                ]
+                at[UInt32](values)[unsafe_offset=j] = at[UInt32](data)[unsafe_offset=position]
             elif self.keys.size == 8:
-                at[UInt64](values)[unsafe_offset=j] = at[UInt64](data)[
-                    unsafe_offset=position
-                ]
+                at[UInt64](values)[unsafe_offset=j] = at[UInt64](data)[unsafe_offset=position]
             else:
                 memcpy(
                     values + j * self.keys.size,
@@ -258,8 +234,7 @@ struct Selection(Body):
 
 
 def nth(keys: Keys, data: Int, n: Int, k: Int) -> Int:
-    """The position of the element that stands at k when the row is in (stable) order. `keys` is narrowed to it.
-    """
+    """The position of the element that stands at k when the row is in (stable) order. `keys` is narrowed to it."""
     var rank = k
     var counts = Workspace.take(COUNT_BYTES)
     # the first digit is counted, and its candidates are picked, where the elements lie
@@ -279,23 +254,17 @@ def nth(keys: Keys, data: Int, n: Int, k: Int) -> Int:
         if left == 0:
             for i in range(m):
                 var position = position_of(p[unsafe_offset=i])
-                p[unsafe_offset=i] = (
-                    keys.at(data, position) - keys.low
-                ) << 32 | UInt64(position)
+                p[unsafe_offset=i] = (keys.at(data, position) - keys.low) << 32 | UInt64(position)
             left = rest
             rest = 0
         digit = min(left, 8 if m < 2048 else DIGIT)
         left -= digit
-        m = _narrow(
-            words.address, m, 32 + left, (1 << digit) - 1, counts.address, rank
-        )
+        m = _narrow(words.address, m, 32 + left, (1 << digit) - 1, counts.address, rank)
     if left + rest > 0:
         if rest > 0:
             for i in range(m):
                 var position = position_of(p[unsafe_offset=i])
-                p[unsafe_offset=i] = (
-                    keys.at(data, position) - keys.low
-                ) << 32 | UInt64(position)
+                p[unsafe_offset=i] = (keys.at(data, position) - keys.low) << 32 | UInt64(position)
             _insertion_wide(words.address, m, keys, data)
         else:
             insertion(words.address, 0, m)
@@ -306,8 +275,7 @@ def nth(keys: Keys, data: Int, n: Int, k: Int) -> Int:
 
 
 def _find(counts: Int, mut rank: Int) -> Int:
-    """The bucket that holds the element of this rank; the rank becomes that within the bucket.
-    """
+    """The bucket that holds the element of this rank; the rank becomes that within the bucket."""
     var bucket = 0
     while True:
         var count = Int(at[UInt32](counts)[unsafe_offset=bucket])
@@ -317,18 +285,13 @@ def _find(counts: Int, mut rank: Int) -> Int:
         bucket += 1
 
 
-def _narrow(
-    words: Int, m: Int, shift: Int, mask: Int, counts: Int, mut rank: Int
-) -> Int:
-    """Keeps the candidates whose digit is that of the element wanted; how many there are.
-    """
+def _narrow(words: Int, m: Int, shift: Int, mask: Int, counts: Int, mut rank: Int) -> Int:
+    """Keeps the candidates whose digit is that of the element wanted; how many there are."""
     var p = at[UInt64](words)
     var by = UInt64(shift)
     memset(counts, 0, 4 * (mask + 1))
     for i in range(m):
-        at[UInt32](counts)[
-            unsafe_offset=Int(p[unsafe_offset=i] >> by) & mask
-        ] += 1
+        at[UInt32](counts)[unsafe_offset=Int(p[unsafe_offset=i] >> by) & mask] += 1
     var bucket = _find(counts, rank)
     var kept = 0
     for i in range(m):
@@ -345,9 +308,7 @@ def _insertion_wide(words: Int, m: Int, keys: Keys, data: Int):
         var word = p[unsafe_offset=i]
         var key = keys.at(data, position_of(word))
         var j = i
-        while (
-            j > 0 and keys.at(data, position_of(p[unsafe_offset=j - 1])) > key
-        ):
+        while j > 0 and keys.at(data, position_of(p[unsafe_offset=j - 1])) > key:
             p[unsafe_offset=j] = p[unsafe_offset=j - 1]
             j -= 1
         p[unsafe_offset=j] = word
@@ -356,11 +317,8 @@ def _insertion_wide(words: Int, m: Int, keys: Keys, data: Int):
 # ---------------------------------------------------------------- ops
 
 
-def _select(
-    mut call: Call, kind: Int, t: TPtr, dim: Int, k: Int, keys: Keys
-) raises -> Obj:
-    """A pair of lines, `k` (of TOP) or one element long, with `dim` still last.
-    """
+def _select(mut call: Call, kind: Int, t: TPtr, dim: Int, k: Int, keys: Keys) raises -> Obj:
+    """A pair of lines, `k` (of TOP) or one element long, with `dim` still last."""
     var n = t[].shape[dim] if t[].rank() > 0 else 1
     var lines = lines_of(t, dim)
     var values: Obj = 0
@@ -370,9 +328,7 @@ def _select(
         values = new_tensor(t[].code(), shape, t[].rank())
         indices = new_tensor(INT64, shape, t[].rank())
         if as_tensor(values)[].numel > 0:
-            var work = Selection(
-                kind, keys, k, as_tensor(lines)[].data(), n, t[].numel // n
-            )
+            var work = Selection(kind, keys, k, as_tensor(lines)[].data(), n, t[].numel // n)
             work.values = as_tensor(values)[].data()
             work.indices = as_tensor(indices)[].data()
             work.execute()
@@ -420,14 +376,11 @@ def topk(mut call: Call) raises -> Obj:
 
 
 def _one[kind: Int](mut call: Call, slot: Int, k: Int) raises -> Obj:
-    """One element along a dimension: parameters (..., dim, keepdim) from `slot` on.
-    """
+    """One element along a dimension: parameters (..., dim, keepdim) from `slot` on."""
     var t = call.tensor(0)
     var dim = wrap_dim(call.int(slot), t[].rank())
     var n = t[].shape[dim] if t[].rank() > 0 else 1
-    comptime LABEL = StaticString(
-        "kthvalue_cpu"
-    ) if kind == NTH else StaticString(
+    comptime LABEL = StaticString("kthvalue_cpu") if kind == NTH else StaticString(
         "mode_cpu"
     ) if kind == MODE else "median_cpu"
     check_order(call, t, n, ALL if kind == MODE else REAL, LABEL)
@@ -487,9 +440,7 @@ def _median_of_all[kind: Int](mut call: Call) raises -> Obj:
         decref(result)
         raise e^
     var index = Workspace.take(8)
-    var work = Selection(
-        kind, Keys(code, False), 0, as_tensor(lines)[].data(), n, 1
-    )
+    var work = Selection(kind, Keys(code, False), 0, as_tensor(lines)[].data(), n, 1)
     work.values = to
     work.indices = index.address
     work.execute()

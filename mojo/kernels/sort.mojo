@@ -87,9 +87,7 @@ struct Rows(Body):
         # the words lie where the positions will
         var scratch = Workspace.take(8 * self.n + self.chunks * COUNT_BYTES)
         var width = self.n * self.keys.size
-        for row in range(
-            task * self.per_task, min((task + 1) * self.per_task, self.rows)
-        ):
+        for row in range(task * self.per_task, min((task + 1) * self.per_task, self.rows)):
             var indices = self.indices + 8 * self.n * row
             var counts = scratch.address + 8 * self.n
             var work = Sorter(
@@ -110,9 +108,7 @@ struct Rows(Body):
     def _short_rows(self, task: Int):
         """Rows of a few elements, whose words hold any key."""
         var width = self.n * self.keys.size
-        for row in range(
-            task * self.per_task, min((task + 1) * self.per_task, self.rows)
-        ):
+        for row in range(task * self.per_task, min((task + 1) * self.per_task, self.rows)):
             var words = self.indices + 8 * self.n * row
             self.keys.encode(self.data + row * width, 0, self.n, words)
             insertion(words, 0, self.n)
@@ -175,8 +171,7 @@ def _sort[with_values: Bool](mut call: Call) raises -> Obj:
 
 
 def sort(mut call: Call) raises -> Obj:
-    """Parameters (input, dim, descending): the sorted elements and where they were; equal elements keep their order.
-    """
+    """Parameters (input, dim, descending): the sorted elements and where they were; equal elements keep their order."""
     return _sort[True](call)
 
 
@@ -269,13 +264,9 @@ def _fill_unique(work: Sorter, values: Int, inverse: Int, counts: Int):
             run += 1
             start = i
             if size == 4:
-                at[UInt32](values)[unsafe_offset=run] = at[UInt32](work.data)[
-                    unsafe_offset=position
-                ]
+                at[UInt32](values)[unsafe_offset=run] = at[UInt32](work.data)[unsafe_offset=position]
             elif size == 8:
-                at[UInt64](values)[unsafe_offset=run] = at[UInt64](work.data)[
-                    unsafe_offset=position
-                ]
+                at[UInt64](values)[unsafe_offset=run] = at[UInt64](work.data)[unsafe_offset=position]
             else:
                 memcpy(values + size * run, work.data + size * position, size)
         if inverse != 0:
@@ -288,8 +279,7 @@ def _fill_unique(work: Sorter, values: Int, inverse: Int, counts: Int):
 
 
 def lexsort(mut call: Call) raises -> Obj:
-    """Parameters (input): the order (int64) that sorts the rows of a matrix, first column first; stable.
-    """
+    """Parameters (input): the order (int64) that sorts the rows of a matrix, first column first; stable."""
     var t = call.tensor(0)
     if t[].rank() != 2:
         raise call.fail("RuntimeError", "expects a matrix")
@@ -316,9 +306,7 @@ def lexsort(mut call: Call) raises -> Obj:
         var key = keys.at(as_tensor(source)[].data(), i)
         for byte in range(keys.size):
             var shift = UInt64(8 * (keys.size - 1 - byte))
-            at[UInt8](strings)[unsafe_offset=i * keys.size + byte] = (
-                (key >> shift) & 255
-            ).cast[DType.uint8]()
+            at[UInt8](strings)[unsafe_offset=i * keys.size + byte] = ((key >> shift) & 255).cast[DType.uint8]()
     for i in range(rows):
         store[Int](order + 8 * i, i)
     _merge_order(order, scratch.address, rows, strings, width)
@@ -344,12 +332,7 @@ def _merge_order(order: Int, spare: Int, n: Int, strings: Int, width: Int):
                 var first = j >= end
                 if i < middle and j < end:
                     var x = strings + load[Int](a + 8 * i) * width
-                    first = (
-                        compare(
-                            x, strings + load[Int](a + 8 * j) * width, width
-                        )
-                        <= 0
-                    )
+                    first = compare(x, strings + load[Int](a + 8 * j) * width, width) <= 0
                 if first:
                     store[Int](b + 8 * k, load[Int](a + 8 * i))
                     i += 1
@@ -369,8 +352,7 @@ def compare(a: Int, b: Int, n: Int) -> Int:
 
 
 def result(mut call: Call) raises -> Obj:
-    """Parameters (input): what Python writes into an `out=` tensor, which takes its shape.
-    """
+    """Parameters (input): what Python writes into an `out=` tensor, which takes its shape."""
     var t = call.tensor(0)
     var made = result_for(call, t[].code(), t[].shape, t[].rank(), t[].device())
     try:

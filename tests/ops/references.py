@@ -111,6 +111,10 @@ REFERENCES: dict[str, Callable[..., Any]] = {
         input, dim=dim, descending=descending, stable=True
     ),
     "mode": torch.mode,
+    "searchsorted": lambda bounds, input, sorter, right, short: torch.searchsorted(
+        bounds.contiguous(), input.contiguous(), sorter=sorter, right=right, out_int32=short
+    ),
+    "_histogram": lambda input, edges, weight, lookup: torch.histogramdd(input, edges, weight=weight)[0],
     "_median": torch.median,
     "_nanmedian": torch.nanmedian,
     "_result": torch.clone,

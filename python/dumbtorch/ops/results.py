@@ -13,26 +13,31 @@ _RESULT = row("_result", "input", function=False, method=False, dtypes="real", s
               doc="What is written into an ``out=`` tensor, which takes its shape.")  # fmt: skip
 
 
+def into(out: Any, result: Any) -> Any:
+    """The result, or ``out`` with the result (cast to its dtype) written into it."""
+    return result if out is None else _RESULT(result, out=out)
+
+
 def write_out(name: str, out: Any, results: Any) -> tuple[Any, ...]:
     """Writes several results into the tensors of ``out=``: of the same dtypes; they take the results' shapes."""
     if not isinstance(out, (tuple, list)) or len(out) != len(results):
         kind = type(out).__name__
         raise TypeError(f"{name}(): argument 'out' must be a tuple of {len(results)} Tensors, not {kind}")
-    for into, result in zip(out, results, strict=True):
-        if into.dtype is not result.dtype:
-            raise RuntimeError(f"Expected out tensor to have dtype {result.dtype}, but got {into.dtype} instead")
-        if into.requires_grad:
+    for target, result in zip(out, results, strict=True):
+        if target.dtype is not result.dtype:
+            raise RuntimeError(f"Expected out tensor to have dtype {result.dtype}, but got {target.dtype} instead")
+        if target.requires_grad:
             raise RuntimeError(
                 f"{name}(): functions with out=... arguments don't support automatic differentiation, but one of the "
                 "arguments requires grad."
             )
-        if into.numel() and into.shape != result.shape:
+        if target.numel() and target.shape != result.shape:
             warnings.warn(
                 "An output with one or more elements was resized since it had shape "
-                f"{list(into.shape)}, which does not match the required output shape {list(result.shape)}.",
+                f"{list(target.shape)}, which does not match the required output shape {list(result.shape)}.",
                 stacklevel=4,
             )
-    return tuple(_RESULT(result, out=into) for into, result in zip(out, results, strict=True))
+    return tuple(_RESULT(result, out=target) for target, result in zip(out, results, strict=True))
 
 
 def named(name: str, op: Any) -> Any:
