@@ -5,7 +5,7 @@ from std.math import ceildiv
 from tensor.call import Call, register
 from tensor.dtype import INT64
 from tensor.layout import dense_strides, no_dims, wrap_dim
-from tensor.memory import at, load, memcpy, store
+from tensor.memory import at, load, memcpy, memset, store
 from tensor.object import TPtr, as_tensor, new_tensor
 from tensor.py import (
     Obj,
@@ -188,65 +188,108 @@ def unique(mut call: Call) raises -> Obj:
 
     A NaN differs from every other."""
     var t = call.tensor(0)
-    check_order(call, t, t[].numel, EVERY, "unique")
-    var want_inverse = call.bool(1)
-    var want_counts = call.bool(2)
     var n = t[].numel
+    check_order(call, t, n, EVERY, "unique")
     var source = contiguous_of(t, t[].code())
-    var chunks = chunks_for(n)
-    var scratch = Workspace.take(16 * n + chunks * COUNT_BYTES)
+    var work = Unique(t[].code(), as_tensor(source)[].data(), n)
     var values: Obj = 0
     var inverse: Obj = 0
     var counts: Obj = 0
     try:
-        var data = as_tensor(source)[].data()
-        var b = scratch.address + 8 * n
-        var work = Sorter(
-            Keys(t[].code(), False),
-            data,
-            n,
-            scratch.address,
-            b,
-            b + 8 * n,
-            chunks,
-        )
-        var held = release_gil() if n >= _UNLOCK else 0
-        var found = work.sort_marked()
-        if held != 0:
-            take_gil(held)
+        var want_inverse = call.bool(1)
+        var want_counts = call.bool(2)
         var shape = no_dims()
-        shape[0] = found
+        shape[0] = work.found
         values = new_tensor(t[].code(), shape, 1)
-        if want_counts:
-            counts = new_tensor(INT64, shape, 1)
-        else:
-            shape[0] = 0
-            counts = new_tensor(INT64, shape, 1)
+        shape[0] = work.found if want_counts else 0
+        counts = new_tensor(INT64, shape, 1)
+        shape[0] = 0
         if want_inverse:
             inverse = new_tensor(INT64, t[].shape, t[].rank())
         else:
-            shape[0] = 0
             inverse = new_tensor(INT64, shape, 1)
-        _fill_unique(
-            work,
+        work.write(
             as_tensor(values)[].data(),
             as_tensor(inverse)[].data() if want_inverse else 0,
             as_tensor(counts)[].data() if want_counts else 0,
         )
     except e:
-        scratch.give()
+        work.scratch.give()
         decref(source)
         xdecref(values)
         xdecref(inverse)
         xdecref(counts)
         raise e^
-    scratch.give()
+    work.scratch.give()
     decref(source)
     var result = tuple_new(3)
     tuple_set(result, 0, values)
     tuple_set(result, 1, inverse)
     tuple_set(result, 2, counts)
     return result
+
+
+struct Unique:
+    """The different elements of a row: integers of a small range are counted, others are sorted."""
+
+    var sorter: Sorter
+    var scratch: Workspace
+    var counted: Bool
+    var found: Int
+
+    def __init__(out self, code: Int, data: Int, n: Int):
+        var keys = Keys(code, False)
+        if n > 0:
+            var ends = keys.range(data, n)
+            keys.narrow(ends[0], ends[1])
+        self.counted = not keys.floats and keys.exact() and keys.bits <= 16 and n > 0 and n >> keys.bits > 0
+        var held = release_gil() if n >= _UNLOCK else 0
+        if self.counted:
+            self.scratch = Workspace.take(4 << keys.bits)
+            self.sorter = Sorter(keys, data, n, self.scratch.address, 0, 0)
+            memset(self.scratch.address, 0, 4 << keys.bits)
+            keys.count(data, n, 0, self.scratch.address)
+            self.found = 0
+            for k in range(1 << keys.bits):
+                self.found += Int(at[UInt32](self.scratch.address)[unsafe_offset=k] != 0)
+        else:
+            var chunks = chunks_for(n)
+            self.scratch = Workspace.take(16 * n + chunks * COUNT_BYTES)
+            var b = self.scratch.address + 8 * n
+            self.sorter = Sorter(keys, data, n, self.scratch.address, b, b + 8 * n, chunks)
+            self.found = self.sorter.sort_marked()
+        if held != 0:
+            take_gil(held)
+
+    def write(self, values: Int, inverse: Int, counts: Int):
+        """Writes the different elements; and unless 0, where each went and how often each came."""
+        if not self.counted:
+            _fill_unique(self.sorter, values, inverse, counts)
+            return
+        var keys = self.sorter.keys
+        var table = at[UInt32](self.scratch.address)
+        var run = 0
+        for k in range(1 << keys.bits):
+            var count = table[unsafe_offset=k]
+            table[unsafe_offset=k] = UInt32(run)
+            if count == 0:
+                continue
+            var bits = (UInt64(k) + keys.low) ^ keys.flip
+            if keys.size == 8:
+                at[UInt64](values)[unsafe_offset=run] = bits
+            elif keys.size == 4:
+                at[UInt32](values)[unsafe_offset=run] = bits.cast[DType.uint32]()
+            elif keys.size == 2:
+                at[UInt16](values)[unsafe_offset=run] = bits.cast[DType.uint16]()
+            else:
+                at[UInt8](values)[unsafe_offset=run] = bits.cast[DType.uint8]()
+            if counts != 0:
+                store[Int](counts + 8 * run, Int(count))
+            run += 1
+        if inverse != 0:
+            for i in range(self.sorter.n):
+                var k = Int(keys.at(self.sorter.data, i) - keys.low)
+                store[Int](inverse + 8 * i, Int(table[unsafe_offset=k]))
 
 
 def _fill_unique(work: Sorter, values: Int, inverse: Int, counts: Int):

@@ -202,7 +202,8 @@ def cumulative_trapezoid(y: Any, x: Any = None, *, dx: Any = None, dim: int = -1
 def gradient(input: Any, *, spacing: Any = None, dim: Any = None, edge_order: int = 1) -> tuple[Any, ...]:
     """The derivatives of a sampled function along dimensions: second-order differences, of ``edge_order`` at the ends.
 
-    ``spacing`` is a number (1), or a number or a vector of coordinates for each dimension. Reference: ``torch.gradient``.
+    ``spacing`` is a number (1), or a number or a vector of coordinates for each dimension.
+    Reference: ``torch.gradient``.
     """
     dims = list(range(input.ndim)) if dim is None else [dim] if isinstance(dim, int) else list(dim)
     dims = [wrap_dim(d, input.ndim) for d in dims]
