@@ -13,11 +13,6 @@ _RESULT = row("_result", "input", function=False, method=False, dtypes="real", s
               doc="What is written into an ``out=`` tensor, which takes its shape.")  # fmt: skip
 
 
-def into(out: Any, result: Any) -> Any:
-    """The result, or ``out`` with the result (cast to its dtype) written into it."""
-    return result if out is None else _RESULT(result, out=out)
-
-
 def write_out(name: str, out: Any, results: Any) -> tuple[Any, ...]:
     """Writes several results into the tensors of ``out=``: of the same dtypes; they take the results' shapes."""
     if not isinstance(out, (tuple, list)) or len(out) != len(results):

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from dumbtorch import _C, _dtypes
-from dumbtorch.ops.results import into, named
+from dumbtorch.ops.results import done, named
 from dumbtorch.ops.samples import S, T
 from dumbtorch.ops.shape import wrap_dim
 from dumbtorch.ops.table import FUNCTIONS, composite, row
@@ -129,12 +129,12 @@ def diff(input: Any, n: int = 1, dim: int = -1, prepend: Any = None, append: Any
         if len(parts) > 1:
             input = FUNCTIONS["cat"](parts, dim)
     else:
-        return into(out, FUNCTIONS["zeros_like"](input) if input.shape[dim] == 0 else input.clone())
+        return done(FUNCTIONS["zeros_like"](input) if input.shape[dim] == 0 else input.clone(), out, "diff")
     for _ in range(min(n, input.shape[dim])):
         size = input.shape[dim]
         later, earlier = input.narrow(dim, 1, size - 1), input.narrow(dim, 0, size - 1)
         input = later.logical_xor(earlier) if input.dtype is _dtypes.bool else later - earlier
-    return into(out, input)
+    return done(input, out, "diff")
 
 
 def _spacing(y: Any, x: Any, dim: int, name: str) -> Any:

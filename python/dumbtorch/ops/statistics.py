@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import Any
 
 from dumbtorch import _C, _dtypes
 from dumbtorch.ops.reduce import spread
-from dumbtorch.ops.results import into, named, write_out
+from dumbtorch.ops.results import done, named, write_out
 from dumbtorch.ops.samples import S, T
 from dumbtorch.ops.shape import wrap_dim
 from dumbtorch.ops.table import FUNCTIONS, composite, row
@@ -60,7 +59,7 @@ def nanmean(input: Any, dim: Dims = None, keepdim: bool = False, *, dtype: Any =
         raise RuntimeError(f"nanmean(): expected input to have floating point or complex dtype but got {input.dtype}")
     numbers = input.isnan().logical_not()
     count = numbers.sum(dim, keepdim) if dim is not None else numbers.sum()
-    return into(out, FUNCTIONS["nansum"](input, dim, keepdim, dtype=dtype) / count)
+    return done(FUNCTIONS["nansum"](input, dim, keepdim, dtype=dtype) / count, out, "nanmean")
 
 
 _EXTREMES = named("aminmax", lambda input, dim, keepdim: (input.amin(dim, keepdim), input.amax(dim, keepdim)))
@@ -193,7 +192,7 @@ def quantile(
     ``interpolation``: linear, lower, higher, midpoint or nearest, between the two elements beside the rank. float32 and
     float64 only; NaN if there is one. Reference: ``torch.quantile``.
     """
-    return into(out, _quantile("quantile", input, q, dim, keepdim, interpolation, False))
+    return done(_quantile("quantile", input, q, dim, keepdim, interpolation, False), out, "quantile")
 
 
 @composite("nanquantile")
@@ -201,7 +200,7 @@ def nanquantile(
     input: Any, q: Any, dim: int | None = None, keepdim: bool = False, *, interpolation: str = "linear", out: Any = None
 ) -> Any:
     """`quantile` of what is not NaN. Reference: ``torch.nanquantile``."""
-    return into(out, _quantile("nanquantile", input, q, dim, keepdim, interpolation, True))
+    return done(_quantile("nanquantile", input, q, dim, keepdim, interpolation, True), out, "nanquantile")
 
 
 # ---------------------------------------------------------------- covariance
@@ -311,51 +310,10 @@ def renorm(input: Any, p: float, dim: int, maxnorm: float, *, out: Any = None) -
     half = input.dtype in (_dtypes.float16, _dtypes.bfloat16)
     norms = FUNCTIONS["norm"](input, p, dims, True, dtype=_dtypes.float32 if half else None)
     factors = FUNCTIONS["where"](norms > maxnorm, maxnorm / (norms + 1e-7), norms.new_ones(()))
-    return into(out, input * factors.to(input.dtype))
+    return done(input * factors.to(input.dtype), out, "renorm")
 
 
 @composite("renorm_", function=False)
 def renorm_(self: Any, p: float, dim: int, maxnorm: float) -> Any:
     """`renorm` in place."""
     return self.copy_(renorm(self, p, dim, maxnorm))
-
-
-@composite("cdist", method=False)
-def cdist(x1: Any, x2: Any, p: float = 2.0, compute_mode: Any = "use_mm_for_euclid_dist_if_necessary") -> Any:
-    """The ``p``-norm distances between all pairs of vectors: (..., P, M) and (..., R, M) give (..., P, R).
-
-    ``compute_mode``: whether Euclidean distances are computed by a matrix product, which is faster and less exact:
-    "use_mm_for_euclid_dist_if_necessary" (for more than 25 vectors), "use_mm_for_euclid_dist" or
-    "donot_use_mm_for_euclid_dist". Reference: ``torch.cdist``.
-    """
-    modes = ("use_mm_for_euclid_dist_if_necessary", "use_mm_for_euclid_dist", "donot_use_mm_for_euclid_dist")
-    if compute_mode not in (*modes, None):
-        raise ValueError(f"{compute_mode} is not a valid value for compute_mode")
-    for name, x in (("X1", x1), ("X2", x2)):
-        if not x.is_floating_point():
-            raise RuntimeError(f"cdist only supports floating-point dtypes, {name} got: {x.dtype}")
-        if x.ndim < 2:
-            raise RuntimeError(f"cdist only supports at least 2D tensors, {name} got: {x.ndim}D")
-    if x1.shape[-1] != x2.shape[-1]:
-        raise RuntimeError(f"X1 and X2 must have the same number of columns. X1: {x1.shape[-1]} X2: {x2.shape[-1]}")
-    if not p >= 0:
-        raise RuntimeError("cdist only supports non-negative p values")
-    many = x1.shape[-2] > 25 or x2.shape[-2] > 25
-    if p == 2 and x1.shape[-1] and (compute_mode == modes[1] or (compute_mode in (modes[0], None) and many)):
-        return _euclidean(x1, x2)
-    difference = x1.unsqueeze(-2) - x2.unsqueeze(-3)
-    if math.isinf(p) and not difference.shape[-1]:
-        return difference.sum(-1)
-    return FUNCTIONS["norm"](difference, p, -1)
-
-
-def _euclidean(x1: Any, x2: Any) -> Any:
-    """``|a|^2 - 2 a b + |b|^2`` by one matrix product."""
-    square1, square2 = (x1 * x1).sum(-1, True), (x2 * x2).sum(-1, True)
-    ones1, ones2 = FUNCTIONS["ones_like"](square1), FUNCTIONS["ones_like"](square2)
-    left = FUNCTIONS["cat"]([x1 * -2, square1, ones1], -1)
-    right = FUNCTIONS["cat"]([x2, ones2, square2], -1)
-    squares = FUNCTIONS["matmul"](left, right.transpose(-1, -2)).clamp(min=0)
-    zero = squares == 0
-    # the root has no derivative at 0
-    return squares.masked_fill(zero, 1).sqrt().masked_fill(zero, 0)
