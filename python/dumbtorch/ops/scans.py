@@ -37,7 +37,7 @@ def _cumprod(g: Any, input: Any, out: Any, dim: int) -> Any:
     if not input.ndim:
         return g
     if not (input == 0).any().item():
-        return (g * out).flip(dim).cumsum(dim).flip(dim) / input
+        return (g * out.conj()).flip(dim).cumsum(dim).flip(dim) / input.conj()
     count = input.shape[dim]
     last = input.movedim(dim, -1)
     index = FUNCTIONS["arange"](count, device=input.device)
@@ -45,7 +45,7 @@ def _cumprod(g: Any, input: Any, out: Any, dim: int) -> Any:
     # [..., i, j]: the product of the first j + 1 factors without the i-th
     others = last.unsqueeze(-2).expand(*last.shape[:-1], count, count).masked_fill(factor == product, 1).cumprod(-1)
     others = others.masked_fill(product < factor, 0)
-    return (g.movedim(dim, -1).unsqueeze(-2) * others).sum(-1).movedim(-1, dim)
+    return (g.movedim(dim, -1).unsqueeze(-2) * others.conj()).sum(-1).movedim(-1, dim)
 
 
 row("cumprod", "input, dim, *, dtype=None", dtypes="real", casts=True, inplace=True, grad={

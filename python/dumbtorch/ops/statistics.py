@@ -45,8 +45,15 @@ row("nansum", "input, dim=None, keepdim=False, *, dtype=None", dtypes="real", ca
             spread(g, input.shape, dim, keepdim).to(input.dtype) * input.isnan().logical_not()),
     }, samples=_nan_samples, errors=_errors,
     doc="The sum over all or the given dimensions, of what is not NaN; integers and bool give int64.")  # fmt: skip
-row("count_nonzero", "input, dim=None", out=False, dtypes="real", samples=_samples, errors=_errors,
+_COUNT = row("count_nonzero", "input, dim=None", out=False, function=False, method=False, dtypes="real",
+    samples=_samples, errors=_errors,
     doc="How many elements (int64) are not zero, over all or the given dimensions.")  # fmt: skip
+
+
+@composite("count_nonzero")
+def count_nonzero(input: Any, dim: Dims = None) -> Any:
+    """How many elements (int64) are not zero, over all or the given dimensions. Reference: ``torch.count_nonzero``."""
+    return _COUNT(input != 0 if input.dtype.is_complex else input, dim)
 
 
 @composite("nanmean")
