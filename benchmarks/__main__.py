@@ -11,11 +11,15 @@ from typing import Any
 
 from benchmarks import busy, layers, linalg, measure, overhead, pointwise, processes, products, report, special, steps
 from benchmarks.cases import Case, Figure
+from benchmarks.order import counting, order, scans
 
 TIMED: dict[str, tuple[str, Callable[[], list[Case]]]] = {
     "overhead": ("Overhead of an operation", overhead.cases),
     "elementwise": ("Elementwise operations", pointwise.elementwise),
     "reductions": ("Reductions", pointwise.reductions),
+    "order": ("Sorting and selecting", order),
+    "scans": ("Running results", scans),
+    "counting": ("Searching and counting", counting),
     "copies": ("Copies and casts", pointwise.copies),
     "special": ("Special functions", special.special),
     "random": ("Random numbers and creation", special.random),
