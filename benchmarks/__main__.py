@@ -9,7 +9,20 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-from benchmarks import busy, layers, linalg, measure, overhead, pointwise, processes, products, report, special, steps
+from benchmarks import (
+    busy,
+    indexing,
+    layers,
+    linalg,
+    measure,
+    overhead,
+    pointwise,
+    processes,
+    products,
+    report,
+    special,
+    steps,
+)
 from benchmarks.cases import Case, Figure
 from benchmarks.order import counting, order, scans
 
@@ -23,6 +36,7 @@ TIMED: dict[str, tuple[str, Callable[[], list[Case]]]] = {
     "copies": ("Copies and casts", pointwise.copies),
     "special": ("Special functions", special.special),
     "random": ("Random numbers and creation", special.random),
+    "indexing": ("Indexing, joining, padding", indexing.cases),
     "matmul": ("Matrix products", products.cases),
     "linalg": ("Linear algebra", linalg.cases),
     "einsum": ("Sums of products", linalg.sums),

@@ -1,82 +1,24 @@
-"""Indexing along a dimension: index_select, gather, scatter, their sums, embedding; nonzero and masks.
+"""Indexing along a dimension: index_select, gather, scatter, their sums; embedding.
 
-Indices are int64 or int32 and are all checked before anything is written. The loops are in kernels/walk.mojo.
+Indices are int64 or int32 and are all checked before anything is written. The loops are in kernels/walk_run.mojo.
 """
 
 from std.ffi import external_call
-from std.memory import Pointer, stack_allocation
 from tensor.call import Call, Scalar2, register
-from tensor.dtype import FLOAT16, FLOAT64, INT32, INT64, dtype_of, is_complex, itemsize, type_name
-from tensor.errors import python_error
-from tensor.layout import Dims, contiguous_strides, no_dims, same_dims, shape_text, wrap_dim
+from tensor.dtype import FLOAT16, FLOAT64, INT64, dtype_of, is_complex, type_name
+from tensor.layout import no_dims, same_dims, shape_text, wrap_dim
 from tensor.memory import at, load
-from tensor.object import TPtr, as_tensor, is_tensor, new_tensor, view_of
-from tensor.promote import check_can_cast, put_number
-from tensor.py import Obj, decref, new_ref
-from kernels.device_api import check_devices, launch_walk
-from kernels.pointwise import check_overlap, check_writable, resize_out, unsupported
+from tensor.object import TPtr, as_tensor, new_tensor, view_of
+from tensor.py import Obj, decref
+from kernels.pointwise import unsupported
 from kernels.results import done, finished, result_for, target_of, write_into
 from kernels.transfer_api import contiguous_of, on_device, on_host
-from kernels.walk import ADD, PUT, Span3, TAKE, accumulate, first_outside, move
+from kernels.walk import ADD, PUT, Span3, TAKE, first_outside
 
-
-# ---------------------------------------------------------------- shared by the ops
-
-
-def as_indices(t: TPtr) raises -> Obj:
-    """An index tensor, whose dtype has been checked, as contiguous int64: a new reference."""
-    return contiguous_of(t, INT64)
-
-
-@always_inline
-def is_index(t: TPtr) -> Bool:
-    return t[].code() == INT64 or t[].code() == INT32
-
-
-def check_bounds(indices: Obj, dim: Int, size: Int) raises:
-    """Raises as gather and scatter do."""
-    var t = as_tensor(indices)
-    if t[].device() != 0:
-        return  # the device's kernel checks them
-    var bad = first_outside(t[].data(), t[].numel, size)
-    if bad >= 0:
-        var v = load[Int](t[].data() + 8 * bad)
-        raise Error(t"RuntimeError|index {v} is out of bounds for dimension {dim} with size {size}")
-
-
-def check_rows(indices: Obj, size: Int) raises:
-    """Raises as index_select and embedding do."""
-    var t = as_tensor(indices)
-    if t[].device() == 0 and first_outside(t[].data(), t[].numel, size) >= 0:
-        raise Error("IndexError|index out of range in self")
-
-
-@always_inline
-def size_at(t: TPtr, dim: Int) -> Int:
-    """A size; a tensor without dimensions has one of size 1."""
-    return t[].shape[dim] if t[].rank() > 0 else 1
-
-
-def span_of(a: TPtr, data: Int, b: Int, index: Int, dim: Int) -> Span3:
-    var span = Span3(data, b, index, a[].strides[dim] if a[].rank() > 0 else 1, dim)
-    span.limit = size_at(a, dim)
-    return span^
-
-
-def run_move[mode: Int](call: Call, a: TPtr, mut span: Span3) raises:
-    check_devices(call, a[].device())
-    if a[].device() != 0:
-        launch_walk(call, a, span, mode)
-    else:
-        move[mode](span, itemsize(a[].code()))
-
-
-def run_add(call: Call, a: TPtr, mut span: Span3) raises:
-    check_devices(call, a[].device())
-    if a[].device() != 0:
-        launch_walk(call, a, span, ADD)
-    elif not accumulate(span, a[].code()):
-        raise unsupported(call.name(), a[].code())
+from kernels.index_api import (
+    as_indices, check_apart, check_bounds, check_out, check_rank, check_rows, check_sizes, constant_of, element_dims, is_index, size_at, span_of, walk,
+    wrapped
+)  # fmt: skip
 
 
 # ---------------------------------------------------------------- a vector of indices along a dimension
@@ -90,6 +32,9 @@ def index_select(mut call: Call) raises -> Obj:
         raise call.fail("RuntimeError", "Expected dtype int32 or int64 for index")
     if index[].rank() > 1:
         raise call.fail("IndexError", "Index is supposed to be a vector")
+    if call.has_out():
+        check_out(call, t)
+        check_apart(as_tensor(call.out), index)
     var dim = wrap_dim(call.int(1), t[].rank())
     if t[].rank() == 0 and index[].numel != 1:
         raise call.fail("RuntimeError", String(t"Index to scalar can have only 1 value, got {index[].numel} value(s)"))
@@ -105,7 +50,7 @@ def index_select(mut call: Call) raises -> Obj:
         var span = span_of(t, t[].data(), r[].data(), as_tensor(indices)[].data(), dim)
         for i in range(t[].rank()):
             span.add_dim(shape[i], t[].strides[i], r[].strides[i], Int(i == dim))
-        run_move[TAKE](call, t, span)
+        walk(call, t, span, TAKE)
     except e:
         decref(indices)
         if result != 0:
@@ -113,85 +58,14 @@ def index_select(mut call: Call) raises -> Obj:
         raise e^
     decref(indices)
     return finished(call, result)
-
-
-def index_rows(mut call: Call) raises -> Obj:
-    """Parameters (input, index): input[index] along the first dimension; negative indices count from the end."""
-    var t = call.tensor(0)
-    var index = call.tensor(1)
-    if not is_index(index):
-        raise Error("IndexError|tensors used as indices must be long, int, byte or bool tensors")
-    if t[].rank() == 0:
-        raise Error("IndexError|too many indices for tensor of dimension 0")
-    var n = index[].rank()
-    if n + t[].rank() - 1 > 16:
-        raise call.fail("RuntimeError", "the result would have more than 16 dimensions")
-    var shape = index[].shape.copy()
-    for i in range(1, t[].rank()):
-        shape[n + i - 1] = t[].shape[i]
-    var indices = as_indices(index)
-    var result: Obj = 0
-    try:
-        indices = wrapped(indices, 0, t[].shape[0])
-        result = result_for(call, t[].code(), shape, n + t[].rank() - 1, t[].device())
-        var r = as_tensor(result)
-        var span = span_of(t, t[].data(), r[].data(), as_tensor(indices)[].data(), 0)
-        span.add_dim(index[].numel, 0, _row_size(t), 1)
-        for i in range(1, t[].rank()):
-            span.add_dim(t[].shape[i], t[].strides[i], r[].strides[n + i - 1], 0)
-        run_move[TAKE](call, t, span)
-    except e:
-        decref(indices)
-        if result != 0:
-            decref(result)
-        raise e^
-    decref(indices)
-    return finished(call, result)
-
-
-def _row_size(t: TPtr) -> Int:
-    """Elements of one row, as a contiguous tensor's first stride has it."""
-    var n = 1
-    for i in range(1, t[].rank()):
-        n *= max(t[].shape[i], 1)
-    return n
-
-
-def wrapped(indices: Obj, dim: Int, size: Int) raises -> Obj:
-    """Contiguous int64 indices counted from the front, checked: the same tensor or, in its place, a new one."""
-    var t = as_tensor(indices)
-    if t[].device() != 0 or first_outside(t[].data(), t[].numel, size) < 0:
-        return indices
-    for i in range(t[].numel):
-        var v = load[Int](t[].data() + 8 * i)
-        if v < -size or v >= size:
-            raise Error(t"IndexError|index {v} is out of bounds for dimension {dim} with size {size}")
-    var made = new_tensor(INT64, t[].shape, t[].rank())
-    for i in range(t[].numel):
-        var v = load[Int](t[].data() + 8 * i)
-        at[Int](as_tensor(made)[].data())[unsafe_offset=i] = v + size if v < 0 else v
-    decref(indices)
-    return made
-
-
-def wrap_indices(mut call: Call) raises -> Obj:
-    """Parameters (index, dim, size): the indices as contiguous int64, counted from the front and checked."""
-    var index = call.tensor(0)
-    if not is_index(index):
-        raise Error("IndexError|tensors used as indices must be long, int, byte or bool tensors")
-    var indices = as_indices(index)
-    try:
-        return wrapped(indices, call.int(1), call.int(2))
-    except e:
-        decref(indices)
-        raise e^
 
 
 def _check_vector(call: Call, t: TPtr, dim: Int, index: TPtr, source: TPtr, name: StaticString) raises:
     if index[].rank() > 1:
         raise Error(
-            t"IndexError|{name}: Index is supposed to be a vector, but got dim: {index[].rank()} with type:"
-            t" {type_name(index[].code())} and size: {shape_text(index[].shape, index[].rank())}"
+            t"IndexError|{name}: Index is supposed to be a vector, but got dim:"
+            t" {index[].rank()} with type: {type_name(index[].code())} and"
+            t" size: {shape_text(index[].shape, index[].rank())}"
         )
 
 
@@ -209,22 +83,24 @@ def index_add(mut call: Call) raises -> Obj:
         )
     if t[].code() != source[].code():
         raise Error(
-            t"RuntimeError|index_add_(): self ({type_name(t[].code())}) and source ({type_name(source[].code())}) must"
-            t" have the same scalar type"
+            t"RuntimeError|index_add_(): self ({type_name(t[].code())}) and"
+            t" source ({type_name(source[].code())}) must have the same scalar"
+            t" type"
         )
     var n = size_at(source, dim) if dim < max(source[].rank(), 1) else -1
     if n != index[].numel:
         raise Error(
-            t"RuntimeError|index_add_(): Number of indices ({index[].numel}) should be equal to source.size(dim):"
-            t" ({n}), for dim: {dim}"
+            t"RuntimeError|index_add_(): Number of indices ({index[].numel})"
+            t" should be equal to source.size(dim): ({n}), for dim: {dim}"
         )
     var same = source[].rank() == t[].rank() or (source[].rank() == 0 and t[].rank() == 1)
     for i in range(t[].rank()):
         same = same and (i == dim or source[].shape[i] == t[].shape[i])
     if not same:
         raise Error(
-            t"RuntimeError|source tensor shape must match self tensor shape, excluding the specified dimension. Got"
-            t" self.shape = {shape_text(t[].shape, t[].rank())} source.shape ="
+            t"RuntimeError|source tensor shape must match self tensor shape,"
+            t" excluding the specified dimension. Got self.shape ="
+            t" {shape_text(t[].shape, t[].rank())} source.shape ="
             t" {shape_text(source[].shape, source[].rank())}"
         )
     if alpha.category == 3 and not is_complex(t[].code()):
@@ -234,8 +110,8 @@ def index_add(mut call: Call) raises -> Obj:
     try:
         check_bounds(indices, dim, size_at(t, dim))
         if call.inplace():
-            check_overlap(t, source)
-            check_overlap(t, index)
+            check_apart(t, source)
+            check_apart(t, index)
         target = target_of(call, t)
         var a = as_tensor(target)
         var data = a[].writable()
@@ -243,7 +119,7 @@ def index_add(mut call: Call) raises -> Obj:
         span.factor = alpha.d
         span.factor_im = alpha.im
         _vector_dims(span, a, source, dim)
-        run_add(call, a, span)
+        walk(call, a, span, ADD)
     except e:
         decref(indices)
         if target != 0:
@@ -276,8 +152,9 @@ def index_copy(mut call: Call) raises -> Obj:
         )
     if source[].rank() != t[].rank() and source[].rank() != 0 and t[].rank() != 0:
         raise Error(
-            t"IndexError|index_copy_(): When source and destination are not scalars, their dimensionality must match."
-            t" Source dimensionality ({source[].rank()}), destination dimensionality ({t[].rank()})"
+            t"IndexError|index_copy_(): When source and destination are not"
+            t" scalars, their dimensionality must match. Source dimensionality"
+            t" ({source[].rank()}), destination dimensionality ({t[].rank()})"
         )
     if index[].code() != INT64:
         raise Error(
@@ -285,8 +162,9 @@ def index_copy(mut call: Call) raises -> Obj:
         )
     if t[].code() != source[].code():
         raise Error(
-            t"RuntimeError|index_copy_(): self and source expected to have the same dtype, but got (self)"
-            t" {type_name(t[].code())} and (source) {type_name(source[].code())}"
+            t"RuntimeError|index_copy_(): self and source expected to have the"
+            t" same dtype, but got (self) {type_name(t[].code())} and (source)"
+            t" {type_name(source[].code())}"
         )
     var same = source[].rank() == t[].rank() or (source[].rank() == 0 and t[].rank() == 1) or source[].numel == 1
     if same and source[].rank() == t[].rank():
@@ -296,14 +174,15 @@ def index_copy(mut call: Call) raises -> Obj:
         same = t[].rank() <= 1
     if not same:
         raise Error(
-            t"RuntimeError|index_copy_(): Source/destination tensor must have same slice shapes. Destination shape:"
-            t" {shape_text(t[].shape, t[].rank())} at dimension {dim} and source shape:"
-            t" {shape_text(source[].shape, source[].rank())}."
+            t"RuntimeError|index_copy_(): Source/destination tensor must have"
+            t" same slice shapes. Destination shape:"
+            t" {shape_text(t[].shape, t[].rank())} at dimension {dim} and"
+            t" source shape: {shape_text(source[].shape, source[].rank())}."
         )
     if size_at(source, dim) != index[].numel:
         raise Error(
-            t"IndexError|index_copy_(): Number of indices ({index[].numel}) should be equal to source.size(dim)"
-            t" ({size_at(source, dim)})"
+            t"IndexError|index_copy_(): Number of indices ({index[].numel})"
+            t" should be equal to source.size(dim) ({size_at(source, dim)})"
         )
     var indices = as_indices(index)
     var target: Obj = 0
@@ -317,8 +196,8 @@ def index_copy(mut call: Call) raises -> Obj:
                 t"IndexError|index_copy_(): index {v} is out of bounds for dimension {dim} with size {size_at(t, dim)}"
             )
         if call.inplace():
-            check_overlap(t, source)
-            check_overlap(t, index)
+            check_apart(t, source)
+            check_apart(t, index)
         target = target_of(call, t)
         var a = as_tensor(target)
         var data = a[].writable()
@@ -327,7 +206,7 @@ def index_copy(mut call: Call) raises -> Obj:
             span.add_dim(1, 1, 1, 1)
         else:
             _vector_dims(span, a, source, dim)
-        run_move[PUT](call, a, span)
+        walk(call, a, span, PUT)
     except e:
         decref(indices)
         if target != 0:
@@ -340,36 +219,27 @@ def index_copy(mut call: Call) raises -> Obj:
 # ---------------------------------------------------------------- an index for each element
 
 
-def _check_rank(index: TPtr, t: TPtr, what: StaticString) raises:
-    if max(index[].rank(), 1) != max(t[].rank(), 1):
-        raise Error(t"RuntimeError|Index tensor must have the same number of dimensions as {what} tensor")
-
-
-def _element_dims(mut span: Span3, a: TPtr, sb: Dims, index: TPtr):
-    """The shape of a contiguous `index`; `sb` are the other side's strides."""
-    if index[].rank() == 0:
-        span.add_dim(1, 1, 1, 1)
-        return
-    for i in range(index[].rank()):
-        var sa = a[].strides[i] if a[].rank() > 0 else 1
-        span.add_dim(index[].shape[i], sa, sb[i], index[].strides[i])
-
-
 def gather(mut call: Call) raises -> Obj:
     """Parameters (input, dim, index, sparse_grad)."""
     var t = call.tensor(0)
     var index = call.tensor(2)
-    if not is_index(index):
+    if not is_index(index) and index[].numel != 0:
         raise call.fail("RuntimeError", "Expected dtype int32/int64 for index")
+    if call.has_out():
+        check_out(call, t)
+        check_apart(as_tensor(call.out), index)
     var dim = wrap_dim(call.int(1), t[].rank())
     if index[].numel != 0:
-        _check_rank(index, t, "input")
+        check_rank(index, t, "input")
         for i in range(t[].rank()):
             if i != dim and size_at(index, i) > t[].shape[i]:
                 raise Error(
-                    t"RuntimeError|Size does not match at dimension {i} expected index"
-                    t" {shape_text(index[].shape, index[].rank())} to be no larger than self"
-                    t" {shape_text(t[].shape, t[].rank())} apart from dimension {dim}"
+                    t"RuntimeError|Size does not match at dimension"
+                    t" {i} expected index"
+                    t" {shape_text(index[].shape, index[].rank())} to be no"
+                    t" larger than self"
+                    t" {shape_text(t[].shape, t[].rank())} apart from dimension"
+                    t" {dim}"
                 )
     var indices = as_indices(index)
     var result: Obj = 0
@@ -379,8 +249,8 @@ def gather(mut call: Call) raises -> Obj:
         if index[].numel != 0:
             var r = as_tensor(result)
             var span = span_of(t, t[].data(), r[].data(), as_tensor(indices)[].data(), dim)
-            _element_dims(span, t, r[].strides, as_tensor(indices))
-            run_move[TAKE](call, t, span)
+            element_dims(span, t, r[].strides, as_tensor(indices))
+            walk(call, t, span, TAKE)
     except e:
         decref(indices)
         if result != 0:
@@ -390,32 +260,10 @@ def gather(mut call: Call) raises -> Obj:
     return finished(call, result)
 
 
-def _check_sizes(t: TPtr, dim: Int, index: TPtr, source: TPtr, has_source: Bool) raises:
-    _check_rank(index, t, "self")
-    if has_source:
-        _check_rank(index, source, "src")
-    var fits = True
-    for i in range(max(t[].rank(), 1)):
-        var n = size_at(index, i)
-        if i != dim and n > size_at(t, i):
-            fits = False
-        if has_source and n > size_at(source, i):
-            fits = False
-    if fits:
-        return
-    var text = String(
-        t"Expected index {shape_text(index[].shape, index[].rank())} to be no larger than self"
-        t" {shape_text(t[].shape, t[].rank())} apart from dimension {dim}"
-    )
-    if has_source:
-        text += String(t" and to be no larger size than src {shape_text(source[].shape, source[].rank())}")
-    raise Error(t"RuntimeError|{text}")
-
-
 def _scatter[add: Bool](mut call: Call) raises -> Obj:
     var t = call.tensor(0)
     var index = call.tensor(2)
-    if not is_index(index):
+    if not is_index(index) and index[].numel != 0:
         raise call.fail("RuntimeError", "Expected dtype int32/int64 for index")
     var dim = wrap_dim(call.int(1), t[].rank())
     var by_tensor = add or call.is_tensor(3)
@@ -426,7 +274,7 @@ def _scatter[add: Bool](mut call: Call) raises -> Obj:
     elif source[].code() != t[].code():
         raise Error("RuntimeError|scatter(): Expected self.dtype to be equal to src.dtype")
     if index[].numel != 0:
-        _check_sizes(t, dim, index, source, by_tensor)
+        check_sizes(t, dim, index, source, by_tensor)
     var indices = as_indices(index)
     var target: Obj = 0
     var constant: Obj = 0
@@ -434,8 +282,8 @@ def _scatter[add: Bool](mut call: Call) raises -> Obj:
         check_bounds(indices, dim, size_at(t, dim))
         if call.inplace():
             if by_tensor:
-                check_overlap(t, source)
-            check_overlap(t, index)
+                check_apart(t, source)
+            check_apart(t, index)
         target = target_of(call, t)
         var a = as_tensor(target)
         if index[].numel != 0:
@@ -445,11 +293,11 @@ def _scatter[add: Bool](mut call: Call) raises -> Obj:
                 constant = constant_of(value, t)
             var b = source[].data() if by_tensor else as_tensor(constant)[].data()
             var span = span_of(a, data, b, as_tensor(indices)[].data(), dim)
-            _element_dims(span, a, strides, as_tensor(indices))
+            element_dims(span, a, strides, as_tensor(indices))
             comptime if add:
-                run_add(call, a, span)
+                walk(call, a, span, ADD)
             else:
-                run_move[PUT](call, a, span)
+                walk(call, a, span, PUT)
     except e:
         decref(indices)
         if target != 0:
@@ -461,26 +309,6 @@ def _scatter[add: Bool](mut call: Call) raises -> Obj:
     if constant != 0:
         decref(constant)
     return done(call, target)
-
-
-def constant_of(s: Scalar2, like: TPtr) raises -> Obj:
-    """A number as a tensor without dimensions, of the dtype and device of another one."""
-    var made = new_tensor(like[].code(), no_dims(), 0)
-    var space = stack_allocation[16, UInt8]()
-    put_number(space.as_unsafe_any_origin(), like[].code(), s)
-    for i in range(itemsize(like[].code())):
-        at[UInt8](as_tensor(made)[].data())[unsafe_offset=i] = space[unsafe_offset=i]
-    if like[].device() == 0:
-        return made
-    var there = new_tensor(like[].code(), no_dims(), 0, like[].device())
-    try:
-        write_into(there, made)
-    except e:
-        decref(there)
-        decref(made)
-        raise e^
-    decref(made)
-    return there
 
 
 def scatter(mut call: Call) raises -> Obj:
@@ -499,8 +327,10 @@ def scatter_add(mut call: Call) raises -> Obj:
 def _check_embedding(call: Call, index: TPtr) raises:
     if not is_index(index):
         raise Error(
-            t"RuntimeError|Expected tensor for argument #1 'indices' to have one of the following scalar types: Long,"
-            t" Int; but got torch.{type_name(index[].code())}Tensor instead (while checking arguments for embedding)"
+            t"RuntimeError|Expected tensor for argument #1 'indices' to have"
+            t" one of the following scalar types: Long, Int; but got"
+            t" torch.{type_name(index[].code())}Tensor instead (while checking"
+            t" arguments for embedding)"
         )
 
 
@@ -525,7 +355,7 @@ def embedding(mut call: Call) raises -> Obj:
         var span = span_of(t, t[].data(), r[].data(), as_tensor(indices)[].data(), 0)
         span.add_dim(index[].numel, 0, t[].shape[1], 1)
         span.add_dim(t[].shape[1], t[].strides[1], 1, 0)
-        run_move[TAKE](call, t, span)
+        walk(call, t, span, TAKE)
     except e:
         decref(indices)
         if result != 0:
@@ -547,8 +377,8 @@ def embedding_backward(mut call: Call) raises -> Obj:
         raise call.fail(
             "RuntimeError",
             String(
-                t"a gradient of shape {shape_text(g[].shape, g[].rank())} does not match indices of shape"
-                t" {shape_text(index[].shape, n)}"
+                t"a gradient of shape {shape_text(g[].shape, g[].rank())} does"
+                t" not match indices of shape {shape_text(index[].shape, n)}"
             ),
         )
     if g[].code() < FLOAT16 or g[].code() > FLOAT64:
@@ -582,7 +412,7 @@ def embedding_backward(mut call: Call) raises -> Obj:
         var span = span_of(r, r[].writable(), from_[].data(), as_tensor(indices)[].data(), 0)
         span.add_dim(index[].numel, 0, shape[1], 1)
         span.add_dim(shape[1], 1, 1, 0)
-        run_add(call, r, span)
+        walk(call, r, span, ADD)
         if there and padding >= 0 and padding < shape[0]:
             var one = shape.copy()
             one[0] = 1
@@ -649,8 +479,6 @@ def _scale_row[dt: DType](to: Int, from_: Int, start: Int, n: Int, factor: Float
 @export("dumbtorch_register_index")
 def register_index() abi("C") -> None:
     register[index_select]("index_select")
-    register[index_rows]("index_rows")
-    register[wrap_indices]("_wrap_indices")
     register[index_add]("index_add")
     register[index_copy]("index_copy")
     register[gather]("gather")

@@ -7,7 +7,8 @@ from tensor.memory import memcpy
 from tensor.object import TPtr, as_tensor, is_tensor, new_strided, view_of
 from tensor.promote import ResultType, can_cast
 from tensor.py import Obj, decref, is_list, is_sequence, new_ref, seq_item, seq_len, type_name_of
-from kernels.pointwise import check_overlap, check_writable, resize_out
+from kernels.index_api import check_apart
+from kernels.pointwise import check_writable, resize_out
 from kernels.transfer_api import copy_into, copy_strided, on_host
 
 
@@ -103,7 +104,7 @@ def _into(call: Call, list: Obj, count: Int, code: Int, shape: Dims, n: Int, dim
             t"TypeError|torch.cat(): input types can't be cast to the desired output type {type_name(t[].code())}"
         )
     for i in range(count):
-        check_overlap(t, as_tensor(seq_item(list, i)))
+        check_apart(t, as_tensor(seq_item(list, i)))
     if t[].rank() != n or not same_dims(t[].shape, shape, n):
         resize_out(t, shape, n)
     check_writable(t)

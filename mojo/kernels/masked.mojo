@@ -16,7 +16,8 @@ from tensor.object import TPtr, as_tensor, new_strided, new_tensor
 from tensor.py import Obj, decref, new_ref, release_gil, take_gil
 from tensor.threads import Body, num_threads, parallel
 from kernels.results import done, finished, result_for, target_of, write_into
-from kernels.pointwise import broadcast_error, check_overlap, unsupported
+from kernels.index_api import check_apart, check_out
+from kernels.pointwise import broadcast_error, unsupported
 from kernels.device_api import launch_walk
 from kernels.transfer_api import contiguous_of, on_device
 from kernels.walk import PUT, Span3, TAKE
@@ -350,6 +351,9 @@ def masked_select(mut call: Call) raises -> Obj:
     var m = call.tensor(1)
     if m[].code() != BOOL:
         raise Error(t"RuntimeError|masked_select: expected BoolTensor for mask, got {type_name(m[].code())}")
+    if call.has_out():
+        check_out(call, t)
+        check_apart(as_tensor(call.out), m)
     var shape = no_dims()
     var ndim = _common_shape(m, t, shape)
     if t[].device() != 0:
@@ -404,8 +408,8 @@ def masked_scatter(mut call: Call) raises -> Obj:
     if call.inplace() and (ndim != t[].rank() or not same_dims(shape, t[].shape, ndim)):
         raise call.fail("RuntimeError", "the mask must broadcast to the shape of the tensor that is written")
     if call.inplace():
-        check_overlap(t, m)
-        check_overlap(t, source)
+        check_apart(t, m)
+        check_apart(t, source)
     if t[].device() != 0:
         return _scatter_there(call, t, m, source, shape, ndim)
     var mask: Obj = 0

@@ -71,6 +71,7 @@ from dumbtorch._dtypes import (
     uint32,
     uint64,
 )
+from dumbtorch._formats import channels_last, channels_last_3d, contiguous_format, memory_format, preserve_format
 from dumbtorch._functions import METHODS as _METHODS
 from dumbtorch._legacy import TYPES as _TYPES
 from dumbtorch._legacy import set_default_tensor_type, typename
@@ -192,6 +193,11 @@ __all__ = [
     "bool",
     "can_cast",
     "cdouble",
+    "channels_last",
+    "channels_last_3d",
+    "contiguous_format",
+    "memory_format",
+    "preserve_format",
     "cfloat",
     "chalf",
     "complex128",

@@ -204,10 +204,6 @@ class Tensor(_C.TensorBase):
         """The bytes of all elements."""
         return self._numel * self.itemsize
 
-    def is_contiguous(self, memory_format: Any = None) -> bool:
-        """Whether the elements lie in order without gaps."""
-        return self._contiguous
-
     def is_floating_point(self) -> bool:
         """Whether the dtype is a floating-point one."""
         return bool(self.dtype.is_floating_point)
@@ -446,4 +442,4 @@ class Tensor(_C.TensorBase):
 for _name, _method in ops.METHODS.items():
     setattr(Tensor, _name, _method)
 _C.set_types(Tensor, _size.Size, _device.device, OutOfMemoryError)
-_C.set_python_hooks(ops.index.getitem, ops.index.setitem, autograd.views.regenerate)
+_C.set_python_hooks(ops.getitem.getitem, ops.getitem.setitem, autograd.views.regenerate)

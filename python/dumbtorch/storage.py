@@ -15,6 +15,7 @@ __all__ = ["CLASSES", "TypedStorage", "UntypedStorage", "is_storage", "storage_o
 
 _R = _C.required
 _BYTES = _C.make_op("storage_bytes", "_storage_bytes", ("self",), (_R,), 1, ".", 0, "The whole storage as uint8.")
+_RESIZE = _C.make_op("resize_", "_resize_storage", ("self", "nbytes"), (_R,) * 2, 2, "..", 0, "Another size.")
 
 
 class UntypedStorage:
@@ -93,6 +94,15 @@ class UntypedStorage:
     def copy_(self, source: Any, non_blocking: bool | None = None) -> UntypedStorage:
         """Writes the bytes of another storage of this size. Raises RuntimeError for another size."""
         self.bytes.copy_(source.untyped().bytes)
+        return self
+
+    def resize_(self, size: int) -> UntypedStorage:
+        """Gives the storage that many bytes, for all the tensors on it; what was there stays as far as it fits.
+
+        Raises RuntimeError where the memory belongs to somebody else, such as a NumPy array.
+        """
+        _RESIZE(self.bytes, size)
+        self.bytes = _BYTES(self.bytes)
         return self
 
     def fill_(self, value: int) -> UntypedStorage:

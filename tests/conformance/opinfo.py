@@ -76,18 +76,33 @@ def _dtype(name: Any) -> Any:
     return getattr(dumbtorch, str(name).removeprefix("torch."))
 
 
+# the memory of the arguments at hand: those that share some do so in both frameworks
+_rooms: dict[int, Any] = {}
+_made: dict[int, tuple[Any, Any]] = {}
+
+
+def forget() -> None:
+    """Before the arguments of another call are converted."""
+    _rooms.clear()
+    _made.clear()
+
+
 def to_ours(x: Any) -> Any:
     """The same argument for dumbtorch: tensors bit for bit, with their strides."""
     if isinstance(x, torch.Tensor):
+        if id(x) in _made:
+            return _made[id(x)][1]
         bits = x.detach().resolve_conj().resolve_neg()
-        size, stride = tuple(bits.shape), bits.stride()
-        span = 1 + sum((n - 1) * s for n, s in zip(size, stride, strict=True)) if bits.numel() else 0
-        room = torch.zeros(span, dtype=bits.dtype)
-        if span:
-            room.copy_(bits.as_strided((span,), (1,)))
-        ours = dumbtorch.from_numpy(room.view(torch.uint8).numpy()).view(_dtype(bits.dtype)).as_strided(size, stride)
+        memory = bits.untyped_storage()
+        room = _rooms.get(memory.data_ptr()) if memory.nbytes() else None
+        if room is None:
+            copy = torch.empty(0, dtype=torch.uint8).set_(memory).clone()  # also what the tensor does not show
+            room = _rooms[memory.data_ptr()] = dumbtorch.from_numpy(copy.numpy())
+        ours = room.view(_dtype(bits.dtype)).as_strided(tuple(bits.shape), bits.stride(), bits.storage_offset())
         ours = ours.conj_physical().conj() if x.is_conj() else ours
-        return ours.requires_grad_() if x.requires_grad else ours
+        ours = ours.requires_grad_() if x.requires_grad else ours
+        _made[id(x)] = x, ours
+        return ours
     if isinstance(x, torch.dtype):
         return _dtype(x)
     if isinstance(x, torch.device):
@@ -112,7 +127,7 @@ def to_ours(x: Any) -> Any:
 def to_theirs(x: Any) -> Any:
     """A result of dumbtorch as PyTorch's."""
     x = x.detach()
-    x = (x.resolve_conj() if x.is_complex() else x).contiguous()
+    x = (x.resolve_conj() if x.is_complex() else x).clone(memory_format=dumbtorch.contiguous_format)
     dtype = getattr(torch, str(x.dtype).removeprefix("torch."))
     if x.numel() == 0:
         return torch.empty(tuple(x.shape), dtype=dtype)
@@ -160,6 +175,8 @@ def ours_of(info: Any) -> Callable[..., Any]:
     if isinstance(function, types.FunctionType) and function.__module__.startswith("torch.testing"):
         return rebound(function)
     place: Any = dumbtorch
+    if info.name == "slice":  # an operator of ATen, not a function of torch
+        return dumbtorch.ops.shape.SLICE
     if not (function.__class__.__name__ == "method_descriptor" or getattr(torch.Tensor, info.name, None) is function):
         for part in info.name.split("."):
             place = getattr(place, part)
@@ -230,6 +247,7 @@ def gradients(framework: Any, out: Any, inputs: list[Any], seeds: list[Any]) -> 
 def run_sample(info: Any, ours: Callable[..., Any], sample: Any, dtype: str) -> str:
     """Why the sample fails; empty if it does not."""
     arguments = (sample.input, *sample.args)
+    forget()
     my_args, my_kwargs = to_ours(arguments), to_ours(sample.kwargs)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -254,6 +272,7 @@ def run_sample(info: Any, ours: Callable[..., Any], sample: Any, dtype: str) -> 
             return "gradient: a result does not require grad"
         seeds = [torch.randn_like(b) for _, b in pairs]
         theirs = gradients(torch, [b for _, b in pairs], their_leaves, seeds)
+        forget()
         ours_ = gradients(dumbtorch, [a for a, _ in pairs], my_leaves, to_ours(seeds))
     for place, (a, b) in enumerate(zip(ours_, theirs, strict=True)):
         if (a is None) != (b is None):
@@ -326,6 +345,7 @@ def run_errors(info: Any, verbose: bool = False) -> Result:
         if ours is None:
             problem = "absent"
         else:
+            forget()
             try:
                 with warnings.catch_warnings():
                     warnings.simplefilter("ignore")

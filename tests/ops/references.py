@@ -61,6 +61,12 @@ def _channel_norm(
     return y if bias is None else y + bias.reshape(shape)
 
 
+def _laid(input: Any, src: Any, *layout: Any) -> Any:
+    made = input.clone(memory_format=torch.contiguous_format)
+    made.as_strided(*layout).copy_(src)
+    return made
+
+
 REFERENCES: dict[str, Callable[..., Any]] = {
     "softmax_backward": lambda grad, out, dim: out * (grad - (out * grad).sum(dim, True)),
     "log_softmax_backward": lambda grad, out, dim: grad - out.exp() * grad.sum(dim, True),
@@ -91,7 +97,12 @@ REFERENCES: dict[str, Callable[..., Any]] = {
     "linalg_det": lambda A: (torch.linalg.det(A), *torch.linalg.lu_factor_ex(A)[:2]),
     "linalg_slogdet": lambda A: (*torch.linalg.slogdet(A), *torch.linalg.lu_factor_ex(A)[:2]),
     "linalg_lu_solve": lambda LU, pivots, B, adjoint=False: torch.linalg.lu_solve(LU, pivots, B, adjoint=adjoint),
-    "index": lambda input, index: input[index],
+    "index": torch.ops.aten.index,
+    # PyTorch's own derivative of it gives the input the gradient of what was overwritten
+    "as_strided_scatter": lambda input, src, *layout: _laid(input, src, *layout),
+    "index_put": torch.ops.aten.index_put,
+    "split": lambda input, lengths, dim: torch.split(input, lengths, dim),
+    "pad_edges": lambda input, pad, kind: F.pad(input, pad, ("reflect", "replicate", "circular")[kind]),
     "embedding_backward": lambda grad, index, count, padding=-1, scale=False: torch.ops.aten.embedding_dense_backward(
         grad, index, count, padding, scale
     ),

@@ -5,8 +5,9 @@ from __future__ import annotations
 import warnings
 from typing import Any
 
-from dumbtorch import _C, _dtypes
+from dumbtorch import _C, _dtypes, _formats
 from dumbtorch._device import device as Device
+from dumbtorch.ops.layout import suggested_format
 from dumbtorch.ops.samples import S, T, unary
 from dumbtorch.ops.table import TABLE, composite, row
 from dumbtorch.ops.unary import zero
@@ -31,16 +32,16 @@ row("fill", "input, value", only_inplace=True, dtypes="any", broadcast=True,
     doc="Writes one number (or a 0-dim tensor) into every element.")  # fmt: skip
 
 
+@composite("fill", method=False)
+def fill(input: Any, value: Any) -> Any:
+    """A tensor like the input with one number (or 0-dim tensor) in every element. Reference: ``torch.fill``."""
+    return input.clone().fill_(value)
+
+
 @composite("zero_")
 def zero_(input: Any) -> Any:
     """Writes 0 into every element. Reference: ``torch.Tensor.zero_``."""
     return input.fill_(0)
-
-
-@composite("contiguous", function=False)
-def contiguous(self: Any, memory_format: Any = None) -> Any:
-    """The tensor itself if its elements lie in order, else a copy where they do. Reference: ``Tensor.contiguous``."""
-    return self if self._contiguous else self.clone(memory_format="contiguous")
 
 
 @composite("to", function=False)
@@ -82,11 +83,15 @@ def to(
         same_device = wanted.type == here.type and (wanted.index is None or wanted.index == (here.index or 0))
     else:
         wanted, same_device = None, True
+    kept = memory_format is None or memory_format is _formats.preserve_format
     if same_dtype and same_device:
-        return self.clone() if copy else self
+        if not copy and (kept or suggested_format(self) is memory_format):
+            return self
+        return self.clone(memory_format=memory_format)
     if not same_dtype and self.dtype.is_complex:
         _warn_discard(dtype)
-    return _CAST(self, None if same_dtype else dtype, None if same_device else wanted)
+    made = _CAST(self, None if same_dtype else dtype, None if same_device else wanted)
+    return made if kept else made.contiguous(memory_format=memory_format)
 
 
 def _warn_discard(kind: Any) -> None:
@@ -96,9 +101,7 @@ def _warn_discard(kind: Any) -> None:
 
 def _caster(name: str, kind: Any) -> None:
     def cast(self: Any, memory_format: Any = None) -> Any:
-        if self.dtype.is_complex:
-            _warn_discard(kind)
-        return self if self.dtype is kind else _CAST(self, kind)
+        return to(self, kind, memory_format=memory_format)
 
     cast.__name__ = cast.__qualname__ = name
     cast.__doc__ = f"The tensor as {kind!r}; itself if it is already."

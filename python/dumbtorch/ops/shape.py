@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
+from dumbtorch import _C, _dtypes
 from dumbtorch.autograd import views
 from dumbtorch.ops.samples import S, T
 from dumbtorch.ops.table import FUNCTIONS, METHODS, composite, primitive, row
 
 
-def sizes(values: tuple[Any, ...]) -> Any:
-    """Sizes given one by one or as one sequence."""
+def sizes(values: tuple[Any, ...], named: Any = None) -> Any:
+    """Sizes given one by one or as one sequence, or by keyword."""
+    if named is not None:
+        return named
     if len(values) == 1 and not hasattr(values[0], "__index__"):
         return values[0]
     return values
 
 
 def _view(name: str, signature: str, grad: Any, samples: Any, doc: str, errors: Any = None, **kwargs: Any) -> Any:
-    kwargs.setdefault("dtypes", "real")
+    kwargs.setdefault("dtypes", "any")
     return row(name, signature, grad={"input": grad}, view=True, samples=samples, errors=errors, doc=doc, **kwargs)
 
 
@@ -28,6 +31,8 @@ _VIEW = _view("view", "input, size", lambda g, input_shape: g.reshape(input_shap
               "The same elements in another shape, without a copy; -1 is inferred.",
               lambda: (S(T(2, 3), (4,), error="RuntimeError"), S(T(2, 3), (-1, -1), error="RuntimeError")),
               function=False, method=False, ref="Tensor.view")  # fmt: skip
+_VIEW_DTYPE = _C.make_op("view", "view_dtype", ("input", "dtype"), (_C.required,) * 2, 2, "..", 8,
+                         "The same memory as elements of another dtype. Carries no gradient.")  # fmt: skip
 _RESHAPE = _view("reshape", "input, shape", lambda g, input_shape: g.reshape(input_shape),
                  lambda: (S(T(2, 6), (3, 4)), S(T(2, 6), (-1,)), S(T(2, 3), (2, 1, 3)), S(T(), (1, 1)),
                           S(T(0, 3), (3, 0))),
@@ -88,25 +93,26 @@ def _linear(name: str, signature: str, take: Any, doc: str) -> Any:
 _select_back = _linear("select_backward", "input, shape, dim, index", lambda t, dim, index: t.select(dim, index),
                        "The derivative of select.")  # fmt: skip
 _slice_back = _linear("slice_backward", "input, shape, dim, start, end, step",
-                      lambda t, dim, start, end, step: _SLICE(t, dim, start, end, step), "The derivative of slice.",
-                  )  # fmt: skip
+                      lambda t, dim, start, end, step: SLICE(t, dim, start, end, step),
+                      "The derivative of slice.")  # fmt: skip
 _diagonal_back = _linear("diagonal_backward", "input, shape, offset, dim1, dim2",
                          lambda t, offset, dim1, dim2: t.diagonal(offset, dim1, dim2), "The derivative of diagonal.",
                      )  # fmt: skip
 _getitem_back = _linear("getitem_backward", "input, shape, index", lambda t, index: t[index],
                         "The derivative of basic indexing.")  # fmt: skip
 
-_view("select", "input, dim, index", lambda g, input_shape, dim, index: _select_back(g, input_shape, dim, index),
+select = _view("select", "input, dim, index",
+      lambda g, input_shape, dim, index: _select_back(g, input_shape, dim, index),
       lambda: (S(T(3, 4), 0, 1), S(T(3, 4), -1, -2), S(T(5), 0, 4), S(T(0, 3), 1, 2)),
       "One index of a dimension, which goes away.",
       lambda: (S(T(2, 3), 0, 2, error="IndexError"), S(T(2, 3), 2, 0, error="IndexError")))  # fmt: skip
-_SLICE: Any = _view("slice", "input, dim=0, start=None, end=None, step=1",
+SLICE: Any = _view("slice", "input, dim=0, start=None, end=None, step=1",
                lambda g, input_shape, dim, start, end, step: _slice_back(g, input_shape, dim, start, end, step),
                lambda: (S(T(6, 4), 0, 1, 5, 2), S(T(6, 4), 1, -3, None, 1), S(T(6), 0, 4, 2, 1),
                         S(T(0, 3), 0, 0, 9, 1)),
                "A range of a dimension.", lambda: (S(T(3), 0, 0, 2, 0, error="RuntimeError"),),
                function=False, method=False, ref="ops.aten.slice")  # fmt: skip
-_view("diagonal", "input, offset=0, dim1=0, dim2=1",
+diagonal = _view("diagonal", "input, offset=0, dim1=0, dim2=1",
       lambda g, input_shape, offset, dim1, dim2: _diagonal_back(g, input_shape, offset, dim1, dim2),
       lambda: (S(T(3, 4)), S(T(3, 4), 1), S(T(2, 3, 4), -1, 2, 1), S(T(3, 4), 5)), "A diagonal.",
       lambda: (S(T(2, 3), 0, 0, 0, error="RuntimeError"), S(T(2), error="IndexError")))  # fmt: skip
@@ -187,7 +193,7 @@ def _as_strided_back(g: Any, shape: Any, strides: Any, offset: int, size: Any, s
     return views.strided_scatter(g, (shape, strides, offset), (size, stride, offset if start is None else start))
 
 
-row("as_strided", "input, size, stride, storage_offset=None", view=True, dtypes="real", grad={
+as_strided = row("as_strided", "input, size, stride, storage_offset=None", view=True, dtypes="any", grad={
         "input": lambda g, input_shape, input_stride, input_offset, size, stride, storage_offset: _as_strided_back(
             g, input_shape, input_stride, input_offset, size, stride, storage_offset),
     }, samples=lambda: (S(T(6), (2, 3), (3, 1)), S(T(6), (2, 2), (1, 1), 1), S(T(3, 4), (2,), (5,), 2)),
@@ -215,7 +221,7 @@ _view("unfold", "input, dimension, size, step",
       lambda: (S(T(7), 0, 3, 2), S(T(3, 6), 1, 2, 1), S(T(4, 3), 0, 4, 1)),
       "Windows of ``size`` elements every ``step`` along a dimension, in a new last dimension.",
       lambda: (S(T(3), 0, 4, 1, error="RuntimeError"),), function=False, ref="Tensor.unfold")  # fmt: skip
-row("getitem", "input, index", view=True, function=False, method=False, dtypes="real", ref="Tensor.__getitem__",
+row("getitem", "input, index", view=True, function=False, method=False, dtypes="any", ref="Tensor.__getitem__",
     grad={"input": lambda g, input_shape, index: _getitem_back(g, input_shape, index)},
     samples=lambda: (S(T(3, 4), 1), S(T(3, 4), (slice(None), 2)), S(T(3, 4), (Ellipsis, slice(1, None, 2))),
                      S(T(3, 4), (None, slice(0, 2))), S(T(3, 4), (-1, -1)), S(T(3, 4), ()), S(T(0, 3), (slice(0, 5),))),
@@ -227,30 +233,32 @@ row("getitem", "input, index", view=True, function=False, method=False, dtypes="
 
 
 @composite("view", function=False)
-def view(self: Any, *shape: Any) -> Any:
+def view(self: Any, *shape: Any, size: Any = None, dtype: Any = None) -> Any:
     """The same elements in another shape, without a copy; one size may be -1. A dtype reinterprets the memory.
 
     Raises RuntimeError where the strides do not allow it (``reshape`` then copies). Reference: ``torch.Tensor.view``.
     """
-    return _VIEW(self, sizes(shape))
+    if len(shape) == 1 and isinstance(shape[0], _dtypes.dtype):
+        dtype = shape[0]
+    return _VIEW(self, sizes(shape, size)) if dtype is None else _VIEW_DTYPE(self, dtype)
 
 
 @composite("reshape", function=False)
-def reshape(self: Any, *shape: Any) -> Any:
+def reshape(self: Any, *sizes_: Any, shape: Any = None) -> Any:
     """The same elements in another shape: a view where possible, else a copy. Reference: ``torch.Tensor.reshape``."""
-    return _RESHAPE(self, sizes(shape))
+    return _RESHAPE(self, sizes(sizes_, shape))
 
 
 @composite("permute", function=False)
-def permute(self: Any, *dims: Any) -> Any:
+def permute(self: Any, *order: Any, dims: Any = None) -> Any:
     """The dimensions in another order. Reference: ``torch.Tensor.permute``."""
-    return _PERMUTE(self, sizes(dims))
+    return _PERMUTE(self, sizes(order, dims))
 
 
 @composite("expand", function=False)
-def expand(self: Any, *size: Any) -> Any:
+def expand(self: Any, *shape: Any, size: Any = None, implicit: bool = False) -> Any:
     """Dimensions of size 1 stretched without a copy; -1 keeps a size. Reference: ``torch.Tensor.expand``."""
-    return _EXPAND(self, sizes(size))
+    return _EXPAND(self, sizes(shape, size))
 
 
 @composite("view_as", function=False)
@@ -351,7 +359,11 @@ def narrow(input: Any, dim: int, start: Any, length: int) -> Any:
     if input.ndim == 0:
         raise RuntimeError("narrow() cannot be applied to a 0-dim tensor.")
     size = input.shape[wrap_dim(dim, input.ndim)]
-    start = int(start)
+    if isinstance(start, _C.TensorBase):
+        kind = start.dtype
+        if start.ndim or kind is _dtypes.bool or kind.is_floating_point or kind.is_complex:
+            raise RuntimeError("start must be an 0-dim integral Tensor.")
+        start = int(start)
     if not -size <= start <= size:
         raise IndexError(f"narrow(): start ({start}) is out of range for a dimension of size {size}")
     start = start + size if start < 0 else start
@@ -359,141 +371,7 @@ def narrow(input: Any, dim: int, start: Any, length: int) -> Any:
         raise RuntimeError("narrow(): length must be non-negative.")
     if start + length > size:
         raise RuntimeError(f"narrow(): start ({start}) + length ({length}) exceeds dimension size ({size}).")
-    return _SLICE(input, dim, start, start + length, 1)
-
-
-# ---------------------------------------------------------------- several views
-
-
-def _pieces(input: Any, lengths: Sequence[int], dim: int) -> tuple[Any, ...]:
-    made, start = [], 0
-    for length in lengths:
-        made.append(_SLICE(input, dim, start, start + length, 1))
-        start += length
-    return tuple(made)
-
-
-_split: Callable[..., tuple[Any, ...]] = primitive(
-    "split", "input, lengths, dim", _pieces, {"input": lambda g, dim: FUNCTIONS["cat"](g, dim)},
-    outputs=("*",), doc="Consecutive ranges of a dimension.")  # fmt: skip
-_unbind: Callable[..., tuple[Any, ...]] = primitive(
-    "unbind", "input, dim", lambda input, dim: tuple(input.select(dim, n) for n in range(input.shape[dim])),
-    {"input": lambda g, dim: FUNCTIONS["stack"](g, dim)}, outputs=("*",), doc="Every index of a dimension.",
-)  # fmt: skip
-
-
-@composite("split")
-def split(tensor: Any, split_size_or_sections: Any, dim: int = 0) -> Any:
-    """Ranges of a dimension: all of one size (the last may be smaller), or of the given sizes. Views.
-
-    Raises RuntimeError when given sizes do not add up. Reference: ``torch.split``.
-    """
-    if tensor.ndim == 0:
-        raise RuntimeError("split expects at least a 1-dimensional tensor")
-    dim = wrap_dim(dim, tensor.ndim)
-    size = tensor.shape[dim]
-    if isinstance(split_size_or_sections, int):
-        step = split_size_or_sections
-        if step < 0:
-            raise RuntimeError(f"split expects split_size be non-negative, but got split_size={step}")
-        if step == 0:
-            if size:
-                raise RuntimeError(f"split_size can only be 0 if dimension size is 0, but got dimension size of {size}")
-            return _split(tensor, [0], dim)
-        return _split(tensor, [min(step, size - n) for n in range(0, size, step)] or [0], dim)
-    lengths = list(split_size_or_sections)
-    if sum(lengths) != size or any(n < 0 for n in lengths):
-        raise RuntimeError(
-            f"split_with_sizes expects split_sizes to sum exactly to {size} (input tensor's size at dimension {dim}), "
-            f"but got split_sizes={lengths}"
-        )
-    return _split(tensor, lengths, dim)
-
-
-@composite("chunk")
-def chunk(input: Any, chunks: int, dim: int = 0) -> Any:
-    """At most ``chunks`` ranges of equal size, the last may be smaller. Reference: ``torch.chunk``."""
-    if chunks <= 0:
-        raise RuntimeError(f"chunk expects `chunks` to be greater than 0, got: {chunks}")
-    if input.ndim == 0:
-        raise RuntimeError("chunk expects at least a 1-dimensional tensor")
-    size = input.shape[wrap_dim(dim, input.ndim)]
-    step = -(-size // chunks)
-    return split(input, [0] * chunks, dim) if step == 0 else split(input, step, dim)
-
-
-@composite("unbind")
-def unbind(input: Any, dim: int = 0) -> tuple[Any, ...]:
-    """A view for each index of a dimension. Reference: ``torch.unbind``."""
-    if input.ndim == 0:
-        raise IndexError("Dimension specified as 0 but tensor has no dimensions")
-    return _unbind(input, wrap_dim(dim, input.ndim))
-
-
-row("cat", "tensors, dim=0", lists="tensors", method=False, dtypes="real", aliases=("concat", "concatenate"), grad={
-        "tensors": lambda g, tensors_shape, tensors_dtype, dim: _cat_back(g, tensors_shape, tensors_dtype, dim),
-    }, samples=lambda: (S([T(2, 3), T(1, 3), T(4, 3)]), S([T(2, 3), T(2, 1)], 1), S([T(2, 3)], -1),
-                        S([T(0, 3), T(2, 3)]), S([T(0), T(2, 3)])),
-    errors=lambda: (S([T(2, 3), T(2, 4)], error="RuntimeError"), S([], error="ValueError")),
-    doc="Tensors one after the other along a dimension.")  # fmt: skip
-
-
-_FLIP: Any = row("flip", "input, dims", method=False, function=False, out=False, dtypes="real",
-    grad={"input": lambda g, dims: _FLIP(g, dims)}, samples=lambda: (
-        S(T(3, 4), (0,)), S(T(3, 4), (0, -1)), S(T(2, 3, 2), (1,)), S(T(5), (0,)), S(T(0, 3), (0,)), S(T(2, 3), ())),
-    errors=lambda: (S(T(2, 3), (2,), error="IndexError"), S(T(2, 3), (0, 0), error="RuntimeError")),
-    doc="A copy with the order of elements reversed along the given dimensions.")  # fmt: skip
-
-
-@composite("flip")
-def flip(input: Any, *dims: Any) -> Any:
-    """A copy with the order of elements reversed along the given dimensions. Reference: ``torch.flip``."""
-    return _FLIP(input, sizes(dims))
-
-
-@composite("fliplr")
-def fliplr(input: Any) -> Any:
-    """A copy with the columns reversed. Reference: ``torch.fliplr``."""
-    if input.ndim < 2:
-        raise RuntimeError("fliplr: input must be >= 2-d.")
-    return _FLIP(input, (1,))
-
-
-@composite("flipud")
-def flipud(input: Any) -> Any:
-    """A copy with the rows reversed. Reference: ``torch.flipud``."""
-    if input.ndim < 1:
-        raise RuntimeError("flipud: input must be >= 1-d.")
-    return _FLIP(input, (0,))
-
-
-def _cat_back(g: Any, shapes: Any, dtypes: Any, dim: int) -> tuple[Any, ...]:
-    made, start = [], 0
-    for shape, dtype in zip(shapes, dtypes, strict=True):
-        if len(shape) == 1 and shape[0] == 0 and g.ndim != 1:  # the old empty tensor that fits everywhere
-            made.append(g.new_zeros(shape))
-            continue
-        part = narrow(g, dim, start, shape[dim])
-        start += shape[dim]
-        made.append(part if part.dtype is dtype else part.to(dtype))
-    return tuple(made)
-
-
-@composite("stack", method=False)
-def stack(tensors: Sequence[Any], dim: int = 0, *, out: Any = None) -> Any:
-    """Tensors of one shape side by side in a new dimension. Reference: ``torch.stack``."""
-    if len(tensors) == 0:
-        raise RuntimeError("stack expects a non-empty TensorList")
-    shape = tensors[0].shape
-    for place, tensor in enumerate(tensors):
-        if tensor.shape != shape:
-            raise RuntimeError(
-                f"stack expects each tensor to be equal size, but got {list(shape)} at entry 0 and "
-                f"{list(tensor.shape)} at entry {place}"
-            )
-    dim = wrap_dim(dim, len(shape) + 1)
-    joined = [tensor.unsqueeze(dim) for tensor in tensors]
-    return FUNCTIONS["cat"](joined, dim) if out is None else FUNCTIONS["cat"](joined, dim, out=out)
+    return SLICE(input, dim, start, start + length, 1)
 
 
 METHODS["T"] = property(
