@@ -44,7 +44,7 @@ def _binary(name: str, op: str | None = None) -> Any:
 
 acos, acosh, asin, asinh, atan, atanh = map(_unary, ("acos", "acosh", "asin", "asinh", "atan", "atanh"))
 cos, cosh, sin, sinh, tan, tanh = map(_unary, ("cos", "cosh", "sin", "sinh", "tan", "tanh"))
-exp, expm1, log, log10, log1p, log2 = map(_unary, ("exp", "expm1", "log", "log10", "log1p", "log2"))
+exp, log, log10, log1p, log2 = map(_unary, ("exp", "log", "log10", "log1p", "log2"))
 isfinite, isinf, isnan, signbit = map(_unary, ("isfinite", "isinf", "isnan", "signbit"))
 logical_not, reciprocal, sqrt, square = map(_unary, ("logical_not", "reciprocal", "sqrt", "square"))
 bitwise_invert = _unary("bitwise_invert", ops.FUNCTIONS["bitwise_not"])
@@ -73,6 +73,12 @@ bitwise_left_shift, bitwise_right_shift = _binary("bitwise_left_shift"), _binary
 equal, not_equal = _binary("equal", "eq"), _binary("not_equal", "ne")
 less, less_equal = _binary("less", "lt"), _binary("less_equal", "le")
 greater, greater_equal = _binary("greater", "gt"), _binary("greater_equal", "ge")
+
+
+def expm1(x: Any, /) -> Any:
+    """``exp(x) - 1``, exact near 0; a zero real part of a complex result is positive."""
+    result = ops.expm1(given(x))
+    return made(ops.FUNCTIONS["complex"](result.real + 0.0, result.imag) if result.is_complex() else result)
 
 
 def round(x: Any, /) -> Any:
