@@ -7,9 +7,25 @@ the end. Results do not depend on the number of threads.
 from std.memory import Pointer
 from std.sys import size_of
 
-from kernels.gemm_micro import MR, Epilogue, Mat, acc_dtype, at, axpy_rows, dots, micro_rows, mul_add, ptr, width
+from kernels.cpu import has_amx, has_bf16_pairs
+from kernels.gemm_amx import gemm_amx
+from kernels.gemm_micro import (
+    MAY_PAIR,
+    MR,
+    Epilogue,
+    Mat,
+    acc_dtype,
+    at,
+    axpy_rows,
+    dots,
+    micro_rows,
+    mul_add,
+    ptr,
+    width,
+)
 from kernels.gemm_pack import pack
 from kernels.gemm_tiles import CHUNK, KC, PACK_BYTES, SERIAL_WORK, ceildiv, multiply, pack_columns
+from kernels.narrow import narrow
 from kernels.workspace import Workspace
 from tensor.threads import Body, num_threads, parallel
 
@@ -18,6 +34,9 @@ comptime BUFFER_CHUNK = 1008
 
 comptime ROW_WORK = 1 << 16
 """Multiply-adds that are worth a task of a product of few rows, where memory is what the threads share."""
+
+comptime AMX_WORK = 1 << 15
+"""Multiply-adds of bfloat16 from which the tile registers of AMX pay for their set-up, where there are any."""
 
 comptime TINY_DEPTH = 64
 """Depth up to which a serial product packs on the stack."""
@@ -47,7 +66,7 @@ def _put[dt: DType, acc: DType](s: Scalar[acc], c: Int, column: Int, ep: Epilogu
         v = mul_add[acc, 1](ep.beta, p[].cast[acc](), v)
     if ep.bias != 0:
         v += ptr[dt](ep.bias)[unsafe_offset=column].cast[acc]()
-    p[] = v.cast[dt]()
+    p[] = narrow[dt](v)
 
 
 @no_inline
@@ -91,7 +110,7 @@ struct _Convert[dt: DType, acc: DType](Body, ImplicitlyCopyable, Movable):
                         v = mul_add(SIMD[Self.acc, W](self.ep.beta), old, v)
                     if self.ep.bias != 0:
                         v += bias.unsafe_load[width=W](j).cast[Self.acc]()
-                    c.unsafe_store(j, v.cast[Self.dt]())
+                    c.unsafe_store(j, narrow[Self.dt](v))
                     j += W
             while j < self.n:
                 _put[Self.dt, Self.acc](s[unsafe_offset=j], self.c.where[Self.dt](i, j), j, self.ep)
@@ -121,7 +140,13 @@ def _buffered[dt: DType, acc: DType](m: Int, n: Int, k: Int, a: Mat, b: Mat, c: 
         for i in range(0, m, BUFFER_CHUNK):
             var mc = min(BUFFER_CHUNK, m - i)
             var ai = a.part[dt](i, 0)
-            multiply[dt, acc](mc, nc, k, ai, bj, sums, to_sums, ws.address + buffer_bytes, pack_bytes)
+            comptime if dt == DType.bfloat16 and MAY_PAIR:
+                if has_bf16_pairs():
+                    multiply[dt, acc, True](mc, nc, k, ai, bj, sums, to_sums, ws.address + buffer_bytes, pack_bytes)
+                else:
+                    multiply[dt, acc](mc, nc, k, ai, bj, sums, to_sums, ws.address + buffer_bytes, pack_bytes)
+            else:
+                multiply[dt, acc](mc, nc, k, ai, bj, sums, to_sums, ws.address + buffer_bytes, pack_bytes)
             var group = ceildiv(mc, min(mc, max(1, mc * nc // 32768)))
             parallel(_Convert[dt, acc](nc, mc, sums, c.part[dt](i, j), e, group), ceildiv(mc, group))
     ws.give()
@@ -260,6 +285,9 @@ def _gemm[dt: DType, acc: DType](m: Int, n: Int, k: Int, a: Mat, b: Mat, c: Mat,
             return
         # The bias is a row: it cannot go with the product transposed.
         if n <= 4 * DOT_ROWS and ep.bias == 0 and _few_rows[dt, acc](n, m, k, b.t(), a.t(), c.t(), ep):
+            return
+    comptime if dt == DType.bfloat16:
+        if m * n * k >= AMX_WORK and has_amx() and gemm_amx(m, n, k, a, b, c, rebind[Epilogue[DType.float32]](ep)):
             return
     comptime if dt.is_floating_point() and acc == dt:
         if ep.bias == 0 and n > 1 and (m == 1 or c.rs == 1) and c.cs != 1:

@@ -266,7 +266,28 @@ struct Plan(Body, Copyable):
     def run(self, task: Int, worker: Int):
         self._run_units(task * self.per_task, min((task + 1) * self.per_task, self.units))
 
+    def _rows(self) -> Bool:
+        """Each result is made of one contiguous block of the functions' own dtype."""
+        return (
+            not self.vertical and self.segments == 1 and self.source_code == self.code and self.kept <= 1
+            and (self.reduced == 0 or (self.reduced == 1 and self.reduced_strides[0] == itemsize(self.code)))
+        )  # fmt: skip
+
+    def _run_rows(self, start: Int, end: Int):
+        var block = function_at[BlockFn](self.table[].block[self.code])
+        var state = external_call["malloc", Int](STATE_BYTES)
+        var step = self.kept_strides[0] if self.kept == 1 else 0
+        for output in range(start, end):
+            store_state(state, self._start())
+            if self.count > 0:
+                block(state, self.data + output * step, self.count, 0)
+            self._finish(state, output)
+        external_call["free", NoneType](state)
+
     def _run_units(self, start: Int, end: Int):
+        if self._rows():
+            self._run_rows(start, end)
+            return
         # scratch on the heap: a block of raw elements, one of cast ones for each tile column, a row of states
         var bytes = BLOCK * 16
         var space = aligned_block((TILE + 2) * bytes + 256 * STATE_BYTES, 64)

@@ -4,9 +4,10 @@ A reducer folds SIMD vectors into its accumulator; the functions that reduce.moj
 a block run in four vector accumulators of at most 128 steps each, blocks add up in float64.
 """
 
-from std.math import sqrt
-from std.memory import Pointer
+from std.math import iota, sqrt
+from std.memory import Pointer, bitcast
 from std.sys.info import simd_width_of, size_of
+from std.sys.intrinsics import masked_load, prefetch
 from std.utils.numerics import isnan
 from tensor.call import Call, register
 from tensor.dtype import BOOL, FLOAT32, INT64, NUM_DTYPES, UINT8, category, dtype_of, dtype_name, type_name
@@ -15,6 +16,7 @@ from tensor.memory import Ptr, address_of, at, load, store, zeroed
 from tensor.object import as_tensor
 from tensor.py import Obj, decref
 from tensor.runtime import runtime
+from kernels.math_core import BitsOf, INF_BITS, nan, to_bits
 from kernels.pointwise import compute, is_half, load_at, store_at
 
 from kernels.transfer_api import contiguous_of
@@ -24,6 +26,9 @@ from kernels.reduce import (
     OUT_SAME, OUT_SUM, PROD, Reduction, ReductionPtr, SMALLEST, SUM, State, VARIANCE, VerticalFn, dims_mask, reduce_with,
 )  # fmt: skip
 
+
+comptime AHEAD = 4096
+"""How many bytes ahead a block is prefetched."""
 
 # The type in which vectors accumulate: floats in float32 or float64, integers in int64.
 comptime acc_of[dt: DType]: DType = (
@@ -265,18 +270,76 @@ def _join[F: Fold, A: DType](state: Int, v: Scalar[A]):
 @always_inline
 def _across[F: Fold, A: DType, w: SIMDLength](v: SIMD[A, w]) -> Scalar[A]:
     """One value from a vector, halves against halves."""
-    var r = v[0]
-    comptime for i in range(1, Int(w)):
-        r = F.step(r, v[i])
-    return r
+    comptime if w == 1:
+        return v[0]
+    else:
+        comptime half = Int(w) // 2
+        return _across[F, A, half](F.step(v.slice[half, offset=0](), v.slice[half, offset=half]()))
+
+
+@always_inline
+def _rest[F: Fold, E: DType, A: DType, w: Int](data: Int, i: Int, n: Int) -> SIMD[A, w]:
+    """Elements i .. n, fewer than w, prepared; the identity in the other lanes."""
+    comptime S = DType.uint16 if is_half[E] else E
+    var identity = SIMD[E, w](F.identity[A]().cast[E]())
+    var lanes = iota[DType.int32, w]().lt(SIMD[DType.int32, w](Int32(n - i)))
+    var x = masked_load[w](at[Scalar[S]](data).unsafe_offset(i), lanes, bitcast[S](identity))
+    return F.prepare(bitcast[E](x).cast[A]())
+
+
+@always_inline
+def _prefetch_vectors[dt: DType, count: Int](data: Int, i: Int):
+    """Asks for the lines that lie as far ahead as memory is away."""
+    comptime bytes = count * size_of[Scalar[dt]]()
+    comptime for k in range((bytes + 63) // 64):
+        prefetch(at[UInt8](data + i * size_of[Scalar[dt]]() + AHEAD + 64 * k))
+
+
+def _fold_extremes[F: Fold, A: DType](state: Int, data: Int, n: Int):
+    """The extreme of a block of floats in one step a vector; NaNs are looked for beside it."""
+    comptime W = simd_width_of[A]()
+    comptime V = SIMD[A, W]
+    comptime U = SIMD[BitsOf[A], W]
+    var best = Array[V, 4](fill=V(F.identity[A]()))
+    var bits = U(0)  # the largest without the sign: above infinity's is a NaN
+    var i = 0
+    while i + 4 * W <= n:
+        _prefetch_vectors[A, 4 * W](data, i)
+        comptime for k in range(4):
+            var x = load_at[A, W](data, i + k * W)
+            best[k] = _better[F](x, best[k])
+            bits = max(bits, to_bits(x) << 1)
+        i += 4 * W
+    while i < n:
+        var x = _rest[F, A, A, W](data, i, n)
+        best[0] = _better[F](x, best[0])
+        bits = max(bits, to_bits(x) << 1)
+        i += W
+    if bits.reduce_max() > 2 * INF_BITS[A].cast[BitsOf[A]]():
+        at[State](state)[] = _put(nan[A, 1]())
+    else:
+        var best01 = _better[F](best[0], best[1])
+        _join[F, A](state, _across[F](_better[F](best01, _better[F](best[2], best[3]))))
+
+
+@always_inline
+def _better[A: DType, w: Int, //, F: Fold](x: SIMD[A, w], y: SIMD[A, w]) -> SIMD[A, w]:
+    """The larger (MaxFold) or smaller of numbers that are not NaN."""
+    comptime if F.kind == MAXIMUM:
+        return x.gt(y).select(x, y)
+    else:
+        return x.lt(y).select(x, y)
 
 
 def fold_block[F: Fold, dt: DType](state: Int, data: Int, n: Int, index: Int) abi("C") -> None:
     comptime E = element_of[dt]
     comptime A = fold_type[F, dt]
+    comptime if A.is_floating_point() and A == E and (F.kind == MAXIMUM or F.kind == MINIMUM):
+        _fold_extremes[F, A](state, data, n)
+        return
     comptime W = simd_width_of[DType.float32]() if size_of[Scalar[A]]() <= 4 else simd_width_of[A]()
     var i = 0
-    while i + 4 * W <= n:
+    while i < n:
         # at most 512 vectors before the accumulators join the state
         var stop = min(n, i + 512 * W)
         var a0 = SIMD[A, W](F.identity[A]())
@@ -284,18 +347,19 @@ def fold_block[F: Fold, dt: DType](state: Int, data: Int, n: Int, index: Int) ab
         var a2 = a0
         var a3 = a0
         while i + 4 * W <= stop:
+            _prefetch_vectors[E, 4 * W](data, i)
             a0 = F.step(a0, F.prepare(load_at[E, W](data, i).cast[A]()))
             a1 = F.step(a1, F.prepare(load_at[E, W](data, i + W).cast[A]()))
             a2 = F.step(a2, F.prepare(load_at[E, W](data, i + 2 * W).cast[A]()))
             a3 = F.step(a3, F.prepare(load_at[E, W](data, i + 3 * W).cast[A]()))
             i += 4 * W
+        while i + W <= stop:
+            a0 = F.step(a0, F.prepare(load_at[E, W](data, i).cast[A]()))
+            i += W
+        if i < stop:
+            a1 = F.step(a1, _rest[F, E, A, W](data, i, stop))
+            i = stop
         _join[F, A](state, _across[F](F.step(F.step(a0, a1), F.step(a2, a3))))
-    if i < n:
-        var rest = F.identity[A]()
-        while i < n:
-            rest = F.step(rest, F.prepare(load_at[E, 1](data, i).cast[A]()))
-            i += 1
-        _join[F, A](state, rest)
 
 
 def fold_rows[F: Fold, dt: DType](states: Int, data: Int, step: Int, rows: Int, columns: Int) abi("C") -> None:

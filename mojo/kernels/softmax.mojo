@@ -1,27 +1,27 @@
-"""Softmax, log-softmax and their derivatives along any dimension; cross-entropy of logits and class indices in one pass.
+"""Softmax, log-softmax and their derivatives along any dimension.
 
 The input is seen as (outer, n, inner) with the reduced dimension in the middle. For inner == 1 a row is handled along
-its length; otherwise a vector of neighbouring columns goes down the rows together. Half types compute in float32.
+its length; otherwise vectors of neighbouring columns go down the rows together. Half types compute in float32.
 """
 
 from std.ffi import external_call
 from std.math import ceildiv
 from std.memory import Pointer
-from std.sys.info import simd_width_of, size_of
+from std.sys.info import size_of
 from tensor.call import Call, register
-from tensor.dtype import FLOAT16, FLOAT64, INT32, INT64, UINT8, category, dtype_of, itemsize, type_name
+from tensor.dtype import FLOAT16, FLOAT64, dtype_of
 from tensor.errors import python_error
-from tensor.layout import no_dims, same_dims, shape_text, wrap_dim
-from tensor.memory import address_of, at, function_at, load, store
-from tensor.object import TPtr, as_tensor, is_tensor, new_tensor
-from tensor.py import Obj, decref, incref, new_ref, release_gil, take_gil
-from tensor.runtime import runtime
+from tensor.layout import same_dims, shape_text, wrap_dim
+from tensor.memory import function_at
+from tensor.object import TPtr, as_tensor, new_tensor
+from tensor.py import Obj, decref, new_ref, release_gil, take_gil
 from tensor.storage import check_status, device_table
 from tensor.threads import Body, num_threads, parallel
 from kernels.device_api import different_devices
 from kernels.functor import compute
-from kernels.math import exp, isnan, log
+from kernels.math import exp, log
 from kernels.pointwise import unsupported
+from kernels.rows import get, get_some, lowest, row_high, row_sum_exp, row_width, set, set_some
 from kernels.transfer_api import contiguous_of
 
 comptime SOFTMAX = 0
@@ -29,31 +29,14 @@ comptime LOG_SOFTMAX = 1
 comptime SOFTMAX_BACKWARD = 2
 comptime LOG_SOFTMAX_BACKWARD = 3
 
-
-@always_inline
-def _get[dt: DType, w: Int](address: Int, i: Int) -> SIMD[compute[dt], w]:
-    return at[Scalar[dt]](address).unsafe_load[width=w](i).cast[compute[dt]]()
-
-
-@always_inline
-def _set[dt: DType, w: Int](address: Int, i: Int, v: SIMD[compute[dt], w]):
-    at[Scalar[dt]](address).unsafe_store(i, v.cast[dt]())
-
-
-@always_inline
-def _larger[dt: DType, w: Int](a: SIMD[dt, w], b: SIMD[dt, w]) -> SIMD[dt, w]:
-    return (b.gt(a) | isnan(b)).select(b, a)
-
-
-def _lowest[dt: DType]() -> Scalar[dt]:
-    return Scalar[dt].MIN
+comptime GROUP = 16  # vectors of neighbouring columns that are one unit of work
 
 
 struct Rows[dt: DType](Body):
     """Softmax work over (outer, n, inner), cut into tasks of rows or of column vectors."""
 
     comptime C = compute[Self.dt]
-    comptime W = simd_width_of[Self.C]()
+    comptime W = row_width[Self.dt]
     var kind: Int
     var a: Int  # the input; for a derivative the output's gradient
     var b: Int  # a derivative: the output
@@ -72,7 +55,7 @@ struct Rows[dt: DType](Body):
         self.outer = outer
         self.n = n
         self.inner = inner
-        self.units = outer if inner == 1 else outer * ceildiv(inner, Self.W)
+        self.units = outer if inner == 1 else outer * ceildiv(inner, GROUP * Self.W)
         self.per_task = 1
 
     def execute(mut self):
@@ -90,134 +73,189 @@ struct Rows[dt: DType](Body):
         take_gil(held)
 
     def run(self, task: Int, worker: Int):
-        var end = min((task + 1) * self.per_task, self.units)
-        for u in range(task * self.per_task, end):
+        var start = task * self.per_task
+        var end = min(start + self.per_task, self.units)
+        if self.kind == SOFTMAX:
+            self._units[SOFTMAX](start, end)
+        elif self.kind == LOG_SOFTMAX:
+            self._units[LOG_SOFTMAX](start, end)
+        elif self.kind == SOFTMAX_BACKWARD:
+            self._units[SOFTMAX_BACKWARD](start, end)
+        else:
+            self._units[LOG_SOFTMAX_BACKWARD](start, end)
+
+    @no_inline
+    def _units[kind: Int](self, start: Int, end: Int):
+        comptime W = Self.W
+        for u in range(start, end):
             if self.inner == 1:
-                self._row(u * self.n)
-            else:
-                var vectors = ceildiv(self.inner, Self.W)
-                var column = (u % vectors) * Self.W
-                var start = (u // vectors) * self.n * self.inner + column
-                if column + Self.W <= self.inner:
-                    self._columns[Self.W](start)
+                comptime if kind < SOFTMAX_BACKWARD:
+                    self._row[kind](u * self.n)
                 else:
-                    for c in range(self.inner - column):
-                        self._columns[1](start + c)
+                    self._row_backward[kind](u * self.n)
+                continue
+            var groups = ceildiv(self.inner, GROUP * W)
+            var column = u % groups * GROUP * W
+            var stop = min(column + GROUP * W, self.inner)
+            var first = u // groups * self.n * self.inner
+            while column + 4 * W <= stop:
+                self._columns[kind, 4](first + column, 4 * W)
+                column += 4 * W
+            while column < stop:
+                self._columns[kind, 1](first + column, stop - column)
+                column += W
 
     @always_inline
-    def _row(self, start: Int):
+    def _row[kind: Int](self, start: Int):
         comptime W = Self.W
         comptime V = SIMD[Self.C, W]
         var n = self.n
-        if self.kind >= SOFTMAX_BACKWARD:
-            # the sum of g * out (softmax) or of g (log-softmax)
-            var acc = V(0)
-            var i = 0
-            while i + W <= n:
-                var g = _get[Self.dt, W](self.a, start + i)
-                acc += g * _get[Self.dt, W](self.b, start + i) if self.kind == SOFTMAX_BACKWARD else g
-                i += W
-            var total = acc.reduce_add()
-            while i < n:
-                var g = _get[Self.dt, 1](self.a, start + i)
-                total += g * _get[Self.dt, 1](self.b, start + i) if self.kind == SOFTMAX_BACKWARD else g
-                i += 1
-            i = 0
-            while i + W <= n:
-                self._back[W](start + i, V(total))
-                i += W
-            while i < n:
-                self._back[1](start + i, total)
-                i += 1
-            return
-        var top = V(_lowest[Self.C]())
+        # a NaN is no maximum, but it makes the sum NaN; so does a row of -inf alone, as in PyTorch
+        var high = row_high[Self.dt](self.a, start, n)
         var i = 0
-        while i + W <= n:
-            top = _larger(top, _get[Self.dt, W](self.a, start + i))
-            i += W
-        var high = top[0]
-        comptime for k in range(1, W):
-            high = _larger[Self.C, 1](high, top[k])
-        while i < n:
-            high = _larger[Self.C, 1](high, _get[Self.dt, 1](self.a, start + i))
-            i += 1
-        # a row of -inf alone: exp(-inf - -inf) is NaN, as it is in PyTorch
-        var acc = V(0)
-        i = 0
-        var keep = self.kind == SOFTMAX and size_of[Scalar[Self.dt]]() >= 4
-        while i + W <= n:
-            var e = exp(_get[Self.dt, W](self.a, start + i) - V(high))
-            if keep:
-                _set[Self.dt, W](self.out, start + i, e)
-            acc += e
-            i += W
-        var total = acc.reduce_add()
-        while i < n:
-            var e = exp(_get[Self.dt, 1](self.a, start + i) - high)
-            if keep:
-                _set[Self.dt, 1](self.out, start + i, e)
-            total += e
-            i += 1
-        i = 0
-        if self.kind == SOFTMAX:
-            var scale = 1 / total
+        comptime if kind == LOG_SOFTMAX:
+            var shift = V(log(row_sum_exp[Self.dt](self.a, start, n, high)))
             while i + W <= n:
-                var e = _get[Self.dt, W](self.out, start + i) if keep else exp(
-                    _get[Self.dt, W](self.a, start + i) - V(high)
-                )
-                _set[Self.dt, W](self.out, start + i, e * V(scale))
+                set[Self.dt, W](self.out, start + i, get[Self.dt, W](self.a, start + i) - V(high) - shift)
                 i += W
-            while i < n:
-                var e = _get[Self.dt, 1](self.out, start + i) if keep else exp(
-                    _get[Self.dt, 1](self.a, start + i) - high
-                )
-                _set[Self.dt, 1](self.out, start + i, e * scale)
-                i += 1
-        else:
-            var shift = log(total)
-            while i + W <= n:
-                _set[Self.dt, W](self.out, start + i, _get[Self.dt, W](self.a, start + i) - V(high) - V(shift))
-                i += W
-            while i < n:
-                _set[Self.dt, 1](self.out, start + i, _get[Self.dt, 1](self.a, start + i) - high - shift)
-                i += 1
-
-    @always_inline
-    def _back[w: Int](self, i: Int, total: SIMD[Self.C, w]):
-        var g = _get[Self.dt, w](self.a, i)
-        var y = _get[Self.dt, w](self.b, i)
-        if self.kind == SOFTMAX_BACKWARD:
-            _set[Self.dt, w](self.out, i, y * (g - total))
-        else:
-            _set[Self.dt, w](self.out, i, g - exp(y) * total)
-
-    @always_inline
-    def _columns[w: Int](self, start: Int):
-        comptime V = SIMD[Self.C, w]
-        var step = self.inner
-        if self.kind >= SOFTMAX_BACKWARD:
-            var total = V(0)
-            for r in range(self.n):
-                var g = _get[Self.dt, w](self.a, start + r * step)
-                total += g * _get[Self.dt, w](self.b, start + r * step) if self.kind == SOFTMAX_BACKWARD else g
-            for r in range(self.n):
-                self._back[w](start + r * step, total)
+            if i < n:
+                var x = get_some[Self.dt, W](self.a, start + i, n - i)
+                set_some[Self.dt, W](self.out, start + i, n - i, x - V(high) - shift)
             return
-        var high = V(_lowest[Self.C]())
-        for r in range(self.n):
-            high = _larger(high, _get[Self.dt, w](self.a, start + r * step))
-        var total = V(0)
-        for r in range(self.n):
-            total += exp(_get[Self.dt, w](self.a, start + r * step) - high)
-        if self.kind == SOFTMAX:
-            var scale = 1 / total
-            for r in range(self.n):
-                var e = exp(_get[Self.dt, w](self.a, start + r * step) - high)
-                _set[Self.dt, w](self.out, start + r * step, e * scale)
+        # the exponentials are kept in the result, where its type does not round them
+        comptime keep = size_of[Scalar[Self.dt]]() >= 4
+        var scale: V
+        comptime if keep:
+            scale = V(1 / row_sum_exp[Self.dt, True](self.a, start, n, high, self.out))
         else:
-            var shift = log(total)
+            scale = V(1 / row_sum_exp[Self.dt](self.a, start, n, high))
+        while i + W <= n:
+            comptime if keep:
+                set[Self.dt, W](self.out, start + i, get[Self.dt, W](self.out, start + i) * scale)
+            else:
+                set[Self.dt, W](self.out, start + i, exp(get[Self.dt, W](self.a, start + i) - V(high)) * scale)
+            i += W
+        if i < n:
+            comptime if keep:
+                var e = get_some[Self.dt, W](self.out, start + i, n - i)
+                set_some[Self.dt, W](self.out, start + i, n - i, e * scale)
+            else:
+                var x = get_some[Self.dt, W](self.a, start + i, n - i)
+                set_some[Self.dt, W](self.out, start + i, n - i, exp(x - V(high)) * scale)
+
+    @always_inline
+    def _row_backward[kind: Int](self, start: Int):
+        comptime W = Self.W
+        comptime V = SIMD[Self.C, W]
+        var n = self.n
+        # the sum of g * out (softmax) or of g (log-softmax)
+        var acc = Array[V, 4](fill=V(0))
+        var i = 0
+        while i + 4 * W <= n:
+            comptime for k in range(4):
+                acc[k] += self._product[kind, W](start + i + k * W)
+            i += 4 * W
+        while i + W <= n:
+            acc[0] += self._product[kind, W](start + i)
+            i += W
+        var total = ((acc[0] + acc[1]) + (acc[2] + acc[3])).reduce_add()
+        while i < n:
+            total += self._product[kind, 1](start + i)
+            i += 1
+        i = 0
+        while i + W <= n:
+            var y = get[Self.dt, W](self.b, start + i)
+            set[Self.dt, W](self.out, start + i, _derivative[kind](get[Self.dt, W](self.a, start + i), y, V(total)))
+            i += W
+        if i < n:
+            var g = get_some[Self.dt, W](self.a, start + i, n - i)
+            var y = get_some[Self.dt, W](self.b, start + i, n - i)
+            set_some[Self.dt, W](self.out, start + i, n - i, _derivative[kind](g, y, V(total)))
+
+    @always_inline
+    def _product[kind: Int, w: Int](self, i: Int) -> SIMD[Self.C, w]:
+        var g = get[Self.dt, w](self.a, i)
+        comptime if kind == SOFTMAX_BACKWARD:
+            return g * get[Self.dt, w](self.b, i)
+        else:
+            return g
+
+    @always_inline
+    def _columns[kind: Int, B: Int](self, start: Int, columns: Int):
+        """B vectors of columns; of a single one the first `columns` lanes."""
+        comptime W = Self.W
+        comptime V = SIMD[Self.C, W]
+        var step = self.inner
+        var total = Array[V, B](fill=V(0))
+        comptime if kind >= SOFTMAX_BACKWARD:
             for r in range(self.n):
-                _set[Self.dt, w](self.out, start + r * step, _get[Self.dt, w](self.a, start + r * step) - high - shift)
+                comptime for k in range(B):
+                    var i = start + r * step + k * W
+                    var g = _read[Self.dt, B](self.a, i, columns)
+                    comptime if kind == SOFTMAX_BACKWARD:
+                        total[k] += g * _read[Self.dt, B](self.b, i, columns)
+                    else:
+                        total[k] += g
+            for r in range(self.n):
+                comptime for k in range(B):
+                    var i = start + r * step + k * W
+                    var g = _read[Self.dt, B](self.a, i, columns)
+                    var y = _read[Self.dt, B](self.b, i, columns)
+                    _write[Self.dt, B](self.out, i, columns, _derivative[kind](g, y, total[k]))
+            return
+        var high = Array[V, B](fill=V(lowest[Self.C]()))
+        for r in range(self.n):
+            comptime for k in range(B):
+                var x = _read[Self.dt, B](self.a, start + r * step + k * W, columns)
+                high[k] = x.gt(high[k]).select(x, high[k])
+        for r in range(self.n):
+            comptime for k in range(B):
+                var i = start + r * step + k * W
+                var e = exp(_read[Self.dt, B](self.a, i, columns) - high[k])
+                total[k] += e
+                comptime if kind == SOFTMAX and size_of[Scalar[Self.dt]]() >= 4:
+                    _write[Self.dt, B](self.out, i, columns, e)
+        comptime for k in range(B):
+            comptime if kind == SOFTMAX:
+                total[k] = 1 / total[k]
+            else:
+                total[k] = log(total[k])
+        for r in range(self.n):
+            comptime for k in range(B):
+                var i = start + r * step + k * W
+                comptime if kind == LOG_SOFTMAX:
+                    var x = _read[Self.dt, B](self.a, i, columns)
+                    _write[Self.dt, B](self.out, i, columns, x - high[k] - total[k])
+                elif size_of[Scalar[Self.dt]]() >= 4:
+                    _write[Self.dt, B](self.out, i, columns, _read[Self.dt, B](self.out, i, columns) * total[k])
+                else:
+                    var e = exp(_read[Self.dt, B](self.a, i, columns) - high[k])
+                    _write[Self.dt, B](self.out, i, columns, e * total[k])
+
+
+@always_inline
+def _derivative[dt: DType, w: Int, //, kind: Int](g: SIMD[dt, w], y: SIMD[dt, w], total: SIMD[dt, w]) -> SIMD[dt, w]:
+    comptime if kind == SOFTMAX_BACKWARD:
+        return y * (g - total)
+    else:
+        return g - exp(y) * total
+
+
+@always_inline
+def _read[dt: DType, B: Int](address: Int, i: Int, columns: Int) -> SIMD[compute[dt], row_width[dt]]:
+    """A vector, whole where there are several, else its first lanes."""
+    comptime if B > 1:
+        return get[dt, row_width[dt]](address, i)
+    else:
+        return get_some[dt, row_width[dt]](address, i, columns)
+
+
+@always_inline
+def _write[dt: DType, B: Int](address: Int, i: Int, columns: Int, value: SIMD[compute[dt], row_width[dt]]):
+    comptime if B > 1:
+        set[dt, row_width[dt]](address, i, value)
+    else:
+        set_some[dt, row_width[dt]](address, i, columns, value)
 
 
 # ---------------------------------------------------------------- ops
@@ -349,309 +387,9 @@ def log_softmax_backward(mut call: Call) raises -> Obj:
     return _backward(call, LOG_SOFTMAX_BACKWARD)
 
 
-# ---------------------------------------------------------------- cross-entropy
-
-
-struct Losses[dt: DType](Body):
-    """Row losses log(sum(exp(x))) - x[target], or their gradient softmax(x) - one at target, scaled."""
-
-    comptime C = compute[Self.dt]
-    comptime W = simd_width_of[Self.C]()
-    var x: Int
-    var target: Int
-    var rows: Int
-    var classes: Int
-    var ignore: Int
-    var losses: Int  # forward: one element of C for each row
-    var out: Int  # backward: (rows, classes)
-    var scale: Int  # backward: one element of C, or one for each row
-    var scale_step: Int
-    var per_task: Int
-
-    def __init__(out self, x: Int, target: Int, rows: Int, classes: Int, ignore: Int):
-        self.x = x
-        self.target = target
-        self.rows = rows
-        self.classes = classes
-        self.ignore = ignore
-        self.losses = 0
-        self.out = 0
-        self.scale = 0
-        self.scale_step = 0
-        self.per_task = rows
-
-    def execute(mut self):
-        if self.rows * self.classes < 16384 or num_threads() == 1 or self.rows == 1:
-            self.run(0, 0)
-            return
-        var tasks = min(self.rows, num_threads() * 8)
-        self.per_task = ceildiv(self.rows, tasks)
-        var held = release_gil()
-        parallel(self, ceildiv(self.rows, self.per_task))
-        take_gil(held)
-
-    def run(self, task: Int, worker: Int):
-        for r in range(task * self.per_task, min((task + 1) * self.per_task, self.rows)):
-            var t = load[Int](self.target + 8 * r)
-            if self.losses != 0:
-                var loss = Scalar[Self.C](0)
-                if t != self.ignore:
-                    var s = self._sum_exp(r)
-                    loss = log(s[1]) - (_get[Self.dt, 1](self.x, r * self.classes + t) - s[0])
-                at[Scalar[Self.C]](self.losses)[unsafe_offset=r] = loss
-            else:
-                self._gradient(r, t)
-
-    @always_inline
-    def _sum_exp(self, r: Int) -> SIMD[Self.C, 2]:
-        """The row's maximum and the sum of exp(x - maximum)."""
-        comptime W = Self.W
-        comptime V = SIMD[Self.C, W]
-        var start = r * self.classes
-        var n = self.classes
-        var top = V(_lowest[Self.C]())
-        var i = 0
-        while i + W <= n:
-            top = _larger(top, _get[Self.dt, W](self.x, start + i))
-            i += W
-        var high = top[0]
-        comptime for k in range(1, W):
-            high = _larger[Self.C, 1](high, top[k])
-        while i < n:
-            high = _larger[Self.C, 1](high, _get[Self.dt, 1](self.x, start + i))
-            i += 1
-        var acc = V(0)
-        i = 0
-        while i + W <= n:
-            acc += exp(_get[Self.dt, W](self.x, start + i) - V(high))
-            i += W
-        var total = acc.reduce_add()
-        while i < n:
-            total += exp(_get[Self.dt, 1](self.x, start + i) - high)
-            i += 1
-        return SIMD[Self.C, 2](high, total)
-
-    @always_inline
-    def _gradient(self, r: Int, t: Int):
-        comptime W = Self.W
-        comptime V = SIMD[Self.C, W]
-        var start = r * self.classes
-        var n = self.classes
-        var i = 0
-        if t == self.ignore:
-            while i < n:
-                _set[Self.dt, 1](self.out, start + i, 0)
-                i += 1
-            return
-        var scale = at[Scalar[Self.C]](self.scale)[unsafe_offset=r * self.scale_step]
-        var s = self._sum_exp(r)
-        var factor = scale / s[1]
-        while i + W <= n:
-            _set[Self.dt, W](self.out, start + i, exp(_get[Self.dt, W](self.x, start + i) - V(s[0])) * V(factor))
-            i += W
-        while i < n:
-            _set[Self.dt, 1](self.out, start + i, exp(_get[Self.dt, 1](self.x, start + i) - s[0]) * factor)
-            i += 1
-        var own = _get[Self.dt, 1](self.x, start + t)
-        _set[Self.dt, 1](self.out, start + t, (exp(own - s[0]) / s[1] - 1) * scale)
-
-
-def _check_targets(call: Call, x: TPtr, target: TPtr, ignore: Int) raises -> Obj:
-    """The targets as contiguous int64 on the CPU, each checked against the number of classes. A new reference."""
-    if x[].rank() != 2:
-        raise call.fail(
-            "RuntimeError", String(t"expects logits of shape (N, C), got {shape_text(x[].shape, x[].rank())}")
-        )
-    var code = target[].code()
-    if code != INT64 and code != UINT8:
-        raise Error(t"RuntimeError|expected scalar type Long but found {type_name(code)}")
-    if target[].rank() != 1 or target[].shape[0] != x[].shape[0]:
-        raise Error(
-            t"ValueError|Expected input batch_size ({x[].shape[0]}) to match target batch_size"
-            t" ({target[].shape[0] if target[].rank() > 0 else 0})."
-        )
-    if target[].device() != x[].device():
-        raise different_devices(x[].device(), target[].device())
-    var indices = contiguous_of(target, INT64)
-    if target[].device() != 0:
-        return indices  # the device's kernel checks them
-    var data = as_tensor(indices)[].data()
-    for i in range(x[].shape[0]):
-        var v = load[Int](data + 8 * i)
-        if v != ignore and (v < 0 or v >= x[].shape[1]):
-            decref(indices)
-            raise Error(t"IndexError|Target {v} is out of bounds.")
-    return indices
-
-
-def _counted(data: Int, n: Int, ignore: Int) -> Int:
-    var count = 0
-    for i in range(n):
-        count += Int(load[Int](data + 8 * i) != ignore)
-    return count
-
-
-comptime REDUCE_NONE = 0
-comptime REDUCE_MEAN = 1
-comptime REDUCE_SUM = 2
-
-
-def _reduction(call: Call, i: Int) raises -> Int:
-    var text = call.string(i)
-    if text == "mean":
-        return REDUCE_MEAN
-    if text == "sum":
-        return REDUCE_SUM
-    if text == "none":
-        return REDUCE_NONE
-    raise Error(t"ValueError|{text} is not a valid value for reduction")
-
-
-def cross_entropy(mut call: Call) raises -> Obj:
-    """Parameters (input, target, ignore_index, reduction): logits (N, C), classes (N,)."""
-    var x = call.tensor(0)
-    var code = x[].code()
-    if code < FLOAT16 or code > FLOAT64:
-        raise unsupported(call.name(), code)
-    var ignore = call.int(2)
-    var reduction = _reduction(call, 3)
-    var indices = _check_targets(call, x, call.tensor(1), ignore)
-    var source = contiguous_of(x, code)
-    var rows = x[].shape[0]
-    var shape = no_dims()
-    shape[0] = rows
-    var result = new_tensor(code, shape, 1 if reduction == REDUCE_NONE else 0, x[].device())
-    if x[].device() != 0:
-        _device_losses(call, as_tensor(source), indices, 0, result, ignore, reduction)
-    else:
-        comptime for c in range(9, 13):
-            if code == c:
-                _forward_losses[dtype_of[c]](as_tensor(source), indices, as_tensor(result), ignore, reduction)
-    decref(source)
-    decref(indices)
-    return result
-
-
-def _forward_losses[dt: DType](x: TPtr, indices: Obj, result: TPtr, ignore: Int, reduction: Int) raises:
-    comptime C = compute[dt]
-    var rows = x[].shape[0]
-    var target = as_tensor(indices)[].data()
-    var work = Losses[dt](x[].data(), target, rows, x[].shape[1], ignore)
-    var losses = external_call["malloc", Int](max(rows, 1) * size_of[Scalar[C]]())
-    if losses == 0:
-        raise Error("OutOfMemoryError|cross_entropy(): no memory for the losses")
-    work.losses = losses
-    if rows > 0:
-        work.execute()
-    if reduction == REDUCE_NONE:
-        for i in range(rows):
-            at[Scalar[dt]](result[].data())[unsafe_offset=i] = at[Scalar[C]](losses)[unsafe_offset=i].cast[dt]()
-    else:
-        # in order, in float64: the same for any number of threads
-        var total = Float64(0)
-        for i in range(rows):
-            total += at[Scalar[C]](losses)[unsafe_offset=i].cast[DType.float64]()
-        if reduction == REDUCE_MEAN:
-            total /= Float64(_counted(target, rows, ignore))
-        at[Scalar[dt]](result[].data())[] = total.cast[dt]()
-    external_call["free", NoneType](losses)
-
-
-def cross_entropy_backward(mut call: Call) raises -> Obj:
-    """Parameters (grad_output, input, target, ignore_index, reduction): the gradient of the logits."""
-    var g = call.tensor(0)
-    var x = call.tensor(1)
-    var code = x[].code()
-    if code < FLOAT16 or code > FLOAT64:
-        raise unsupported(call.name(), code)
-    var ignore = call.int(3)
-    var reduction = _reduction(call, 4)
-    var rows = x[].shape[0] if x[].rank() > 0 else 0
-    if g[].numel != (rows if reduction == REDUCE_NONE else 1):
-        raise call.fail("RuntimeError", String(t"grad_output has {g[].numel} elements for {rows} rows"))
-    if g[].device() != x[].device():
-        raise different_devices(g[].device(), x[].device())
-    var indices = _check_targets(call, x, call.tensor(2), ignore)
-    var source = contiguous_of(x, code)
-    var grad = contiguous_of(g, code)
-    var result = new_tensor(code, x[].shape, 2, x[].device())
-    if x[].device() != 0:
-        _device_losses(call, as_tensor(source), indices, grad, result, ignore, reduction)
-    elif rows > 0:
-        comptime for c in range(9, 13):
-            if code == c:
-                _backward_losses[dtype_of[c]](
-                    as_tensor(source), indices, as_tensor(grad), as_tensor(result), ignore, reduction
-                )
-    decref(source)
-    decref(grad)
-    decref(indices)
-    return result
-
-
-def _backward_losses[dt: DType](x: TPtr, indices: Obj, g: TPtr, result: TPtr, ignore: Int, reduction: Int) raises:
-    comptime C = compute[dt]
-    var rows = x[].shape[0]
-    var target = as_tensor(indices)[].data()
-    var work = Losses[dt](x[].data(), target, rows, x[].shape[1], ignore)
-    var count = rows if reduction == REDUCE_NONE else 1
-    var scale = external_call["malloc", Int](count * size_of[Scalar[C]]())
-    if scale == 0:
-        raise Error("OutOfMemoryError|cross_entropy_backward(): no memory for the scales")
-    var divisor = Float64(1)
-    if reduction == REDUCE_MEAN:
-        divisor = Float64(_counted(target, rows, ignore))
-    for i in range(count):
-        var v = at[Scalar[dt]](g[].data())[unsafe_offset=i].cast[DType.float64]() / divisor
-        at[Scalar[C]](scale)[unsafe_offset=i] = v.cast[C]()
-    work.out = result[].data()
-    work.scale = scale
-    work.scale_step = 1 if reduction == REDUCE_NONE else 0
-    work.execute()
-    external_call["free", NoneType](scale)
-
-
-struct DeviceLosses:
-    """What an accelerator's cross-entropy kernels are given: addresses on the device and sizes."""
-
-    var x: Int
-    var target: Int
-    var grad: Int  # 0 forward
-    var out: Int
-    var rows: Int
-    var classes: Int
-    var ignore: Int
-    var reduction: Int
-
-    def __init__(
-        out self, x: Int, target: Int, grad: Int, result: Int, rows: Int, classes: Int, ignore: Int, reduction: Int
-    ):
-        self.x = x
-        self.target = target
-        self.grad = grad
-        self.out = result
-        self.rows = rows
-        self.classes = classes
-        self.ignore = ignore
-        self.reduction = reduction
-
-
-def _device_losses(call: Call, x: TPtr, indices: Obj, grad: Obj, result: Obj, ignore: Int, reduction: Int) raises:
-    comptime LaunchFn = def(Int, Pointer[DeviceLosses, MutAnyOrigin], Int) thin abi("C") -> Int
-    var work = DeviceLosses(
-        x[].data(), as_tensor(indices)[].data(), as_tensor(grad)[].data() if grad != 0 else 0,
-        as_tensor(result)[].data(), x[].shape[0], x[].shape[1], ignore, reduction,
-    )  # fmt: skip
-    var device = x[].device()
-    var f = function_at[LaunchFn](device_table(device)[].losses)
-    check_status(f(device & 255, Pointer(to=work).as_unsafe_any_origin(), x[].code()), device, call.name())
-
-
 @export("dumbtorch_register_softmax")
 def register_softmax() abi("C") -> None:
     register[softmax]("softmax")
     register[log_softmax]("log_softmax")
     register[softmax_backward]("softmax_backward")
     register[log_softmax_backward]("log_softmax_backward")
-    register[cross_entropy]("cross_entropy")
-    register[cross_entropy_backward]("cross_entropy_backward")

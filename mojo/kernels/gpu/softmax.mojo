@@ -13,7 +13,8 @@ from max.gpu.sync import barrier
 from kernels.gpu.device import device, fail
 from kernels.gpu.elements import read, write
 from kernels.math import exp, isnan, log
-from kernels.softmax import DeviceLosses, LOG_SOFTMAX, LOG_SOFTMAX_BACKWARD, Rows, SOFTMAX, SOFTMAX_BACKWARD
+from kernels.loss import DeviceLosses
+from kernels.softmax import LOG_SOFTMAX, LOG_SOFTMAX_BACKWARD, Rows, SOFTMAX, SOFTMAX_BACKWARD
 from tensor.dtype import BFLOAT16, FLOAT16, FLOAT64, itemsize
 from tensor.memory import address_of, at, load, store
 from tensor.storage import DeviceTable
