@@ -42,7 +42,7 @@ def test_softmax_of_rows_and_columns(n, dtype):
     x = torch.from_numpy(a).to(kind)
     e = np.exp(x.to(torch.float64).numpy() - a.max(1, keepdims=True))
     expected = e / e.sum(1, keepdims=True)
-    bound = {"float32": 1e-6, "float64": 1e-12, "bfloat16": 1e-2, "float16": 2e-3}[dtype]
+    bound = {"float32": 5e-6, "float64": 1e-12, "bfloat16": 1e-2, "float16": 2e-3}[dtype]
     for row, column in ((x.softmax(1), x.t().contiguous().softmax(0).t()),):
         for made in (row, column):
             np.testing.assert_allclose(made.to(torch.float64).numpy(), expected, rtol=bound, atol=bound / 10)
