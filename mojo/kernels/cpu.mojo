@@ -4,7 +4,6 @@ from std.ffi import _Global, external_call
 from std.sys import CompilationTarget
 from std.sys._assembly import inlined_assembly
 
-comptime AUTHENTIC_AMD = Int32(0x68747541)
 comptime SYS_ARCH_PRCTL = 158
 comptime ARCH_REQ_XCOMP_PERM = 0x1023
 comptime XFEATURE_XTILEDATA = 18
@@ -12,28 +11,15 @@ comptime XFEATURE_XTILEDATA = 18
 
 struct _Abilities(Movable):
     var amx: Bool
-    var bf16_pairs: Bool
 
     def __init__(out self):
         self.amx = False
-        self.bf16_pairs = False
         comptime if CompilationTarget.is_linux() and CompilationTarget.has_avx512f():
             # CPUID leaf 7, first page: AMX-BF16 is bit 22 of EDX, AMX-TILE bit 24
             var edx = inlined_assembly[
                 "movl $$7, %eax\nxorl %ecx, %ecx\ncpuid\nmovl %edx, $0",
                 Int32, constraints="=r,~{rax},~{rbx},~{rcx},~{rdx},~{flags}", has_side_effect=True,
             ]()  # fmt: skip
-            # second page: AVX512-BF16 is bit 5 of EAX
-            var eax = inlined_assembly[
-                "movl $$7, %eax\nmovl $$1, %ecx\ncpuid\nmovl %eax, $0",
-                Int32, constraints="=r,~{rax},~{rbx},~{rcx},~{rdx},~{flags}", has_side_effect=True,
-            ]()  # fmt: skip
-            var ebx = inlined_assembly[
-                "xorl %eax, %eax\nxorl %ecx, %ecx\ncpuid\nmovl %ebx, $0",
-                Int32, constraints="=r,~{rax},~{rbx},~{rcx},~{rdx},~{flags}", has_side_effect=True,
-            ]()  # fmt: skip
-            # Intel's takes longer than the same products in float32 (measured on Sapphire Rapids)
-            self.bf16_pairs = eax & (1 << 5) != 0 and ebx == AUTHENTIC_AMD
             comptime NEEDED = Int32(1 << 22 | 1 << 24)
             if edx & NEEDED == NEEDED:
                 # the system keeps tile state only for processes that asked for it
@@ -51,13 +37,5 @@ def has_amx() -> Bool:
     """Whether this process may use the tile registers, and they multiply bfloat16."""
     try:
         return _ABILITIES.get_or_create_ptr()[].amx
-    except:
-        return False
-
-
-def has_bf16_pairs() -> Bool:
-    """Whether one fast instruction adds the products of pairs of bfloat16 to a vector of float32 (AVX512-BF16)."""
-    try:
-        return _ABILITIES.get_or_create_ptr()[].bf16_pairs
     except:
         return False

@@ -7,7 +7,7 @@ the end. Results do not depend on the number of threads.
 from std.memory import Pointer
 from std.sys import size_of
 
-from kernels.cpu import has_amx, has_bf16_pairs
+from kernels.cpu import has_amx
 from kernels.gemm_amx import gemm_amx
 from kernels.gemm_micro import (
     MAY_PAIR,
@@ -140,13 +140,7 @@ def _buffered[dt: DType, acc: DType](m: Int, n: Int, k: Int, a: Mat, b: Mat, c: 
         for i in range(0, m, BUFFER_CHUNK):
             var mc = min(BUFFER_CHUNK, m - i)
             var ai = a.part[dt](i, 0)
-            comptime if dt == DType.bfloat16 and MAY_PAIR:
-                if has_bf16_pairs():
-                    multiply[dt, acc, True](mc, nc, k, ai, bj, sums, to_sums, ws.address + buffer_bytes, pack_bytes)
-                else:
-                    multiply[dt, acc](mc, nc, k, ai, bj, sums, to_sums, ws.address + buffer_bytes, pack_bytes)
-            else:
-                multiply[dt, acc](mc, nc, k, ai, bj, sums, to_sums, ws.address + buffer_bytes, pack_bytes)
+            multiply[dt, acc](mc, nc, k, ai, bj, sums, to_sums, ws.address + buffer_bytes, pack_bytes)
             var group = ceildiv(mc, min(mc, max(1, mc * nc // 32768)))
             parallel(_Convert[dt, acc](nc, mc, sums, c.part[dt](i, j), e, group), ceildiv(mc, group))
     ws.give()

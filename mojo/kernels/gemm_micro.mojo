@@ -4,17 +4,16 @@ The register tile is MR x NR accumulators, MR rows by two vectors. Both operands
 columns, k outermost) or used in place through their strides; the same kernel does both.
 """
 from std.math import fma, iota
-from std.memory import Pointer
-from std.sys import CompilationTarget, simd_width_of, size_of
-from std.sys._assembly import inlined_assembly
+from std.memory import Pointer, bitcast
+from std.sys import CompilationTarget, llvm_intrinsic, simd_width_of, size_of
 from std.sys.intrinsics import PrefetchOptions, masked_load, masked_store, prefetch
 
 comptime Ptr[dt: DType] = Pointer[Scalar[dt], MutUntrackedOrigin]
 
 comptime _AVX512 = CompilationTarget.has_avx512f()
 
-comptime MAY_PAIR = _AVX512
-"""The CPU may have an instruction that adds both products of pairs of bfloat16 to a float32: see cpu.mojo."""
+comptime BF16_PAIRS = _AVX512 and CompilationTarget._has_feature["avx512bf16"]()
+"""The target multiplies pairs of bfloat16 and adds both products to a float32 in one instruction."""
 
 
 def acc_dtype[dt: DType]() -> DType:
@@ -96,9 +95,8 @@ def mul_add[dt: DType, w: Int](a: SIMD[dt, w], b: SIMD[dt, w], c: SIMD[dt, w]) -
 def step[dt: DType, w: Int, pairs: Bool](a: SIMD[dt, w], b: SIMD[dt, w], c: SIMD[dt, w]) -> SIMD[dt, w]:
     """c + a * b; with `pairs` the lanes of a and b are the bits of two bfloat16 that follow each other along k."""
     comptime if pairs:
-        # assembly, because the extension is compiled for CPUs that do not have it
-        return inlined_assembly["vdpbf16ps $3, $2, $0", SIMD[dt, w], constraints="=v,0,v,v", has_side_effect=False](
-            c, a, b
+        return llvm_intrinsic["llvm.x86.avx512bf16.dpbf16ps.512", SIMD[dt, w]](
+            c, bitcast[DType.bfloat16, 2 * w](a), bitcast[DType.bfloat16, 2 * w](b)
         )
     else:
         return mul_add(a, b, c)
@@ -138,13 +136,9 @@ def _finish[dt: DType, w: Int, part: Bool](s: SIMD[dt, w], c: Ptr[dt], ep: Epilo
 
 @no_inline
 def micro[
-    dt: DType, mr: Int, nv: Int, pairs: Bool = False, panel: Bool = False
+    dt: DType, mr: Int, nv: Int, pairs: Bool = False
 ](am: Mat, b0: Int, bs: Int, kc: Int, c0: Int, crs: Int, nr: Int, ep: Epilogue[dt]):
-    """C[mr, nr] from A[mr, kc] (any strides) and B[kc, nv vectors] (row stride bs, full vectors readable).
-
-    With `panel` A is known to be packed: its elements are then addressed without arithmetic, which would take the place
-    of multiplications.
-    """
+    """C[mr, nr] from A[mr, kc] (any strides) and B[kc, nv vectors] (row stride bs, full vectors readable)."""
     comptime W = width[dt]()
     var acc = Array[SIMD[dt, W], mr * nv](fill=0)
     var a = ptr[dt](am.address)
@@ -157,10 +151,10 @@ def micro[
         comptime for v in range(nv):
             bv[v] = b.unsafe_load[width=W](v * W)
         comptime for i in range(mr):
-            var av = SIMD[dt, W](a[unsafe_offset=i if panel else i * am.rs])
+            var av = SIMD[dt, W](a[unsafe_offset=i * am.rs])
             comptime for v in range(nv):
                 acc[i * nv + v] = step[dt, W, pairs](av, bv[v], acc[i * nv + v])
-        a = a.unsafe_offset(MR if panel else am.cs)
+        a = a.unsafe_offset(am.cs)
         b = b.unsafe_offset(bs)
     comptime for v in range(nv):
         var lanes = nr - v * W
@@ -180,18 +174,18 @@ def micro[
 
 @always_inline
 def micro_rows[
-    dt: DType, pairs: Bool = False, panel: Bool = False
+    dt: DType, pairs: Bool = False
 ](mr: Int, a: Mat, b: Int, bs: Int, kc: Int, c: Int, crs: Int, nr: Int, ep: Epilogue[dt]):
     """The kernel for mr rows, 1..MR, and nr columns, 1..NR."""
     if nr > width[dt]():
         comptime for q in reversed(range(1, MR + 1)):
             if mr == q:
-                micro[dt, q, 2, pairs, panel](a, b, bs, kc, c, crs, nr, ep)
+                micro[dt, q, 2, pairs](a, b, bs, kc, c, crs, nr, ep)
                 return
     else:
         comptime for q in reversed(range(1, MR + 1)):
             if mr == q:
-                micro[dt, q, 1, pairs, panel](a, b, bs, kc, c, crs, nr, ep)
+                micro[dt, q, 1, pairs](a, b, bs, kc, c, crs, nr, ep)
                 return
 
 

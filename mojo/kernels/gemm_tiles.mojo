@@ -5,7 +5,7 @@ in the L2 cache while k is walked in blocks of KC.
 """
 from std.sys import size_of
 
-from kernels.gemm_micro import MR, Epilogue, Mat, at, micro_rows, width
+from kernels.gemm_micro import BF16_PAIRS, MR, Epilogue, Mat, at, micro_rows, width
 from kernels.gemm_pack import pack, pack_pairs
 from tensor.threads import Body, num_threads, parallel
 
@@ -31,11 +31,12 @@ def ceildiv(a: Int, b: Int) -> Int:
 
 
 @fieldwise_init
-struct Pass[src: DType, dt: DType, pairs: Bool](Body, ImplicitlyCopyable, Movable):
+struct Pass[src: DType, dt: DType](Body, ImplicitlyCopyable, Movable):
     """One pass over k of one chunk of C: what the packing and the tile tasks share."""
 
     comptime NR = 2 * width[Self.dt]()
-    comptime DEPTH = 2 if Self.pairs else 1  # elements along k of one step
+    comptime PAIRS = pairs[Self.src]()
+    comptime DEPTH = 2 if Self.PAIRS else 1  # elements along k of one step
 
     var m: Int
     var n: Int
@@ -93,7 +94,7 @@ struct Pass[src: DType, dt: DType, pairs: Bool](Body, ImplicitlyCopyable, Movabl
     @always_inline
     def pack_block[panel: Int](self, s: Mat, count: Int, p: Int, kc: Int, to: Int):
         """The rows of `s` along its columns, which are k here, from step p on."""
-        comptime if Self.pairs:
+        comptime if Self.PAIRS:
             pack_pairs[panel](s, count, min(2 * kc, self.k - 2 * p), to)
         else:
             pack[Self.src, Self.dt, panel](s, count, kc, to)
@@ -124,19 +125,14 @@ struct Pass[src: DType, dt: DType, pairs: Bool](Body, ImplicitlyCopyable, Movabl
                 for it in range(row0, row1):
                     var i = self.row_start(it)
                     var mr = self.row_start(it + 1) - i
+                    var a: Mat
+                    if self.packed_a != 0:
+                        a = Mat(at[Self.dt](self.packed_a, (p * self.row_panels + it * kc) * MR), 1, MR)
+                    else:
+                        a = self.a.part[Self.dt](i, p)
                     var c = self.c.where[Self.dt](i, j)
-                    comptime if Self.dt.is_floating_point():
-                        if self.packed_a != 0:
-                            var a = self._panel(p, it, kc)
-                            micro_rows[Self.dt, Self.pairs, True](mr, a, b, bs, kc, c, self.c.rs, nr, e)
-                            continue
-                    var a = self._panel(p, it, kc) if self.packed_a != 0 else self.a.part[Self.dt](i, p)
-                    micro_rows[Self.dt, Self.pairs](mr, a, b, bs, kc, c, self.c.rs, nr, e)
+                    micro_rows[Self.dt, Self.PAIRS](mr, a, b, bs, kc, c, self.c.rs, nr, e)
             ep = ep.after_first()
-
-    @always_inline
-    def _panel(self, p: Int, it: Int, kc: Int) -> Mat:
-        return Mat(at[Self.dt](self.packed_a, (p * self.row_panels + it * kc) * MR), 1, MR)
 
     def go(mut self):
         """Packs and multiplies."""
@@ -172,21 +168,23 @@ struct Pass[src: DType, dt: DType, pairs: Bool](Body, ImplicitlyCopyable, Movabl
             _spread(self, self.grid_rows * self.grid_cols)
 
 
+def pairs[src: DType]() -> Bool:
+    """Whether operands of this dtype are packed in pairs along k."""
+    return BF16_PAIRS and src == DType.bfloat16
+
+
 @no_inline
 def _spread[B: Body](body: B, ntasks: Int):
     parallel(body, ntasks)
 
 
 def multiply[
-    src: DType, dt: DType, pairs: Bool = False
+    src: DType, dt: DType
 ](m: Int, n: Int, k: Int, a: Mat, b: Mat, c: Mat, ep: Epilogue[dt], spare: Int, spare_bytes: Int):
-    """C[m, n] with unit column stride and m, n <= CHUNK; packs into the spare memory, whose size limits a pass.
-
-    With `pairs` the operands are bfloat16, packed in pairs along k.
-    """
+    """C[m, n] with unit column stride and m, n <= CHUNK; packs into the spare memory, whose size limits a pass."""
     comptime NR = 2 * width[dt]()
     comptime SIZE = size_of[Scalar[dt]]()
-    comptime DEPTH = 2 if pairs else 1
+    comptime DEPTH = 2 if pairs[src]() else 1
     var row_panels = ceildiv(m, MR)
     var col_panels = ceildiv(n, NR)
     var columns = pack_columns[src, dt](m, n, a, b)
@@ -197,7 +195,7 @@ def multiply[
     for p in range(0, k, pass_k):
         var pk = min(pass_k, k - p)
         var steps = ceildiv(pk, DEPTH)
-        var work = Pass[src, dt, pairs](
+        var work = Pass[src, dt](
             m=m,
             n=n,
             k=pk,
