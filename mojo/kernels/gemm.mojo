@@ -9,20 +9,7 @@ from std.sys import size_of
 
 from kernels.cpu import has_amx
 from kernels.gemm_amx import gemm_amx
-from kernels.gemm_micro import (
-    MAY_PAIR,
-    MR,
-    Epilogue,
-    Mat,
-    acc_dtype,
-    at,
-    axpy_rows,
-    dots,
-    micro_rows,
-    mul_add,
-    ptr,
-    width,
-)
+from kernels.gemm_micro import MR, Epilogue, Mat, acc_dtype, at, axpy_rows, dots, micro_rows, mul_add, ptr, width
 from kernels.gemm_pack import pack
 from kernels.gemm_tiles import CHUNK, KC, PACK_BYTES, SERIAL_WORK, ceildiv, multiply, pack_columns
 from kernels.narrow import narrow
