@@ -28,7 +28,7 @@ TOLERANCE = {
 }  # fmt: skip
 LAYOUTS = ("contiguous", "strided", "transposed")
 #: Rows that read the storage itself: other strides mean another result, or none.
-CONTIGUOUS_ONLY = ("view", "as_strided", "as_strided_scatter", "view_as_complex")
+CONTIGUOUS_ONLY = ("_histogram", "view", "as_strided", "as_strided_scatter", "view_as_complex")
 
 
 def layout_of(tensor: Any, layout: str, empty: Any) -> Any:

@@ -84,12 +84,13 @@ def _logcumsumexp(g: Any, input: Any, out: Any, dim: int) -> Any:
     if not input.ndim:
         return g
 
-    def back(part: Any) -> Any:
-        logs = part.log() - out
+    def back(positive: Any, part: Any) -> Any:
+        # where a part has nothing its logarithm is -inf, and neither it nor `out` is asked for a derivative
+        safe, total = FUNCTIONS["where"](positive, part, 1.0), FUNCTIONS["where"](positive, out, 0.0)
+        logs = (safe.log() - total).masked_fill(positive.logical_not(), float("-inf"))
         return (logs.flip(dim).logcumsumexp(dim).flip(dim) + input).exp()
 
-    none = g.new_zeros(())
-    return back(FUNCTIONS["where"](g > 0, g, none)) - back(FUNCTIONS["where"](g < 0, -g, none))
+    return back(g > 0, g) - back(g < 0, -g)
 
 
 row("logcumsumexp", "input, dim", dtypes="float",
