@@ -61,7 +61,8 @@ def sum(x: Any, /, *, axis: Any = None, dtype: Any = None, keepdims: bool = Fals
 def prod(x: Any, /, *, axis: Any = None, dtype: Any = None, keepdims: bool = False) -> Any:
     """The products over axes, in at least 64 bits for integers."""
     x = given(x)
-    return _folded(lambda t, d: ops.prod(t, d), x.to(_wide(x, dtype)), axis, keepdims)
+    dtype = _wide(x, dtype)
+    return made(_folded(lambda t, d: ops.prod(t, d), x.to(dtype), axis, keepdims).to(dtype))
 
 
 def mean(x: Any, /, *, axis: Any = None, keepdims: bool = False) -> Any:

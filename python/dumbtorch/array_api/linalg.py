@@ -34,7 +34,7 @@ def outer(x1: Any, x2: Any, /) -> Any:
 
 def cross(x1: Any, x2: Any, /, *, axis: int = -1) -> Any:
     """The cross products of vectors of three elements."""
-    return made(_linalg.cross(*pair(x1, x2), dim=axis))
+    return made(_linalg.cross(*ops.broadcast_tensors(*pair(x1, x2)), dim=axis))
 
 
 def diagonal(x: Any, /, *, offset: int = 0) -> Any:
