@@ -92,3 +92,15 @@ def _triangle_indices(name: str, doc: str) -> None:
 
 _triangle_indices("tril_indices", "Rows and columns of the elements on and below a diagonal, (2, count).")
 _triangle_indices("triu_indices", "Rows and columns of the elements on and above a diagonal, (2, count).")
+
+
+@composite("trace")
+def trace(input: Any) -> Any:
+    """The sum of the diagonal of a matrix. Raises RuntimeError for another number of dimensions. ``torch.trace``.
+
+    >>> trace(tensor([[1, 2], [3, 4]]))
+    tensor(5)
+    """
+    if input.ndim != 2:
+        raise RuntimeError(f"trace: expected a matrix, but got tensor with dim {input.ndim}")
+    return input.diagonal().sum()

@@ -14,7 +14,7 @@ from dumbtorch.ops.results import done
 from dumbtorch.ops.samples import S, T
 from dumbtorch.ops.shape import wrap_dim
 from dumbtorch.ops.table import FUNCTIONS as F
-from dumbtorch.ops.table import TABLE, composite, primitive
+from dumbtorch.ops.table import METHODS, TABLE, composite, primitive
 
 
 def _is_tensor(x: Any) -> bool:
@@ -196,6 +196,7 @@ def _addbmm(input: Any, batch1: Any, batch2: Any, beta: Any, alpha: Any, inplace
 
 
 addmv = _added("addmv", _addmv)
+composite("addmv_", method=False)(METHODS["addmv_"])  # the only one of them that is a function too
 addr = _added("addr", _addr)
 addbmm = _added("addbmm", _addbmm)
 
