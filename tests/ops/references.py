@@ -67,6 +67,37 @@ def _laid(input: Any, src: Any, *layout: Any) -> Any:
     return made
 
 
+def _row_norm_backward(
+    grad: Any, input: Any, mean: Any, rstd: Any, weight: Any, n: int, inner: int, weights: int, rms: bool, affine: bool
+) -> Any:
+    wide = torch.float64 if input.dtype == torch.float64 else torch.float32
+    mean, rstd = (v.to(wide)[:, None, None] for v in (mean, rstd))
+    g, x = (t.to(wide).reshape(-1, n // inner, inner) for t in (grad, input))
+    z = (x - mean) * rstd
+    sums = [t.reshape(-1, weights, inner).sum((0, 2)) if affine else torch.zeros(0, dtype=wide) for t in (g * z, g)]
+    h = g if weight is None else (g.reshape(-1, weights, inner) * weight.to(wide)[:, None]).reshape(g.shape)
+    back = h - z * (h * z).mean((1, 2), True)
+    back = back if rms else back - h.mean((1, 2), True)
+    return (back * rstd).reshape(input.shape).to(input.dtype), *sums
+
+
+def _channel_statistics(input: Any, channels: int, inner: int) -> Any:
+    wide = torch.float64 if input.dtype == torch.float64 else torch.float32
+    x = input.to(wide).reshape(-1, channels, inner)
+    return x.mean((0, 2)), x.var((0, 2), correction=0)
+
+
+def _channel_norm_backward(
+    grad: Any, input: Any, mean: Any, rstd: Any, weight: Any, channels: int, inner: int, own: bool
+) -> Any:
+    g, x = (t.reshape(-1, channels, inner) for t in (grad, input))
+    mean, rstd = mean[:, None], rstd[:, None]
+    z = (x - mean) * rstd
+    h = g if weight is None else g * weight[:, None]
+    back = h - h.mean((0, 2), True) - z * (h * z).mean((0, 2), True) if own else h
+    return (back * rstd).reshape(input.shape), (g * z).sum((0, 2)), g.sum((0, 2))
+
+
 REFERENCES: dict[str, Callable[..., Any]] = {
     "softmax_backward": lambda grad, out, dim: out * (grad - (out * grad).sum(dim, True)),
     "log_softmax_backward": lambda grad, out, dim: grad - out.exp() * grad.sum(dim, True),
@@ -107,7 +138,10 @@ REFERENCES: dict[str, Callable[..., Any]] = {
         grad, index, count, padding, scale
     ),
     "row_norm": _row_norm,
+    "row_norm_backward": _row_norm_backward,
     "channel_norm": _channel_norm,
+    "channel_statistics": _channel_statistics,
+    "channel_norm_backward": _channel_norm_backward,
     "max_dim": torch.max,
     "min_dim": torch.min,
     "norm": lambda input, p=2.0, dim=None, keepdim=False: torch.linalg.vector_norm(input, p, dim, keepdim),

@@ -59,7 +59,11 @@ _ROWS = row("row_norm", "input, weight, bias, n, inner, weights, eps, rms", outp
     doc="Rows of ``n`` elements less their mean, over their deviation; every ``inner`` of them share a weight.",
 )  # fmt: skip
 row("row_norm_backward", "grad_output, input, mean, rstd, weight, n, inner, weights, rms, affine",
-    outputs=("d_input", "d_weight", "d_bias"), method=False, out=False, ref=None,
+    outputs=("d_input", "d_weight", "d_bias"), method=False, out=False, ref=None, samples=lambda: (
+        S(T(3, 8), T(3, 8), T(3), T(3, low=0.5, high=1), T(8), 8, 1, 8, False, True),
+        S(T(3, 8), T(3, 8), T(3, low=0, high=0), T(3, low=0.5, high=1), None, 8, 1, 8, True, False),
+        S(T(2, 6, 5), T(2, 6, 5), T(4), T(4, low=0.5, high=1), T(6), 15, 5, 6, False, True),
+    ), errors=lambda: (S(T(3, 8), T(2, 8), T(2), T(2), None, 8, 1, 8, False, True, error="RuntimeError"),),
     doc="The derivative of row_norm with respect to input, weight and bias.")  # fmt: skip
 
 
@@ -149,6 +153,8 @@ def group_norm(
 # ---------------------------------------------------------------- channels
 
 row("channel_statistics", "input, channels, inner", outputs=("mean", "variance"), method=False, out=False, ref=None,
+    samples=lambda: (S(T(4, 3, 2, 2), 3, 4), S(T(5, 3), 3, 1), S(T(2, 20), 20, 1)),
+    errors=lambda: (S(T(4, 3), 5, 1, error="RuntimeError"),),
     doc="Mean and variance of each channel of (outer, channels, inner), in the type that is computed in.")  # fmt: skip
 
 
@@ -195,7 +201,10 @@ _CHANNELS = row("channel_norm", "input, mean:i, rstd:i, weight, bias, channels, 
     doc="(x - mean) * rstd * weight + bias for each channel; ``own``: the statistics are those of the input.",
 )  # fmt: skip
 row("channel_norm_backward", "grad_output, input, mean, rstd, weight, channels, inner, own",
-    outputs=("d_input", "d_weight", "d_bias"), method=False, out=False, ref=None,
+    outputs=("d_input", "d_weight", "d_bias"), method=False, out=False, ref=None, dtypes="single", samples=lambda: (
+        S(T(4, 3, 2, 2), T(4, 3, 2, 2), _VECTOR, _VECTOR, T(3), 3, 4, True),
+        S(T(4, 3), T(4, 3), _VECTOR, _VECTOR, None, 3, 1, False),
+    ), errors=lambda: (S(T(4, 3), T(4, 4), _VECTOR, _VECTOR, None, 3, 1, True, error="RuntimeError"),),
     doc="The derivative of channel_norm with respect to input, weight and bias.")  # fmt: skip
 
 
