@@ -67,7 +67,9 @@ def narrow_copy(input: Any, dim: int, start: int, length: int, *, out: Any = Non
 # ---------------------------------------------------------------- a view overwritten
 
 
-def _overlaid(name: str, signature: str, look: Callable[..., Any], samples: Any, errors: Any = None) -> Any:
+def _overlaid(
+    name: str, signature: str, look: Callable[..., Any], samples: Any, errors: Any, dtypes: str = "real"
+) -> Any:
     """A row ``(input, src, *where)``: a copy of the input whose view ``look(copy, *where)`` holds ``src``.
 
     Its derivatives are the view, and the same with zeros for ``src``.
@@ -87,7 +89,7 @@ def _overlaid(name: str, signature: str, look: Callable[..., Any], samples: Any,
         scope,
     )
     scope["row"] = primitive(
-        name, signature, scope["forward"], {"input": scope["back"], "src": scope["src_back"]}, dtypes="any",
+        name, signature, scope["forward"], {"input": scope["back"], "src": scope["src_back"]}, dtypes=dtypes,
         doc="A copy of the input with a view of it overwritten.", samples=samples, errors=errors)  # fmt: skip
     return scope["row"]
 
