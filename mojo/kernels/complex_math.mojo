@@ -77,9 +77,7 @@ struct Z[dt: DType, w: SIMDLength](TrivialRegisterPassable):
 
 
 @always_inline
-def select[
-    dt: DType, w: SIMDLength
-](mask: SIMD[DType.bool, w], a: Z[dt, w], b: Z[dt, w]) -> Z[dt, w]:
+def select[dt: DType, w: SIMDLength](mask: SIMD[DType.bool, w], a: Z[dt, w], b: Z[dt, w]) -> Z[dt, w]:
     return Z[dt, w](mask.select(a.re, b.re), mask.select(a.im, b.im))
 
 
@@ -115,15 +113,12 @@ def exp[dt: DType, w: SIMDLength](z: Z[dt, w]) -> Z[dt, w]:
     var lost = ~math.isfinite(z.im)
     var gone = z.re.eq(-math.infinity[dt, w]()) & lost
     re = (z.re.eq(math.infinity[dt, w]()) & lost).select(z.re, re)
-    return Z[dt, w](
-        gone.select(SIMD[dt, w](0), re), gone.select(SIMD[dt, w](0), im)
-    )
+    return Z[dt, w](gone.select(SIMD[dt, w](0), re), gone.select(SIMD[dt, w](0), im))
 
 
 @no_inline
 def log_size[dt: DType, w: SIMDLength](z: Z[dt, w]) -> SIMD[dt, w]:
-    """The logarithm of the absolute value, without overflow, and exact near 1.
-    """
+    """The logarithm of the absolute value, without overflow, and exact near 1."""
     comptime V = SIMD[dt, w]
     var x = math.fabs(z.re)
     var y = math.fabs(z.im)
@@ -131,9 +126,7 @@ def log_size[dt: DType, w: SIMDLength](z: Z[dt, w]) -> SIMD[dt, w]:
     var low = math.minimum(x, y)
     var near = high.gt(0.5) & high.lt(2)
     var ratio = low / high
-    var rest = near.select(
-        fma(low, low, (high - 1) * (high + 1)), ratio * ratio
-    )
+    var rest = near.select(fma(low, low, (high - 1) * (high + 1)), ratio * ratio)
     var out = fma(math.log1p(rest), V(0.5), near.select(V(0), math.log(high)))
     out = high.eq(0).select(-math.infinity[dt, w](), out)
     return (math.isinf(x) | math.isinf(y)).select(math.infinity[dt, w](), out)
@@ -170,9 +163,7 @@ def sinh[dt: DType, w: SIMDLength](z: Z[dt, w]) -> Z[dt, w]:
     var re = math.sinh(z.re) * math.cos(z.im)
     var im = math.cosh(z.re) * math.sin(z.im)
     # a zero or an infinity is one whatever the angle; of a real number the result is real
-    re = ((z.re.eq(0) | math.isinf(z.re)) & ~math.isfinite(z.im)).select(
-        z.re, re
-    )
+    re = ((z.re.eq(0) | math.isinf(z.re)) & ~math.isfinite(z.im)).select(z.re, re)
     return Z[dt, w](re, z.im.eq(0).select(z.im, im))
 
 
@@ -181,9 +172,7 @@ def cosh[dt: DType, w: SIMDLength](z: Z[dt, w]) -> Z[dt, w]:
     comptime V = SIMD[dt, w]
     var re = math.cosh(z.re) * math.cos(z.im)
     var im = math.sinh(z.re) * math.sin(z.im)
-    re = (math.isinf(z.re) & ~math.isfinite(z.im)).select(
-        math.infinity[dt, w](), re
-    )
+    re = (math.isinf(z.re) & ~math.isfinite(z.im)).select(math.infinity[dt, w](), re)
     var zero = math.copysign(V(0), z.re) * math.copysign(V(1), z.im)
     return Z[dt, w](re, (z.re.eq(0) | z.im.eq(0)).select(zero, im))
 
@@ -248,9 +237,7 @@ def acos[dt: DType, w: SIMDLength](z: Z[dt, w]) -> Z[dt, w]:
     var far = is_infinite(z)
     re = far.select(math.atan2(math.fabs(z.im), z.re), re)
     im = far.select(-math.copysign(math.infinity[dt, w](), z.im), im)
-    return Z[dt, w](
-        (z.re.eq(0) & math.isnan(z.im)).select(SIMD[dt, w](HALF_PI), re), im
-    )
+    return Z[dt, w]((z.re.eq(0) & math.isnan(z.im)).select(SIMD[dt, w](HALF_PI), re), im)
 
 
 @no_inline
@@ -262,9 +249,7 @@ def acosh[dt: DType, w: SIMDLength](z: Z[dt, w]) -> Z[dt, w]:
     var far = is_infinite(z)
     re = far.select(math.infinity[dt, w](), re)
     im = far.select(math.atan2(z.im, z.re), im)
-    return Z[dt, w](
-        re, (z.re.eq(0) & math.isnan(z.im)).select(SIMD[dt, w](HALF_PI), im)
-    )
+    return Z[dt, w](re, (z.re.eq(0) & math.isnan(z.im)).select(SIMD[dt, w](HALF_PI), im))
 
 
 @no_inline
@@ -275,12 +260,8 @@ def atanh[dt: DType, w: SIMDLength](z: Z[dt, w]) -> Z[dt, w]:
     var re = math.copysign(0.25 * math.log1p(4 * x / fma(gap, gap, y2)), z.re)
     var im = 0.5 * math.atan2(2 * z.im, fma(gap, 1 + x, -y2))
     var far = is_infinite(z)
-    re = (far | (z.re.eq(0) & math.isnan(z.im))).select(
-        math.copysign(SIMD[dt, w](0), z.re), re
-    )
-    im = (far & ~math.isnan(z.im)).select(
-        math.copysign(SIMD[dt, w](HALF_PI), z.im), im
-    )
+    re = (far | (z.re.eq(0) & math.isnan(z.im))).select(math.copysign(SIMD[dt, w](0), z.re), re)
+    im = (far & ~math.isnan(z.im)).select(math.copysign(SIMD[dt, w](HALF_PI), z.im), im)
     return Z[dt, w](re, im)
 
 
@@ -300,9 +281,7 @@ def expm1[dt: DType, w: SIMDLength](z: Z[dt, w]) -> Z[dt, w]:
     var im = math.exp(z.re) * math.sin(z.im)
     # of infinite numbers as `exp` has them; of real ones the result is real
     re = math.isinf(z.re).select(exp(z).re - 1, re)
-    im = (z.re.eq(-math.infinity[dt, w]()) & ~math.isfinite(z.im)).select(
-        SIMD[dt, w](0), im
-    )
+    im = (z.re.eq(-math.infinity[dt, w]()) & ~math.isfinite(z.im)).select(SIMD[dt, w](0), im)
     return Z[dt, w](re, z.im.eq(0).select(z.im, im))
 
 

@@ -29,10 +29,7 @@ def item(mut call: Call) raises -> Obj:
     """The value of a one-element tensor as a Python number: (self)."""
     var t = call.tensor(0)
     if t[].numel != 1:
-        raise Error(
-            t"RuntimeError|a Tensor with {t[].numel} elements cannot be"
-            t" converted to Scalar"
-        )
+        raise Error(t"RuntimeError|a Tensor with {t[].numel} elements cannot be converted to Scalar")
     if t[].device() == 0:
         return object_of(t[].code(), t[].data())
     var view = HostView(t)
@@ -48,9 +45,7 @@ def tolist(mut call: Call) raises -> Obj:
     var r: Obj = 0
     comptime for c in range(NUM_DTYPES):
         if t[].code() == c:
-            r = object_at[c](view.first) if t[].rank() == 0 else _list[c](
-                t, 0, view.first
-            )
+            r = object_at[c](view.first) if t[].rank() == 0 else _list[c](t, 0, view.first)
     _ = view^
     if r == 0:
         raise python_error()
@@ -58,8 +53,7 @@ def tolist(mut call: Call) raises -> Obj:
 
 
 def _list[code: Int](t: TPtr, dim: Int, first: Int) -> Obj:
-    """The list of one dimension; 0 with the Python error set when there is no memory.
-    """
+    """The list of one dimension; 0 with the Python error set when there is no memory."""
     var n = t[].shape[dim]
     var step = t[].strides[dim] * itemsize(code)
     var r = external_call["PyList_New", Int](n)
@@ -72,17 +66,12 @@ def _list[code: Int](t: TPtr, dim: Int, first: Int) -> Obj:
             for i in range(n):
                 store[Int](
                     items + 8 * i,
-                    new_ref(
-                        rt[].true_ if load[UInt8](first + i * step)
-                        != 0 else rt[].false_
-                    ),
+                    new_ref(rt[].true_ if load[UInt8](first + i * step) != 0 else rt[].false_),
                 )
             return r
     var inner = dim == t[].rank() - 1
     for i in range(n):
-        var o = object_at[code](first + i * step) if inner else _list[code](
-            t, dim + 1, first + i * step
-        )
+        var o = object_at[code](first + i * step) if inner else _list[code](t, dim + 1, first + i * step)
         if o == 0:
             decref(r)
             return 0
@@ -121,8 +110,7 @@ def _to_device(t: TPtr, device: Int) raises -> Obj:
 
 
 def from_buffer(mut call: Call) raises -> Obj:
-    """A tensor over the memory of an object with the buffer protocol: (buffer).
-    """
+    """A tensor over the memory of an object with the buffer protocol: (buffer)."""
     return tensor_over(call.obj(0))
 
 
@@ -132,14 +120,12 @@ def from_bytes(mut call: Call) raises -> Obj:
 
 
 def to_dlpack(mut call: Call) raises -> Obj:
-    """A DLPack capsule that shares the tensor's memory: (self, versioned, copied).
-    """
+    """A DLPack capsule that shares the tensor's memory: (self, versioned, copied)."""
     return capsule_of(call.tensor(0), call.bool(1), call.bool(2))
 
 
 def from_dlpack(mut call: Call) raises -> Obj:
-    """A tensor over the memory of a DLPack capsule, which is used up: (capsule).
-    """
+    """A tensor over the memory of a DLPack capsule, which is used up: (capsule)."""
     return tensor_of(call.obj(0))
 
 
@@ -149,14 +135,11 @@ def storage_bytes(mut call: Call) raises -> Obj:
     var shape = no_dims()
     shape[0] = t[].storage()[].nbytes
     retain(t[].storage())
-    return wrap_storage(
-        t[].storage(), 0, UINT8, shape, contiguous_strides(shape, 1), 1
-    )
+    return wrap_storage(t[].storage(), 0, UINT8, shape, contiguous_strides(shape, 1), 1)
 
 
 def over_storage(mut call: Call) raises -> Obj:
-    """A tensor on the storage of another, by its layout: (memory, dtype, offset, shape, strides).
-    """
+    """A tensor on the storage of another, by its layout: (memory, dtype, offset, shape, strides)."""
     var t = call.tensor(0)
     var code = call.dtype(1, UINT8)
     var offset = call.int(2)
@@ -171,11 +154,7 @@ def over_storage(mut call: Call) raises -> Obj:
     _ = checked_numel(shape, n, itemsize(code))
     var reach = extent(shape, strides, n)
     var nbytes = t[].storage()[].nbytes
-    if (
-        offset < 0
-        or offset + reach[0] < 0
-        or (offset + reach[1]) * itemsize(code) > nbytes
-    ):
+    if offset < 0 or offset + reach[0] < 0 or (offset + reach[1]) * itemsize(code) > nbytes:
         raise call.fail(
             "RuntimeError",
             String(
@@ -189,8 +168,7 @@ def over_storage(mut call: Call) raises -> Obj:
 
 
 def set_flush_denormal(mut call: Call) raises -> Obj:
-    """Sets whether this thread's arithmetic takes denormal numbers for zeros; False where the CPU cannot: (mode).
-    """
+    """Sets whether this thread's arithmetic takes denormal numbers for zeros; False where the CPU cannot: (mode)."""
     var rt = runtime()
     comptime if not CompilationTarget.is_x86():
         return new_ref(rt[].false_)

@@ -85,9 +85,7 @@ def _open() raises -> Int:
     """The handle of the library, opened at the first call."""
     if shared_word(_HANDLE_WORD)[] != 0:
         return shared_word(_HANDLE_WORD)[]
-    var module = external_call["PyImport_ImportModule", Int](
-        Int(StaticString("scipy_openblas64").unsafe_ptr())
-    )
+    var module = external_call["PyImport_ImportModule", Int](Int(StaticString("scipy_openblas64").unsafe_ptr()))
     if module == 0:
         external_call["PyErr_Clear", NoneType]()
         raise Error(
@@ -96,9 +94,7 @@ def _open() raises -> Int:
         )
     var path = String("")
     for name in ["get_lib_dir", "get_library"]:
-        var f = external_call["PyObject_GetAttrString", Int](
-            module, c_string(String(name))
-        )
+        var f = external_call["PyObject_GetAttrString", Int](module, c_string(String(name)))
         if f == 0:
             decref(module)
             raise python_error()
@@ -116,9 +112,7 @@ def _open() raises -> Int:
         path += ("" if path == "" else "/") + string_of(text)
         decref(text)
     decref(module)
-    var handle = external_call["dlopen", Int](
-        c_string(path), c_int(2)
-    )  # RTLD_NOW
+    var handle = external_call["dlopen", Int](c_string(path), c_int(2))  # RTLD_NOW
     if handle == 0:
         raise Error(t"RuntimeError|torch.linalg cannot open LAPACK at {path}")
     shared_word(_HANDLE_WORD)[] = handle
@@ -130,9 +124,7 @@ def _symbol(name: String) raises -> Int:
     var found = external_call["dlsym", Int](_open(), at[UInt8](text))
     external_call["free", NoneType](text)
     if found == 0:
-        raise Error(
-            t"RuntimeError|the installed scipy-openblas64 has no routine {name}"
-        )
+        raise Error(t"RuntimeError|the installed scipy-openblas64 has no routine {name}")
     return found
 
 
@@ -194,9 +186,7 @@ struct Routine(Body, Movable):
     def data(mut self, address: Int, step: Int = 0):
         """An array, which is the address itself."""
         # where LAPACK reads nothing it wants an address, and may write a size there
-        self.args[self.count] = (
-            address if address != 0 else self.numbers + 16 * self.count
-        )
+        self.args[self.count] = address if address != 0 else self.numbers + 16 * self.count
         self.steps[self.count] = step
         self.count += 1
 
@@ -223,8 +213,7 @@ struct Routine(Body, Movable):
         self.data(0)
 
     def work_with_length(mut self, code: Int):
-        """The scratch whose best size the routine tells, and its length, the argument after it.
-        """
+        """The scratch whose best size the routine tells, and its length, the argument after it."""
         self.scratch[self.count] = -itemsize(code)
         self.data(0)
         self.int(-1)
@@ -251,17 +240,11 @@ struct Routine(Body, Movable):
                 self.scratch[i] = (size * -self.scratch[i] + 63) // 64 * 64
 
     def run_all(mut self, code: Int, cost: Int) raises:
-        """Runs the routine on every matrix; `cost` is about how many operations one takes.
-        """
+        """Runs the routine on every matrix; `cost` is about how many operations one takes."""
         if self.batch == 0:
             return
         var threads = num_threads()
-        var spread = (
-            threads > 1
-            and self.batch > 1
-            and self.batch * cost >= SPREAD_WORK
-            and cost < OWN_THREADS_WORK
-        )
+        var spread = threads > 1 and self.batch > 1 and self.batch * cost >= SPREAD_WORK and cost < OWN_THREADS_WORK
         _use_threads(1 if spread or cost < OWN_THREADS_WORK else threads)
         self._query(code)
         for i in range(self.count):
@@ -270,10 +253,7 @@ struct Routine(Body, Movable):
         if self.per_worker > 0:
             self.space = Workspace.take(self.per_worker * workers)
             if self.space.address == 0:
-                raise Error(
-                    "OutOfMemoryError|torch.linalg: no memory for the scratch"
-                    " of LAPACK"
-                )
+                raise Error("OutOfMemoryError|torch.linalg: no memory for the scratch of LAPACK")
         var held = release_gil() if self.batch * cost > LONG_WORK else 0
         if spread:
             self.per_task = ceildiv(self.batch, 4 * workers)
@@ -291,9 +271,7 @@ struct Routine(Body, Movable):
             if self.scratch[i] != 0:
                 args[i] = place
                 place += self.scratch[i]
-        for b in range(
-            task * self.per_task, min((task + 1) * self.per_task, self.batch)
-        ):
+        for b in range(task * self.per_task, min((task + 1) * self.per_task, self.batch)):
             for i in range(self.count):
                 if self.steps[i] != 0:
                     args[i] = self.args[i] + b * self.steps[i]
@@ -305,8 +283,7 @@ struct Routine(Body, Movable):
 
 @fieldwise_init
 struct Matrices(Copyable, ImplicitlyCopyable, Movable):
-    """A batch of matrices as LAPACK reads it: contiguous, each column-major. Owns nothing.
-    """
+    """A batch of matrices as LAPACK reads it: contiguous, each column-major. Owns nothing."""
 
     var tensor: Obj
     var code: Int
@@ -322,21 +299,17 @@ struct Matrices(Copyable, ImplicitlyCopyable, Movable):
         return self.rows * self.cols * itemsize(self.code)
 
     def ld(self) -> Int:
-        """The distance of two columns: at least 1, as LAPACK wants it of empty matrices too.
-        """
+        """The distance of two columns: at least 1, as LAPACK wants it of empty matrices too."""
         return max(self.rows, 1)
 
 
 def check_matrix(call: Call, i: Int) raises -> TPtr:
-    """An argument that must be a batch of matrices of a dtype that LAPACK has.
-    """
+    """An argument that must be a batch of matrices of a dtype that LAPACK has."""
     var t = call.tensor(i)
     if t[].rank() < 2:
         raise call.fail(
             "RuntimeError",
-            String(
-                t"argument '{call.param(i)}' must have at least 2 dimensions"
-            ),
+            String(t"argument '{call.param(i)}' must have at least 2 dimensions"),
         )
     check_kind(call, t)
     return t
@@ -344,15 +317,8 @@ def check_matrix(call: Call, i: Int) raises -> TPtr:
 
 def check_kind(call: Call, t: TPtr) raises:
     var code = t[].code()
-    if (
-        code != FLOAT32
-        and code != FLOAT64
-        and code != COMPLEX64
-        and code != COMPLEX128
-    ):
-        raise call.fail(
-            "RuntimeError", String(t"not implemented for '{type_name(code)}'")
-        )
+    if code != FLOAT32 and code != FLOAT64 and code != COMPLEX64 and code != COMPLEX128:
+        raise call.fail("RuntimeError", String(t"not implemented for '{type_name(code)}'"))
     if t[].device() != 0:
         raise call.fail(
             "RuntimeError",
@@ -365,10 +331,7 @@ def check_square(call: Call, t: TPtr) raises:
     if t[].shape[r - 1] != t[].shape[r - 2]:
         raise call.fail(
             "RuntimeError",
-            String(
-                t"the matrices must be square, got shape"
-                t" {shape_text(t[].shape, r)}"
-            ),
+            String(t"the matrices must be square, got shape {shape_text(t[].shape, r)}"),
         )
 
 
@@ -376,16 +339,11 @@ def check_like(call: Call, t: TPtr, other: TPtr) raises:
     if t[].code() != other[].code():
         raise call.fail(
             "RuntimeError",
-            String(
-                t"expected one dtype, got {type_name(t[].code())} and"
-                t" {type_name(other[].code())}"
-            ),
+            String(t"expected one dtype, got {type_name(t[].code())} and {type_name(other[].code())}"),
         )
 
 
-def new_matrices(
-    code: Int, batch: Dims, ndim: Int, rows: Int, cols: Int
-) raises -> Matrices:
+def new_matrices(code: Int, batch: Dims, ndim: Int, rows: Int, cols: Int) raises -> Matrices:
     """Uninitialised column-major matrices."""
     var shape = batch.copy()
     var strides = no_dims()
@@ -411,12 +369,9 @@ def new_matrices(
 
 
 def copied(t: TPtr, batch: Dims, ndim: Int) raises -> Matrices:
-    """A tensor's matrices in new column-major memory, broadcast to the batch shape.
-    """
+    """A tensor's matrices in new column-major memory, broadcast to the batch shape."""
     var r = t[].rank()
-    var made = new_matrices(
-        t[].code(), batch, ndim, t[].shape[r - 2], t[].shape[r - 1]
-    )
+    var made = new_matrices(t[].code(), batch, ndim, t[].shape[r - 2], t[].shape[r - 1])
     try:
         if as_tensor(made.tensor)[].numel > 0:
             copy_into(as_tensor(made.tensor), t)
@@ -431,15 +386,12 @@ def own_copy(t: TPtr) raises -> Matrices:
 
 
 def readable(t: TPtr, batch: Dims, ndim: Int) raises -> Matrices:
-    """The matrices of a tensor that LAPACK only reads: itself (a new reference) where it lies right, else a copy.
-    """
+    """The matrices of a tensor that LAPACK only reads: itself (a new reference) where it lies right, else a copy."""
     var r = t[].rank()
     if r == ndim + 2 and same_dims(t[].shape, batch, ndim) and t[].numel > 0:
         var rows = t[].shape[r - 2]
         var step = rows * t[].shape[r - 1]
-        var fits = (rows == 1 or t[].strides[r - 2] == 1) and (
-            t[].shape[r - 1] == 1 or t[].strides[r - 1] == rows
-        )
+        var fits = (rows == 1 or t[].strides[r - 2] == 1) and (t[].shape[r - 1] == 1 or t[].strides[r - 1] == rows)
         var count = 1
         for j in range(ndim):
             var i = ndim - 1 - j
@@ -448,9 +400,7 @@ def readable(t: TPtr, batch: Dims, ndim: Int) raises -> Matrices:
             count *= batch[i]
         if fits:
             incref(Int(t))
-            return Matrices(
-                Int(t), t[].code(), rows, t[].shape[r - 1], ndim, count
-            )
+            return Matrices(Int(t), t[].code(), rows, t[].shape[r - 1], ndim, count)
     return copied(t, batch, ndim)
 
 
@@ -470,8 +420,7 @@ def new_words(count: Int) raises -> Int:
 
 
 def as_ints(words: Int, batch: Dims, ndim: Int, n: Int) raises -> Obj:
-    """An int32 tensor of LAPACK's integers: a number a matrix, or n of them with n >= 0. Frees the words.
-    """
+    """An int32 tensor of LAPACK's integers: a number a matrix, or n of them with n >= 0. Frees the words."""
     var made: Obj
     if n < 0:
         made = new_tensor(INT32, batch, ndim)

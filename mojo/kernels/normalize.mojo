@@ -51,7 +51,8 @@ def _write[dt: DType, w: Int](address: Int, i: Int, v: SIMD[dt, w]):
 
 
 def _sums[dt: DType](a: Int, b: Int, start: Int, n: Int, shift: Scalar[compute[dt]]) -> Tuple[Float64, Float64]:
-    """Of n neighbouring elements: the sum of a - shift, and that of its square, or of (a - shift) * b for an address b."""
+    """Of n neighbouring elements: the sum of a - shift, and that of its square, or of (a - shift) * b for an address b.
+    """
     comptime C = compute[dt]
     comptime W = simd_width_of[C]()
     comptime V = SIMD[C, W]
@@ -228,7 +229,8 @@ struct RowForward(Part):
 
 
 struct RowBackward(Part):
-    """Writes the input's gradient: rstd * (h - mean(h) - z * mean(h * z)), h = g * weight and z the normalized input."""
+    """Writes the input's gradient: rstd * (h - mean(h) - z * mean(h * z)), h = g * weight and z the normalized input.
+    """
 
     @staticmethod
     def apply[dt: DType](k: Work, first: Int, last: Int, part: Int):
@@ -497,8 +499,8 @@ def _input(call: Call, slot: Int, like: TPtr, mut held: Held) raises -> TPtr:
         raise call.fail(
             "RuntimeError",
             String(
-                t"'{call.param(slot)}' has the shape {shape_text(t[].shape, t[].rank())}, which does not fit the input's"
-                t" {shape_text(like[].shape, like[].rank())}"
+                t"'{call.param(slot)}' has the shape {shape_text(t[].shape, t[].rank())}, which does not fit the"
+                t" input's {shape_text(like[].shape, like[].rank())}"
             ),
         )
     return held.keep(contiguous_of(t, like[].code()))

@@ -258,9 +258,7 @@ def _flat(t: TPtr, leader: TPtr) raises -> Obj:
 
 def step[
     R: Rule
-](
-    mut call: Call, settings: Settings, roles: Int, numbers: Int, params: Obj, lists: Array[Obj, ROLES]
-) raises -> Obj:
+](mut call: Call, settings: Settings, roles: Int, numbers: Int, params: Obj, lists: Array[Obj, ROLES]) raises -> Obj:
     """Runs a rule over all parameters: `lists` are the sequences by role, `numbers` are `NUMBERS` doubles for each item.
 
     Gives True, or False for parameters of several dtypes or devices: then nothing was done.

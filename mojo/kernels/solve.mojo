@@ -16,8 +16,7 @@ from kernels.transfer_api import contiguous_of, copy_into
 
 
 def cholesky(mut call: Call) raises -> Obj:
-    """Parameters (input, upper): the factor, and the order of the first minor that is not positive definite (or 0).
-    """
+    """Parameters (input, upper): the factor, and the order of the first minor that is not positive definite (or 0)."""
     var t = check_matrix(call, 0)
     check_square(call, t)
     var upper = call.bool(1)
@@ -64,8 +63,7 @@ def _getrs(a: Matrices, pivots: Int, x: Matrices, adjoint: Bool) raises:
 
 
 def lu_factor(mut call: Call) raises -> Obj:
-    """Parameters (input): LU in one matrix, the rows exchanged (from 1), the first zero pivot (or 0).
-    """
+    """Parameters (input): LU in one matrix, the rows exchanged (from 1), the first zero pivot (or 0)."""
     var t = check_matrix(call, 0)
     var a = own_copy(t)
     var k = min(a.rows, a.cols)
@@ -100,36 +98,25 @@ def _check_rows(call: Call, a: TPtr, b: TPtr, left: Bool) raises:
     if b[].shape[b[].rank() - (2 if left else 1)] != n:
         raise call.fail(
             "RuntimeError",
-            String(
-                t"incompatible shapes {shape_text(a[].shape, a[].rank())} and"
-                t" {shape_text(b[].shape, b[].rank())}"
-            ),
+            String(t"incompatible shapes {shape_text(a[].shape, a[].rank())} and {shape_text(b[].shape, b[].rank())}"),
         )
 
 
-def _pivots_of(
-    call: Call, i: Int, a: TPtr, batch: Dims, ndim: Int
-) raises -> Obj:
+def _pivots_of(call: Call, i: Int, a: TPtr, batch: Dims, ndim: Int) raises -> Obj:
     """The int32 pivots of a factorization, checked, contiguous."""
     var p = call.tensor(i)
     var n = a[].shape[a[].rank() - 1]
-    var fits = (
-        p[].code() == INT32 and p[].rank() == ndim + 1 and p[].shape[ndim] == n
-    )
+    var fits = p[].code() == INT32 and p[].rank() == ndim + 1 and p[].shape[ndim] == n
     if not fits or not same_dims(p[].shape, batch, ndim):
         raise call.fail(
             "RuntimeError",
-            String(
-                t"expected int32 pivots of shape (*batch, {n}), got"
-                t" {shape_text(p[].shape, p[].rank())}"
-            ),
+            String(t"expected int32 pivots of shape (*batch, {n}), got {shape_text(p[].shape, p[].rank())}"),
         )
     return contiguous_of(p, INT32)
 
 
 def lu_solve(mut call: Call) raises -> Obj:
-    """Parameters (LU, pivots, B, adjoint): X with A X = B, or with the adjoint of A. LU and pivots are expanded.
-    """
+    """Parameters (LU, pivots, B, adjoint): X with A X = B, or with the adjoint of A. LU and pivots are expanded."""
     var lu = check_matrix(call, 0)
     check_square(call, lu)
     var b = check_matrix(call, 2)
@@ -150,10 +137,7 @@ def lu_solve(mut call: Call) raises -> Obj:
         external_call["free", NoneType](pivots)
         raise call.fail(
             "RuntimeError",
-            String(
-                "pivots given to lu_solve must all be greater or equal to 1 and"
-                " at most n"
-            ),
+            String("pivots given to lu_solve must all be greater or equal to 1 and at most n"),
         )
     var a = readable(lu, batch, ndim)
     var x = copied(b, batch, ndim)
@@ -197,8 +181,7 @@ def solve(mut call: Call) raises -> Obj:
 
 
 def inverse(mut call: Call) raises -> Obj:
-    """Parameters (A): the inverse, and the first zero pivot (or 0), where the inverse holds what the factors hold.
-    """
+    """Parameters (A): the inverse, and the first zero pivot (or 0), where the inverse holds what the factors hold."""
     var t = check_matrix(call, 0)
     check_square(call, t)
     var a = own_copy(t)
@@ -229,8 +212,7 @@ def _expanded(t: TPtr, batch: Dims, ndim: Int) raises -> Obj:
 
 
 def solve_triangular(mut call: Call) raises -> Obj:
-    """Parameters (A, B, upper, left, unitriangular): X with A X = B, or X A = B.
-    """
+    """Parameters (A, B, upper, left, unitriangular): X with A X = B, or X A = B."""
     var t = check_matrix(call, 0)
     check_square(call, t)
     var b = check_matrix(call, 1)
@@ -273,9 +255,7 @@ def ldl_factor(mut call: Call) raises -> Obj:
     var n = a.rows
     var infos = new_words(a.count)
     var pivots = new_words(a.count * n)
-    var f = Routine(
-        letter(a.code) + ("hetrf" if hermitian else "sytrf"), a.count
-    )
+    var f = Routine(letter(a.code) + ("hetrf" if hermitian else "sytrf"), a.count)
     f.flag("L")
     f.int(n)
     f.data(a.data(), a.step())
@@ -293,8 +273,7 @@ def ldl_factor(mut call: Call) raises -> Obj:
 
 
 def ldl_solve(mut call: Call) raises -> Obj:
-    """Parameters (LD, pivots, B, hermitian): X with A X = B. LD and pivots are expanded to the common batch.
-    """
+    """Parameters (LD, pivots, B, hermitian): X with A X = B. LD and pivots are expanded to the common batch."""
     var ld = check_matrix(call, 0)
     check_square(call, ld)
     var b = check_matrix(call, 2)
@@ -314,15 +293,11 @@ def ldl_solve(mut call: Call) raises -> Obj:
     decref(piv)
     if bad:
         external_call["free", NoneType](pivots)
-        raise call.fail(
-            "RuntimeError", String("pivots do not come from ldl_factor")
-        )
+        raise call.fail("RuntimeError", String("pivots do not come from ldl_factor"))
     var a = readable(ld, batch, ndim)
     var x = copied(b, batch, ndim)
     var infos = new_words(x.count)
-    var f = Routine(
-        letter(x.code) + ("hetrs" if hermitian else "sytrs"), x.count
-    )
+    var f = Routine(letter(x.code) + ("hetrs" if hermitian else "sytrs"), x.count)
     f.flag("L")
     f.int(n)
     f.int(x.cols)
@@ -332,9 +307,7 @@ def ldl_solve(mut call: Call) raises -> Obj:
     f.data(x.data(), x.step())
     f.int(x.ld())
     f.data(infos, 8)
-    f.run_all(
-        x.code, 2 * n * n * x.cols if as_tensor(x.tensor)[].numel > 0 else 0
-    )
+    f.run_all(x.code, 2 * n * n * x.cols if as_tensor(x.tensor)[].numel > 0 else 0)
     decref(a.tensor)
     external_call["free", NoneType](infos)
     external_call["free", NoneType](pivots)
@@ -401,15 +374,8 @@ def lstsq(mut call: Call) raises -> Obj:
             levels += 1
             if is_complex(x.code):
                 var smlsiz = 32
-                var bound = (
-                    10 * max(m, n)
-                    + 2 * max(m, n) * smlsiz
-                    + 8 * max(m, n) * levels
-                    + 3 * smlsiz * x.cols
-                )
-                bound += max(
-                    (smlsiz + 1) * (smlsiz + 1), n * (1 + x.cols) + 2 * x.cols
-                )
+                var bound = 10 * max(m, n) + 2 * max(m, n) * smlsiz + 8 * max(m, n) * levels + 3 * smlsiz * x.cols
+                bound += max((smlsiz + 1) * (smlsiz + 1), n * (1 + x.cols) + 2 * x.cols)
                 f.work(bound * itemsize(real))
             f.work((3 * k * levels + 11 * k) * 8)
         elif is_complex(x.code) and driver == GELSY:

@@ -42,12 +42,9 @@ def _geqrf(a: Matrices, tau: Obj) raises:
 
 
 def _orgqr(q: Matrices, tau: Obj, k: Int) raises:
-    """Turns the first k reflectors into the columns of the orthogonal matrix, in place.
-    """
+    """Turns the first k reflectors into the columns of the orthogonal matrix, in place."""
     var infos = new_words(q.count)
-    var f = Routine(
-        letter(q.code) + ("ungqr" if is_complex(q.code) else "orgqr"), q.count
-    )
+    var f = Routine(letter(q.code) + ("ungqr" if is_complex(q.code) else "orgqr"), q.count)
     f.int(q.rows)
     f.int(q.cols)
     f.int(k)
@@ -61,8 +58,7 @@ def _orgqr(q: Matrices, tau: Obj, k: Int) raises:
 
 
 def geqrf(mut call: Call) raises -> Obj:
-    """Parameters (input): R above and the reflectors below the diagonal, their factors.
-    """
+    """Parameters (input): R above and the reflectors below the diagonal, their factors."""
     var t = check_matrix(call, 0)
     var a = own_copy(t)
     var tau = new_vectors(a.code, t[].shape, a.ndim, min(a.rows, a.cols))
@@ -75,19 +71,14 @@ def _check_reflectors(call: Call, a: TPtr, tau: TPtr) raises -> Int:
     """The number of reflectors."""
     var r = a[].rank()
     check_like(call, a, tau)
-    var fits = tau[].rank() == r - 1 and same_dims(
-        a[].shape, tau[].shape, r - 2
-    )
+    var fits = tau[].rank() == r - 1 and same_dims(a[].shape, tau[].shape, r - 2)
     if not fits or tau[].shape[r - 2] > min(a[].shape[r - 1], a[].shape[r - 2]):
-        raise call.fail(
-            "RuntimeError", String("tau does not fit the matrix of reflectors")
-        )
+        raise call.fail("RuntimeError", String("tau does not fit the matrix of reflectors"))
     return tau[].shape[r - 2]
 
 
 def householder_product(mut call: Call) raises -> Obj:
-    """Parameters (input, tau): the first columns of the product of reflectors.
-    """
+    """Parameters (input, tau): the first columns of the product of reflectors."""
     var t = check_matrix(call, 0)
     var k = _check_reflectors(call, t, call.tensor(1))
     if t[].shape[t[].rank() - 2] < t[].shape[t[].rank() - 1]:
@@ -104,8 +95,7 @@ def householder_product(mut call: Call) raises -> Obj:
 
 
 def ormqr(mut call: Call) raises -> Obj:
-    """Parameters (input, tau, other, left, transpose): Q @ other, other @ Q, or with the adjoint of Q.
-    """
+    """Parameters (input, tau, other, left, transpose): Q @ other, other @ Q, or with the adjoint of Q."""
     var t = check_matrix(call, 0)
     var k = _check_reflectors(call, t, call.tensor(1))
     var other = check_matrix(call, 2)
@@ -114,11 +104,7 @@ def ormqr(mut call: Call) raises -> Obj:
     var adjoint = call.bool(4)
     var r = t[].rank()
     var side = other[].rank() - (2 if left else 1)
-    if (
-        other[].rank() != r
-        or not same_dims(t[].shape, other[].shape, r - 2)
-        or other[].shape[side] != t[].shape[r - 2]
-    ):
+    if other[].rank() != r or not same_dims(t[].shape, other[].shape, r - 2) or other[].shape[side] != t[].shape[r - 2]:
         raise call.fail(
             "RuntimeError",
             String("other does not fit the matrix of reflectors"),
@@ -152,8 +138,7 @@ def ormqr(mut call: Call) raises -> Obj:
 
 
 def qr(mut call: Call) raises -> Obj:
-    """Parameters (input, mode): Q and R; mode 0 is reduced, 1 complete, 2 R alone (Q then is empty).
-    """
+    """Parameters (input, mode): Q and R; mode 0 is reduced, 1 complete, 2 R alone (Q then is empty)."""
     var t = check_matrix(call, 0)
     var mode = call.int(1)
     var r = t[].rank()
@@ -206,9 +191,7 @@ def _identity(m: Matrices):
     memset(m.data(), 0, m.count * m.step())
     for b in range(m.count):
         for i in range(min(m.rows, m.cols)):
-            var place = (
-                m.data() + b * m.step() + i * (m.rows + 1) * itemsize(m.code)
-            )
+            var place = m.data() + b * m.step() + i * (m.rows + 1) * itemsize(m.code)
             if complex_part(m.code) == FLOAT32:
                 store[Float32](place, 1)
             else:
@@ -216,8 +199,7 @@ def _identity(m: Matrices):
 
 
 def svd(mut call: Call) raises -> Obj:
-    """Parameters (input, full_matrices, compute_uv): U, S, Vh and the status; U and Vh are empty without compute_uv.
-    """
+    """Parameters (input, full_matrices, compute_uv): U, S, Vh and the status; U and Vh are empty without compute_uv."""
     var t = check_matrix(call, 0)
     var full = call.bool(1)
     var vectors = call.bool(2)
@@ -258,10 +240,7 @@ def svd(mut call: Call) raises -> Obj:
         f.work_with_length(a.code)
         if is_complex(a.code):
             var big = max(m, n)
-            f.work(
-                (k * max(5 * k + 7, 2 * big + 2 * k + 1) if vectors else 7 * k)
-                * part
-            )
+            f.work((k * max(5 * k + 7, 2 * big + 2 * k + 1) if vectors else 7 * k) * part)
         f.work(8 * k * 8)
         f.data(infos, 8)
         f.run_all(a.code, (16 if vectors else 4) * m * n * k)
@@ -269,9 +248,7 @@ def svd(mut call: Call) raises -> Obj:
         _identity(u)
         _identity(vh)
     decref(a.tensor)
-    return results(
-        u.tensor, s, vh.tensor, as_ints(infos, t[].shape, a.ndim, -1)
-    )
+    return results(u.tensor, s, vh.tensor, as_ints(infos, t[].shape, a.ndim, -1))
 
 
 def eigh(mut call: Call) raises -> Obj:
@@ -289,9 +266,7 @@ def eigh(mut call: Call) raises -> Obj:
     var w = new_vectors(real, t[].shape, a.ndim, n)
     if n > 0:
         var complex = is_complex(a.code)
-        var f = Routine(
-            letter(a.code) + ("heevd" if complex else "syevd"), a.count
-        )
+        var f = Routine(letter(a.code) + ("heevd" if complex else "syevd"), a.count)
         f.flag("V" if vectors else "N")
         f.flag("L" if lower else "U")
         f.int(n)
@@ -318,15 +293,7 @@ def eigh(mut call: Call) raises -> Obj:
 
 def _pair_up[
     dt: DType
-](
-    re: Int,
-    im: Int,
-    vectors: Int,
-    values: Int,
-    result: Int,
-    n: Int,
-    with_vectors: Bool,
-):
+](re: Int, im: Int, vectors: Int, values: Int, result: Int, n: Int, with_vectors: Bool,):
     """Makes LAPACK's real description of one matrix's eigenvalues and vectors complex: a conjugate pair of values has the
     real and the imaginary part of its vector in two columns."""
     var wr = at[Scalar[dt]](re)
@@ -354,17 +321,14 @@ def _pair_up[
 
 
 def eig(mut call: Call) raises -> Obj:
-    """Parameters (input, compute_v): complex eigenvalues, eigenvectors (empty without compute_v), the status.
-    """
+    """Parameters (input, compute_v): complex eigenvalues, eigenvectors (empty without compute_v), the status."""
     var t = check_matrix(call, 0)
     check_square(call, t)
     var with_vectors = call.bool(1)
     var a = own_copy(t)
     var n = a.rows
     var complex = is_complex(a.code)
-    var code = (
-        a.code if complex else COMPLEX64 if a.code == FLOAT32 else COMPLEX128
-    )
+    var code = a.code if complex else COMPLEX64 if a.code == FLOAT32 else COMPLEX128
     var size = itemsize(a.code)
     var real = complex_part(a.code)
     var infos = new_words(a.count)
@@ -407,13 +371,9 @@ def eig(mut call: Call) raises -> Obj:
                 var to_w = as_tensor(w)[].data() + 2 * b * n * size
                 var to_v = v.data() + b * v.step()
                 if a.code == FLOAT32:
-                    _pair_up[DType.float32](
-                        at_re, at_im, at_v, to_w, to_v, n, with_vectors
-                    )
+                    _pair_up[DType.float32](at_re, at_im, at_v, to_w, to_v, n, with_vectors)
                 else:
-                    _pair_up[DType.float64](
-                        at_re, at_im, at_v, to_w, to_v, n, with_vectors
-                    )
+                    _pair_up[DType.float64](at_re, at_im, at_v, to_w, to_v, n, with_vectors)
             decref(re)
             decref(im)
             decref(columns.tensor)

@@ -101,14 +101,8 @@ def _clear(o: Int) abi("C") -> c_int:
 
 
 def _new(cls: Int, args: Int, kwargs: Int) abi("C") -> Int:
-    """`Tensor(data)` goes through Python's __new__; the bare base makes no object without storage.
-    """
-    set_python_error(
-        Error(
-            "TypeError|TensorBase cannot be made directly: use"
-            " dumbtorch.tensor(...) or empty(...)"
-        )
-    )
+    """`Tensor(data)` goes through Python's __new__; the bare base makes no object without storage."""
+    set_python_error(Error("TypeError|TensorBase cannot be made directly: use dumbtorch.tensor(...) or empty(...)"))
     return 0
 
 
@@ -133,9 +127,7 @@ def dims_tuple(values: TPtr, strides: Bool) -> Obj:
     if r == 0:
         return 0
     for i in range(n):
-        tuple_set(
-            r, i, py_int(values[].strides[i] if strides else values[].shape[i])
-        )
+        tuple_set(r, i, py_int(values[].strides[i] if strides else values[].shape[i]))
     return r
 
 
@@ -252,17 +244,10 @@ def _get_grad_fn_raw(o: Int, closure: Int) abi("C") -> Int:
 
 
 def _get_grad_fn(o: Int, closure: Int) abi("C") -> Int:
-    """The node that made this tensor; a view whose base was written in place asks Python to make it anew.
-    """
+    """The node that made this tensor; a view whose base was written in place asks Python to make it anew."""
     var t = as_tensor(o)
-    if (
-        t[].base != 0
-        and t[].view_version != t[].storage()[].version
-        and runtime()[].grad_fn_hook != 0
-    ):
-        return external_call["PyObject_CallOneArg", Int](
-            runtime()[].grad_fn_hook, o
-        )
+    if t[].base != 0 and t[].view_version != t[].storage()[].version and runtime()[].grad_fn_hook != 0:
+        return external_call["PyObject_CallOneArg", Int](runtime()[].grad_fn_hook, o)
     return _object_or_none(t[].grad_fn)
 
 
@@ -270,10 +255,7 @@ def _get_requires_grad(o: Int, closure: Int) abi("C") -> Int:
     var t = as_tensor(o)
     var r = t[].requires_grad()
     if not r and t[].base != 0:
-        r = (
-            as_tensor(t[].base)[].grad_fn != 0
-            and t[].view_version != t[].storage()[].version
-        )
+        r = as_tensor(t[].base)[].grad_fn != 0 and t[].view_version != t[].storage()[].version
     return py_bool(r)
 
 
@@ -301,20 +283,13 @@ def _set_requires_grad(o: Int, value: Int, closure: Int) abi("C") -> c_int:
         var code = t[].code()
         if code < FLOAT16:
             set_python_error(
-                Error(
-                    "RuntimeError|only Tensors of floating point and complex"
-                    " dtype can require gradients"
-                )
+                Error("RuntimeError|only Tensors of floating point and complex dtype can require gradients")
             )
             return -1
-        if (
-            t[].flags & UInt16(INFERENCE_TENSOR) != 0
-            and runtime()[].mode() & MODE_INFERENCE == 0
-        ):
+        if t[].flags & UInt16(INFERENCE_TENSOR) != 0 and runtime()[].mode() & MODE_INFERENCE == 0:
             set_python_error(
                 Error(
-                    "RuntimeError|Setting requires_grad=True on inference"
-                    " tensor outside InferenceMode is not allowed."
+                    "RuntimeError|Setting requires_grad=True on inference tensor outside InferenceMode is not allowed."
                 )
             )
             return -1
@@ -341,28 +316,22 @@ def _set_flags(o: Int, value: Int, closure: Int) abi("C") -> c_int:
 
 
 def _attach(o: Int, args: Int, nargs: Int) abi("C") -> Int:
-    """`_attach(node, output_nr)`: the node that made this tensor, None to cut it off.
-    """
+    """`_attach(node, output_nr)`: the node that made this tensor, None to cut it off."""
     if nargs != 2:
-        set_python_error(
-            Error("TypeError|_attach() takes a node and an output number")
-        )
+        set_python_error(Error("TypeError|_attach() takes a node and an output number"))
         return 0
     var t = as_tensor(o)
     var node = load[Int](args)
     var old = t[].grad_fn
     t[].grad_fn = 0 if node == runtime()[].none else new_ref(node)
-    t[].output_nr = Int32(
-        external_call["PyLong_AsSsize_t", Int](load[Int](args + 8))
-    )
+    t[].output_nr = Int32(external_call["PyLong_AsSsize_t", Int](load[Int](args + 8)))
     t[].view_version = t[].storage()[].version
     xdecref(old)
     return new_ref(runtime()[].none)
 
 
 def _same(o: Int, args: Int, nargs: Int) abi("C") -> Int:
-    """`_same(other)`: whether both have the same shape and dtype (what recording asks about each operand).
-    """
+    """`_same(other)`: whether both have the same shape and dtype (what recording asks about each operand)."""
     if nargs != 1 or not is_tensor(load[Int](args)):
         set_python_error(Error("TypeError|_same() takes a Tensor"))
         return 0
@@ -379,8 +348,7 @@ def _bump(o: Int, args: Int, nargs: Int) abi("C") -> Int:
 
 
 def _alias(o: Int, args: Int, nargs: Int) abi("C") -> Int:
-    """A tensor on the same memory, with no history (what `detach` and `.data` give).
-    """
+    """A tensor on the same memory, with no history (what `detach` and `.data` give)."""
     try:
         return alias_of(as_tensor(o))
     except e:
@@ -389,16 +357,13 @@ def _alias(o: Int, args: Int, nargs: Int) abi("C") -> Int:
 
 
 def _data_ptr(o: Int, args: Int, nargs: Int) abi("C") -> Int:
-    """The address of the first element; ends copy-on-write sharing, since the caller may write there.
-    """
+    """The address of the first element; ends copy-on-write sharing, since the caller may write there."""
     try:
         var t = as_tensor(o)
         if t[].numel == 0:
             return py_int(0)
         var address = t[].writable()
-        t[].storage()[].exported += (
-            1  # for good: nobody tells when the address is forgotten
-        )
+        t[].storage()[].exported += 1  # for good: nobody tells when the address is forgotten
         return py_int(address)
     except e:
         set_python_error(e)
@@ -406,8 +371,7 @@ def _data_ptr(o: Int, args: Int, nargs: Int) abi("C") -> Int:
 
 
 def _set_data(o: Int, args: Int, nargs: Int) abi("C") -> Int:
-    """`_set_data(other)`: this object shows other's memory, layout and dtype from now on.
-    """
+    """`_set_data(other)`: this object shows other's memory, layout and dtype from now on."""
     from .object import set_layout
     from .storage import retain
 
@@ -427,20 +391,15 @@ def _set_data(o: Int, args: Int, nargs: Int) abi("C") -> Int:
 
 
 def _as_class(o: Int, args: Int, nargs: Int) abi("C") -> Int:
-    """`_as_class(cls)`: a new object of a Tensor subclass on the same memory (Parameter and friends).
-    """
+    """`_as_class(cls)`: a new object of a Tensor subclass on the same memory (Parameter and friends)."""
     from .object import set_layout
     from .storage import retain
 
     if nargs != 1 or not is_subtype(load[Int](args), runtime()[].base_type):
-        set_python_error(
-            Error("TypeError|_as_class() takes a subclass of Tensor")
-        )
+        set_python_error(Error("TypeError|_as_class() takes a subclass of Tensor"))
         return 0
     var t = as_tensor(o)
-    var made = external_call["PyType_GenericAlloc", Int](
-        load[Int](args), Int(0)
-    )
+    var made = external_call["PyType_GenericAlloc", Int](load[Int](args), Int(0))
     if made == 0:
         return 0
     runtime()[].live_tensors += 1
@@ -467,38 +426,22 @@ def _call_slot(slot: Int, args: Words, nargs: Int) -> Obj:
 
 @always_inline
 def _operand_ok(o: Obj) -> Bool:
-    """A tensor, or a number in the sense of the operators (others get NotImplemented, so that they may answer).
-    """
+    """A tensor, or a number in the sense of the operators (others get NotImplemented, so that they may answer)."""
     if is_tensor(o):
         return True
     var tp = class_of(o)
     var rt = runtime()
-    if (
-        is_long(o)
-        or is_subtype(tp, rt[].float_type)
-        or is_subtype(tp, rt[].complex_type)
-    ):
+    if is_long(o) or is_subtype(tp, rt[].float_type) or is_subtype(tp, rt[].complex_type):
         return True
     return _foreign_number(o)
 
 
 @no_inline
 def _foreign_number(o: Obj) -> Bool:
-    """What has a dtype and cannot be written to is a NumPy scalar; arrays answer the operator themselves.
-    """
-    if (
-        external_call["PyObject_HasAttrString", c_int](
-            o, Int(StaticString("dtype").unsafe_ptr())
-        )
-        == 0
-    ):
+    """What has a dtype and cannot be written to is a NumPy scalar; arrays answer the operator themselves."""
+    if external_call["PyObject_HasAttrString", c_int](o, Int(StaticString("dtype").unsafe_ptr())) == 0:
         return external_call["PyIndex_Check", c_int](o) != 0
-    return (
-        external_call["PyObject_HasAttrString", c_int](
-            o, Int(StaticString("__setitem__").unsafe_ptr())
-        )
-        == 0
-    )
+    return external_call["PyObject_HasAttrString", c_int](o, Int(StaticString("__setitem__").unsafe_ptr())) == 0
 
 
 def _binary[slot: Int](a: Int, b: Int) abi("C") -> Int:
@@ -530,10 +473,7 @@ def _compare(a: Int, b: Int, which: c_int) abi("C") -> Int:
         # an array is compared for equality, and for nothing else, as PyTorch has it
         if (
             which == 2
-            and external_call["PyObject_HasAttrString", c_int](
-                b, Int(StaticString("__array__").unsafe_ptr())
-            )
-            != 0
+            and external_call["PyObject_HasAttrString", c_int](b, Int(StaticString("__array__").unsafe_ptr())) != 0
         ):
             var method = external_call["PyObject_GetAttrString", Int](
                 a, Int(StaticString("_equals_array").unsafe_ptr())
@@ -555,8 +495,7 @@ def _basic_index_item(o: Obj) -> Bool:
 
 
 def is_basic_index(key: Obj) -> Bool:
-    """Ints, slices, None and `...`, alone or in a tuple: what a view can answer.
-    """
+    """Ints, slices, None and `...`, alone or in a tuple: what a view can answer."""
     from .py import is_tuple, seq_item, seq_len
 
     if is_tuple(key):
@@ -577,30 +516,22 @@ def _getitem(o: Int, key: Int) abi("C") -> Int:
     if hook == 0:
         set_python_error(Error("TypeError|this index needs the Python layer"))
         return 0
-    return external_call["PyObject_Vectorcall", Int](
-        hook, args.as_unsafe_any_origin(), Int(2), Int(0)
-    )
+    return external_call["PyObject_Vectorcall", Int](hook, args.as_unsafe_any_origin(), Int(2), Int(0))
 
 
 def _setitem(o: Int, key: Int, value: Int) abi("C") -> c_int:
     if value == 0:
-        set_python_error(
-            Error("TypeError|Tensor does not support deleting items")
-        )
+        set_python_error(Error("TypeError|Tensor does not support deleting items"))
         return -1
     var hook = runtime()[].setitem_hook
     if hook == 0:
-        set_python_error(
-            Error("TypeError|item assignment needs the Python layer")
-        )
+        set_python_error(Error("TypeError|item assignment needs the Python layer"))
         return -1
     var args = stack_allocation[3, Int]()
     args[unsafe_offset=0] = o
     args[unsafe_offset=1] = key
     args[unsafe_offset=2] = value
-    var r = external_call["PyObject_Vectorcall", Int](
-        hook, args.as_unsafe_any_origin(), Int(3), Int(0)
-    )
+    var r = external_call["PyObject_Vectorcall", Int](hook, args.as_unsafe_any_origin(), Int(3), Int(0))
     if r == 0:
         return -1
     decref(r)
@@ -683,29 +614,21 @@ struct TypeBuilder:
         self.slot(id, address_of(v))
 
     def attribute(mut self, name: StaticString, get: BinaryFn):
-        var p = at[GetSet](
-            self.attributes + self.num_attributes * size_of[GetSet]()
-        )
+        var p = at[GetSet](self.attributes + self.num_attributes * size_of[GetSet]())
         p[].name = c_string(String(name))
         var v = get
         p[].get = address_of(v)
         self.num_attributes += 1
 
-    def attribute(
-        mut self, name: StaticString, get: BinaryFn, setter: SetterFn
-    ):
+    def attribute(mut self, name: StaticString, get: BinaryFn, setter: SetterFn):
         self.attribute(name, get)
-        var p = at[GetSet](
-            self.attributes + (self.num_attributes - 1) * size_of[GetSet]()
-        )
+        var p = at[GetSet](self.attributes + (self.num_attributes - 1) * size_of[GetSet]())
         var v = setter
         p[].set = address_of(v)
 
     def method(mut self, name: StaticString, f: TernaryFn):
         """A METH_FASTCALL method."""
-        var p = at[MethodDef](
-            self.methods + self.num_methods * size_of[MethodDef]()
-        )
+        var p = at[MethodDef](self.methods + self.num_methods * size_of[MethodDef]())
         p[].name = c_string(String(name))
         var v = f
         p[].function = address_of(v)
