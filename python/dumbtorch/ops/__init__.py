@@ -38,7 +38,7 @@ from dumbtorch.ops import (  # noqa: F401
     norms,
     numeric,
     order,
-    pad,
+    padding,
     products,
     random,
     ranges,

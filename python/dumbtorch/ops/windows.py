@@ -12,7 +12,7 @@ from dumbtorch.ops.table import FUNCTIONS, composite
 
 def _cosines(steps: Any, last: int, *weights: float) -> Any:
     """The sum of ``weights[k] * cos(2 pi k n / last)``."""
-    total = None
+    total: Any = None
     for k, weight in enumerate(weights[1:], 1):
         term = (steps * (2 * pi * k / last)).cos_().mul_(weight)
         total = term if total is None else total.add_(term)
