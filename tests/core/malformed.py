@@ -216,7 +216,7 @@ def main() -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     resource.setrlimit(resource.RLIMIT_AS, (ADDRESSES, ADDRESSES))
     dumbtorch.set_memory_limit(MEMORY)
-    scope = {"d": dumbtorch, "np": np}
+    scope = {"d": dumbtorch, "np": np, "nan": float("nan"), "inf": float("inf")}
     made = succeeded = 0
     with open(path, "w", buffering=1) as log:
 

@@ -41,7 +41,7 @@ ADAM = [
 RULES = {
     "RMSprop": [
         {"lr": 0.01, "alpha": 0.9},
-        {"lr": 0.01, "momentum": 0.9},
+        {"lr": 0.001, "momentum": 0.9},
         {"lr": 0.01, "centered": True},
         {"lr": 0.001, "centered": True, "momentum": 0.5, "weight_decay": 0.1, "maximize": True},
     ],

@@ -73,7 +73,7 @@ row("dot", "input, tensor", lazy=True, dtypes="full+complex",
     samples=lambda: (S(T(4), T(4)), S(T(0), T(0))),
     errors=lambda: (S(T(3), T(4), error="RuntimeError"), S(T(3, 1), T(3), error="RuntimeError")),
     doc="The inner product of two vectors.")  # fmt: skip
-row("outer", "input, vec2", dtypes="full+complex", aliases=("ger",),
+row("outer", "input, vec2", dtypes="full+complex", function=False, method=False,
     grad={"input": lambda g, vec2: g @ vec2.conj(), "vec2": lambda g, input: g.t() @ input.conj()},
     samples=lambda: (S(T(3), T(4)), S(T(0), T(4))),
     errors=lambda: (S(T(3, 1), T(4), error="RuntimeError"),), doc="The outer product of two vectors.")  # fmt: skip
