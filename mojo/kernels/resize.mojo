@@ -25,7 +25,10 @@ def set_shape(mut call: Call) raises -> Obj:
     var size = itemsize(t[].code())
     _ = checked_numel(shape, n, size)
     var reach = extent(shape, strides, n)
-    if offset < 0 or offset + reach[0] < 0 or (offset + reach[1]) * size > t[].storage()[].nbytes:
+    var far = Float64(offset)  # the reach again, where it does not fit a word
+    for i in range(n):
+        far += abs(Float64(strides[i]) * Float64(shape[i] - 1))
+    if far > 1e17 or offset < 0 or offset + reach[0] < 0 or (offset + reach[1]) * size > t[].storage()[].nbytes:
         raise call.fail(
             "RuntimeError",
             String(t"shape {shape_text(shape, n)}, strides {shape_text(strides, n)} and offset {offset} do not fit"),

@@ -499,6 +499,11 @@ def unfold(mut call: Call) raises -> Obj:
     return view_of(t, t[].offset, shape, strides, n + 1)
 
 
+def size_text(bytes: Float64) -> String:
+    """A number of bytes; rounded where it does not fit a word."""
+    return String(Int(bytes)) if bytes < 9e15 else String(bytes)
+
+
 def as_strided(mut call: Call) raises -> Obj:
     """(self, size, stride, storage_offset): any layout that stays inside the storage; the offset defaults to self's."""
     var t = call.tensor(0)
@@ -508,7 +513,10 @@ def as_strided(mut call: Call) raises -> Obj:
     if call.dims(2, strides) != n:
         raise Error("RuntimeError|mismatch in length of strides and shape")
     var offset = t[].offset if call.is_none(3) else call.int(3)
+    var size = itemsize(t[].code())
+    var room = t[].storage()[].nbytes // size
     var reach = 1
+    var outside = False  # one dimension alone leaves the storage: its reach is not added, as it may not fit a word
     for i in range(n):
         if shape[i] < 0:
             raise Error(
@@ -521,16 +529,21 @@ def as_strided(mut call: Call) raises -> Obj:
             )
         if shape[i] == 0:
             reach = 0
+        elif strides[i] > 0 and shape[i] - 1 > room // strides[i]:
+            outside = True
         elif reach > 0:
             reach += (shape[i] - 1) * strides[i]
     if offset < 0:
         raise Error(t"RuntimeError|Tensor: invalid storage offset {offset}")
-    var size = itemsize(t[].code())
-    if reach > 0 and (offset + reach) * size > t[].storage()[].nbytes:
+    outside = outside or offset > room or offset + reach > room
+    if reach > 0 and outside:
+        var needed = Float64(offset) + 1
+        for i in range(n):
+            needed += Float64(shape[i] - 1) * Float64(strides[i])
         raise Error(
             t"RuntimeError|setStorage: sizes {shape_text(shape, n)}, strides {shape_text(strides, n)}, storage offset"
-            t" {offset}, and itemsize {size} requiring a storage size of {(offset + reach) * size} are out of bounds"
-            t" for storage of size {t[].storage()[].nbytes}"
+            t" {offset}, and itemsize {size} requiring a storage size of {size_text(needed * Float64(size))} are out of"
+            t" bounds for storage of size {t[].storage()[].nbytes}"
         )
     return view_of(t, offset, shape, strides, n)
 

@@ -187,3 +187,14 @@ def test_padding(mode: str, pad: tuple[int, ...]) -> None:
         (y * m.arange(float(y.numel()), dtype=m.float64).reshape(tuple(y.shape))).sum().backward()
         made.append((layout(y.detach()), x.grad.tolist()))
     assert made[0] == made[1]
+
+
+@pytest.mark.parametrize("stride", [2**62, 2**63 - 1, 6148914691236517205, 6])
+def test_a_stride_whose_reach_overflows_is_refused(stride: int) -> None:
+    x = dumbtorch.ones(12)
+    for size in (3, 5):
+        with pytest.raises(RuntimeError, match="out of bounds"):
+            x.as_strided([size], [stride])
+    with pytest.raises(RuntimeError, match="out of bounds"):
+        x.as_strided([1], [1], 2**63 - 1)
+    assert x.as_strided([0, 5], [1, stride]).shape == (0, 5)
