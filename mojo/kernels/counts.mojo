@@ -11,7 +11,7 @@ from std.math import floor, sqrt
 from kernels import math
 from kernels.philox import LOW, M0, M1, unit
 from kernels.pointwise import unsupported
-from kernels.random import Stream, reserve
+from kernels.stream import Stream, reserve
 from kernels.transfer_api import contiguous_of, on_device, on_host
 from tensor.call import Call, register
 from tensor.dtype import FLOAT16, FLOAT64, dtype_of

@@ -1,21 +1,18 @@
 """Random fills: uniform, normal, exponential and others, integers, Bernoulli, dropout; permutations and sampling.
 
-The words come from kernels/philox.mojo. The state of a generator is an int64 tensor (seed, number of the next block) that
-the Python class Generator holds as `_state`; a call takes the blocks it needs while it holds the interpreter's lock.
+The words come from kernels/philox.mojo, their place in a generator's stream from kernels/stream.mojo.
 """
 
-from std.ffi import _Global, external_call
 from std.math import ceildiv, fma
 from std.memory import Pointer, bitcast
 from std.sys.info import size_of
 from tensor.call import Call, register
-from tensor.dtype import BOOL, FLOAT16, FLOAT32, FLOAT64, INT64, UINT64, dtype_of, is_floating, itemsize, type_name
+from tensor.dtype import BOOL, FLOAT16, FLOAT32, FLOAT64, UINT64, dtype_of, is_floating, itemsize, type_name
 from tensor.errors import python_error
 from tensor.layout import broadcast_into, same_dims
-from tensor.memory import at, function_at, load, store
+from tensor.memory import at, function_at, load
 from tensor.object import TPtr, as_tensor, is_tensor, new_tensor
-from tensor.py import Obj, decref, get_attr, incref, new_ref, release_gil, take_gil, tuple_new, tuple_set, type_name_of
-from tensor.runtime import runtime
+from tensor.py import Obj, decref, new_ref, release_gil, take_gil, tuple_new, tuple_set, type_name_of
 from tensor.storage import check_status
 from tensor.threads import Body, num_threads, parallel
 from kernels.device_api import device_entry
@@ -25,6 +22,7 @@ from kernels.math import exp, log, tan
 from kernels.math_core import BitsOf
 from kernels.philox import LANES, blocks_32, blocks_64, normals, philox, positive, unit
 from kernels.pointwise import broadcast_error, check_writable, unsupported
+from kernels.stream import SMALL, Stream, reserve, set_default_state
 from kernels.transfer_api import contiguous_of
 
 comptime UNIFORM = 0  # from, to, largest value
@@ -34,63 +32,6 @@ comptime EXPONENTIAL = 3  # lambda
 comptime CAUCHY = 4  # median, sigma
 comptime GEOMETRIC = 5  # log(1 - p)
 comptime BERNOULLI = 6  # p
-
-comptime SMALL = 16384
-
-
-# ---------------------------------------------------------------- generators
-
-
-struct _Default(Movable):
-    var state: Obj
-
-    def __init__(out self):
-        self.state = 0
-
-
-comptime _DEFAULT = _Global[StorageType=_Default, "DUMBTORCH_RANDOM", _Default.__init__]
-
-
-@fieldwise_init
-struct Stream(TrivialRegisterPassable):
-    """Where a fill's numbers start."""
-
-    var seed: UInt64
-    var block: UInt64
-
-
-def set_default_state(mut call: Call) raises -> Obj:
-    """Parameters (state): the state that is used where no generator is given."""
-    _ = call.tensor(0)
-    var d = _DEFAULT.get_or_create_ptr()
-    incref(call.obj(0))
-    if d[].state != 0:
-        decref(d[].state)
-    d[].state = call.obj(0)
-    return new_ref(runtime()[].none)
-
-
-def reserve(call: Call, i: Int, blocks: Int) raises -> Stream:
-    """Takes blocks from the generator in a slot, or from the default one."""
-    var state: Obj
-    if call.is_none(i):
-        state = _DEFAULT.get_or_create_ptr()[].state
-        if state == 0:
-            raise call.fail("RuntimeError", "there is no default generator; import dumbtorch.random")
-        incref(state)
-    else:
-        state = get_attr(call.obj(i), "_state")
-        if state == 0:
-            external_call["PyErr_Clear", NoneType]()
-            raise call.type_error(i, "torch.Generator")
-    if not is_tensor(state) or as_tensor(state)[].code() != INT64 or as_tensor(state)[].numel != 2:
-        decref(state)
-        raise call.type_error(i, "torch.Generator")
-    var data = as_tensor(state)[].writable()
-    var stream = Stream(load[UInt64](data), load[UInt64](data + 8))
-    store[UInt64](data + 8, stream.block + UInt64(blocks))
-    decref(state)
-    return stream
 
 
 # ---------------------------------------------------------------- fills

@@ -17,7 +17,7 @@ from kernels.math import log
 from kernels.math_core import infinity
 from kernels.philox import LANES, LOW, Words8, blocks_64, philox, positive, unit
 from kernels.pointwise import check_writable, unsupported
-from kernels.random import SMALL, Stream, reserve
+from kernels.stream import SMALL, Stream, reserve
 
 
 @always_inline

@@ -15,6 +15,7 @@ ENTRIES = {info.formatted_name: info for info in opinfo.entries()}
 EXPECTED = opinfo.expected()
 
 
+@pytest.mark.filterwarnings("ignore")  # what PyTorch's own samples use is deprecated here and there
 @pytest.mark.parametrize("name", sorted(ENTRIES))
 def test_samples(name: str) -> None:
     """Values, shapes, dtypes and gradients are PyTorch's, but where the list says otherwise."""
