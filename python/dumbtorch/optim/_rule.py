@@ -9,7 +9,7 @@ from dumbtorch import ops
 from dumbtorch._tensor import Tensor
 from dumbtorch.autograd import set_grad_enabled
 from dumbtorch.ops.steps import fused_rule
-from dumbtorch.optim.optimizer import Optimizer, Params, scalar
+from dumbtorch.optim.optimizer import Optimizer, scalar
 
 __all__ = ["RuleOptimizer", "check_at_least_zero", "check_betas", "check_rate"]
 
@@ -47,13 +47,10 @@ class RuleOptimizer(Optimizer):
     So `foreach`, `fused` and `capturable` change nothing; `differentiable` records the step in ops instead.
     """
 
-    #: The kernel, and the state tensors that it updates (None: no tensor in this place).
+    #: The kernel's rule, by its name in `ops.steps.RULES`.
     rule = ""
     #: What groups of older state dicts may lack.
     later: dict[str, Any] = {"foreach": None, "maximize": False, "differentiable": False, "capturable": False}
-
-    def __init__(self, params: Params, defaults: dict[str, Any]) -> None:
-        super().__init__(params, defaults)
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)
