@@ -23,8 +23,8 @@ from matplotlib.figure import Figure
 from tqdm import tqdm
 
 import dumbtorch as torch
-import mnist_data
 from dumbtorch import nn, optim
+from dumbtorch.datasets import MNIST, DataError, NoNetworkError
 from dumbtorch.utils.data import DataLoader, TensorDataset
 
 REFRESH = 20  # steps between two looks at the loss: each look waits for the device
@@ -60,12 +60,38 @@ MODELS = {"mlp": mlp, "cnn": cnn}
 DEFAULT_LR = {"mlp": 2e-3, "cnn": 4e-3}
 
 
-def as_dataset(images: mnist_data.Images, labels: mnist_data.Labels, device: torch.device) -> TensorDataset:
-    """Pictures as floats around zero, shape (count, 1, height, width), and labels, all on the device at once."""
-    pixels = (images.astype(np.float32) / 255 - 0.13) / 0.31  # the mean and deviation of MNIST
-    x = torch.from_numpy(pixels[:, None]).to(device)
-    y = torch.from_numpy(labels.astype(np.int64)).to(device)
-    return TensorDataset(x, y)
+def load(folder: Path | None) -> tuple[TensorDataset, TensorDataset, str, int]:
+    """What to train on and to test, what it is, and for how many epochs to train.
+
+    MNIST from the folder, else from the one that DUMBTORCH_DATA names, else from the cache, where it is downloaded to.
+    Without a network: says so and takes scikit-learn's 1,797 scans of 8 x 8.
+    """
+    try:
+        parts = [MNIST(folder, train=train) for train in (True, False)]
+    except NoNetworkError as error:
+        print(f"No network, so MNIST cannot be downloaded ({error}): training on scikit-learn's handwritten digits.")
+        return *scikit_learn_digits(), "scikit-learn's handwritten digits", 20
+    train, test = parts
+    if train.data.shape[1:] != test.data.shape[1:]:
+        raise DataError(f"{train.root}: pictures for training are {train.data.shape}, for testing {test.data.shape}")
+    return train.tensors(), test.tensors(), f"MNIST in {train.root}", 2
+
+
+def scikit_learn_digits() -> tuple[TensorDataset, TensorDataset]:
+    """The digits that come with scikit-learn, every fifth one kept for testing."""
+    from sklearn.datasets import load_digits  # type: ignore[import-untyped]  # slow to import, seldom needed
+
+    digits = load_digits()
+    pixels = torch.from_numpy((digits.images / 16).astype(np.float32)).unsqueeze(1)
+    x = (pixels - MNIST.mean) / MNIST.deviation
+    y = torch.from_numpy(digits.target.astype(np.int64))
+    test = torch.arange(len(y)) % 5 == 0
+    return TensorDataset(x[~test], y[~test]), TensorDataset(x[test], y[test])
+
+
+def first(data: TensorDataset, count: int | None, device: torch.device) -> TensorDataset:
+    """Its first ``count`` pictures (all of them for None), on the device at once."""
+    return TensorDataset(*(tensor[:count].to(device) for tensor in data.tensors))
 
 
 def one_cycle(progress: float) -> float:
@@ -149,7 +175,7 @@ def draw_loss(history: list[float], steps_per_epoch: int, file: Path) -> None:
     figure.savefig(file, dpi=120)
 
 
-def draw_misread(images: mnist_data.Images, read: mnist_data.Labels, labels: mnist_data.Labels, file: Path) -> None:
+def draw_misread(images: np.ndarray, read: np.ndarray, labels: np.ndarray, file: Path) -> None:
     """A grid of up to 40 test pictures that were misread, with what was read and what it is."""
     wrong = np.flatnonzero(read != labels)
     figure = Figure(figsize=(9, 6), layout="constrained")
@@ -219,24 +245,23 @@ def main(arguments: list[str] | None = None) -> None:
     options = parse_arguments(arguments)
     try:
         device = choose_device(options.device)
-        data = mnist_data.load(options.data)
-    except (RuntimeError, mnist_data.DataError) as error:
+        train, test, source, default_epochs = load(options.data)
+    except (RuntimeError, DataError) as error:
         sys.exit(f"error: {error}")
-    epochs = options.epochs or data.default_epochs
+    epochs = options.epochs or default_epochs
     save_file = options.save or Path(f"outputs/mnist-{options.model}.safetensors")
     torch.manual_seed(options.seed)
 
-    train = as_dataset(data.train_images[: options.limit], data.train_labels[: options.limit], device)
-    test_images, test_labels = data.test_images[: options.limit], data.test_labels[: options.limit]
-    test_x, test_y = as_dataset(test_images, test_labels, device).tensors
+    train = first(train, options.limit, device)
+    test_x, test_y = first(test, options.limit, device).tensors
     loader = DataLoader(train, options.batch_size, shuffle=True)
-    height, width = test_images.shape[1:]
+    height, width = test_x.shape[2:]
     model = MODELS[options.model](height, width).to(device)
     optimizer = optim.Adam(model.parameters(), lr=options.lr or DEFAULT_LR[options.model])
     steps = epochs * len(loader)
     schedule = optim.lr_scheduler.LambdaLR(optimizer, lambda step: one_cycle(step / steps))
     size = sum(parameter.numel() for parameter in model.parameters())
-    print(f"{data.source}: {len(train)} pictures of {height} x {width} to train on, {len(test_y)} to test")
+    print(f"{source}: {len(train)} pictures of {height} x {width} to train on, {len(test_y)} to test")
     print(f"model {options.model}: {size:,} parameters, on {device}")
 
     history: list[float] = []
@@ -249,7 +274,7 @@ def main(arguments: list[str] | None = None) -> None:
 
     save_weights(model, save_file)
     draw_loss(history, len(loader), options.plot)
-    draw_misread(test_images, read.cpu().numpy(), test_labels, misread_file(options.plot))
+    draw_misread(test_x[:, 0].cpu().numpy(), read.cpu().numpy(), test_y.cpu().numpy(), misread_file(options.plot))
     print(f"weights: {save_file}; pictures: {options.plot} and {misread_file(options.plot)}")
     print(f"test accuracy: {accuracy:.2f} %")
 

@@ -22,7 +22,18 @@ import torch
 import dumbtorch
 
 DECLARED = Path(__file__).with_suffix(".toml")
-NAMESPACES = ("", "Tensor", "special", "linalg", "fft", "testing", "utils.dlpack", "return_types", "version")
+NAMESPACES = (
+    "",
+    "Tensor",
+    "special",
+    "linalg",
+    "fft",
+    "testing",
+    "utils.data",
+    "utils.dlpack",
+    "return_types",
+    "version",
+)
 
 
 def public(namespace: Any) -> set[str]:

@@ -10,11 +10,12 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Generic, TypeVar
 
 from dumbtorch import cuda
-from dumbtorch.random import Generator
+from dumbtorch.random import Generator, default_generator
 
+from ._delivery import Delivery, Position, generators_of, skip
 from ._iterators import MultiProcessIterator, SingleProcessIterator
 from ._worker import WorkerSettings
-from .collate import default_collate, default_convert, map_structure
+from .collate import default_collate, default_convert
 from .dataset import Dataset, IterableDataset
 from .sampler import BatchSampler, RandomSampler, Sampler, SequentialSampler, draw_seed
 
@@ -121,6 +122,8 @@ class DataLoader(Generic[T_co]):
             collate_fn = default_convert if batch_sampler is None else default_collate
         self.collate_fn = collate_fn
         self._iterator: MultiProcessIterator | None = None  # of persistent workers
+        self._position: Position | None = None  # of the newest pass
+        self._resume: dict[str, Any] | None = None  # what the next pass goes on from
         self.__initialized = True
         self._check_worker_count()
 
@@ -158,14 +161,41 @@ class DataLoader(Generic[T_co]):
         self.__context = context
 
     def __iter__(self) -> Iterator[Any]:
-        source = self.sampler if self.batch_sampler is None else self.batch_sampler
+        state, self._resume = self._resume, None
+        if state is None:
+            return self._begin(0)
+        # Replay the beginning of the pass with the generators as they were then. The default generator serves the
+        # whole program: it is put back to where the program has it now.
+        now = default_generator.get_state()
+        sources, saved = self._sources(), state["generators"]
+        for generator, value in zip(sources, saved, strict=False):
+            generator.set_state(value)
+        try:
+            return self._begin(state["batches"])
+        finally:
+            if len(saved) == len(sources):  # of the middle of a pass: the default one's numbers were drawn before
+                default_generator.set_state(now)
+
+    def _begin(self, passed: int) -> Iterator[Any]:
+        """Start a pass after its first ``passed`` batches."""
+        self._position = Position([one.get_state() for one in self._sources()], passed)
+        source: Iterable[Any] = self.sampler if self.batch_sampler is None else self.batch_sampler
         base_seed = draw_seed(self.generator)  # also without workers: the order must not depend on their number
+        streaming = isinstance(self.dataset, IterableDataset)
+        if passed and not streaming:
+            source = skip(source, passed)
+        batches = self._fetching(source, base_seed)
+        if passed and streaming:
+            batches = skip(batches, passed)
+        return self._deliver(batches, self._position)
+
+    def _fetching(self, source: Iterable[Any], base_seed: int) -> Iterator[Any]:
         settings = [self._worker_settings(base_seed, i) for i in range(max(1, self.num_workers))]
         if self.num_workers == 0:
-            return self._deliver(SingleProcessIterator(settings[0], source))
+            return SingleProcessIterator(settings[0], source)
         if self.persistent_workers and self._iterator is not None and not self._iterator.closed:
             self._iterator.restart(source)
-            return self._deliver(self._iterator)
+            return self._iterator
         batches = MultiProcessIterator(
             settings,
             source,
@@ -177,7 +207,7 @@ class DataLoader(Generic[T_co]):
         )
         if self.persistent_workers:
             self._iterator = batches
-        return self._deliver(batches)
+        return batches
 
     def __len__(self) -> int:
         """Batches a pass; for an :class:`IterableDataset` with a length an estimate that ignores the workers."""
@@ -213,9 +243,51 @@ class DataLoader(Generic[T_co]):
             num_workers=self.num_workers,
         )
 
-    def _deliver(self, batches: Iterator[Any]) -> Iterator[Any]:
-        expected = self._expected_samples()
-        return _Delivery(batches, self._should_pin(), expected) if self.pin_memory or expected is not None else batches
+    def state_dict(self) -> dict[str, Any]:
+        """Where the newest pass stands, to go on from there with :meth:`load_state_dict`.
+
+        Counts the batches that were handed out, not those that workers have prepared, and keeps the states that the
+        generators of the order had when the pass began. Between two passes it is the start of the next one. The numbers
+        of the default generator belong to the program: save ``get_rng_state()`` beside it.
+        """
+        if self._resume is not None:
+            return dict(self._resume)
+        if self._position is not None and not self._position.ended:
+            return self._position.state_dict()
+        return Position([one.get_state() for one in self._sources()[:-1]]).state_dict()
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """The next pass goes on where the saved one stood: same order, same batches, from the next one on.
+
+        For a loader of the same dataset and options. A map-style dataset is not asked for the batches that are passed
+        over; a stream is read again up to there. Random numbers drawn inside worker processes start anew.
+
+        Example::
+
+            loader.load_state_dict(state)
+            for batch in loader:        # the rest of the pass that was left
+                ...
+        """
+        if not {"batches", "generators"} <= state_dict.keys():
+            raise ValueError(
+                f"DataLoader.load_state_dict: not a state of a DataLoader, its keys are {list(state_dict)}"
+            )
+        expected, found = len(self._sources()), len(state_dict["generators"])
+        if not expected - 1 <= found <= expected:
+            raise ValueError(
+                f"DataLoader.load_state_dict: the state is of a loader with {found} generators, this one and its "
+                f"samplers have {expected - 1} beside the default one"
+            )
+        self._resume = dict(state_dict)
+
+    def _sources(self) -> list[Generator]:
+        """The generators that the order and the workers' seeds come from; the last is the default one, in any case."""
+        inner = getattr(self.batch_sampler, "sampler", None)
+        own = generators_of(self, self.sampler, self.batch_sampler, inner)
+        return [*(one for one in own if one is not default_generator), default_generator]
+
+    def _deliver(self, batches: Iterator[Any], position: Position) -> Iterator[Any]:
+        return Delivery(batches, position, self._should_pin(), self._expected_samples())
 
     def _should_pin(self) -> bool:
         if not self.pin_memory:
@@ -237,32 +309,6 @@ class DataLoader(Generic[T_co]):
             except (TypeError, NotImplementedError):  # a __len__ that says there is none
                 return None
         return None
-
-
-class _Delivery(Iterator[Any]):
-    """What stands between the fetched batch and the caller: pinning, and the check of a promised length."""
-
-    def __init__(self, batches: Iterator[Any], pin: bool, expected: int | None) -> None:
-        self._batches = batches
-        self._pin = pin
-        self._expected = expected
-        self._count = 0
-
-    def __next__(self) -> Any:
-        batch = next(self._batches)
-        self._count += 1
-        if self._expected is not None and self._count == self._expected + 1:
-            warnings.warn(
-                f"Length of IterableDataset was reported to be {self._expected} batches, but more have been fetched. "
-                "With worker processes, each must take its own share of the stream (see get_worker_info).",
-                stacklevel=2,
-            )
-        return _pinned(batch) if self._pin else batch
-
-
-def _pinned(data: Any) -> Any:
-    pin = getattr(data, "pin_memory", None)  # tensors, and batch types that define it
-    return pin() if pin is not None else map_structure(_pinned, data)
 
 
 class _EndlessSampler(Sampler[Any]):

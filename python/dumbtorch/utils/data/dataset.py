@@ -79,6 +79,47 @@ class TensorDataset(Dataset[tuple[Tensor, ...]]):
         return int(self.tensors[0].size(0))
 
 
+class StackDataset(Dataset[Any]):
+    """Sample ``i`` is the tuple (positional arguments) or dictionary (named ones) of the datasets' samples ``i``.
+
+    ValueError unless all have one length, for both kinds at once and for none.
+    Reference: ``torch.utils.data.StackDataset``.
+
+    >>> StackDataset(image=[10, 20], text=["a", "b"])[1]
+    {'image': 20, 'text': 'b'}
+    """
+
+    datasets: tuple[Any, ...] | dict[str, Any]
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        if args and kwargs:
+            raise ValueError(
+                "Supported either ``tuple``- (via ``args``) or"
+                "``dict``- (via ``kwargs``) like input/output, but both types are given."
+            )
+        if not args and not kwargs:
+            raise ValueError("At least one dataset should be passed")
+        self.datasets = args or kwargs
+        lengths = [len(dataset) for dataset in (args or kwargs.values())]
+        if len(set(lengths)) > 1:
+            raise ValueError(f"Size mismatch between datasets: they have {lengths} samples")
+        self._length = lengths[0]
+
+    def __getitem__(self, index: Any) -> Any:
+        if isinstance(self.datasets, dict):
+            return {name: dataset[index] for name, dataset in self.datasets.items()}
+        return tuple(dataset[index] for dataset in self.datasets)
+
+    def __getitems__(self, indices: list[Any]) -> list[Any]:
+        if isinstance(self.datasets, dict):
+            columns = [_fetch_all(dataset, indices) for dataset in self.datasets.values()]
+            return [dict(zip(self.datasets, row, strict=True)) for row in zip(*columns, strict=True)]
+        return list(zip(*(_fetch_all(dataset, indices) for dataset in self.datasets), strict=True))
+
+    def __len__(self) -> int:
+        return self._length
+
+
 class ConcatDataset(Dataset[T_co]):
     """Several map-style datasets one after the other.
 
@@ -143,6 +184,12 @@ class Subset(Dataset[T_co]):
     def __init__(self, dataset: Dataset[T_co], indices: Sequence[int]) -> None:
         self.dataset = dataset
         self.indices = indices
+        own = type(self)
+        if own.__getitem__ is not Subset.__getitem__ and own.__getitems__ is Subset.__getitems__:
+            raise NotImplementedError(
+                f"{own.__name__} overrides __getitem__ but not __getitems__, which the DataLoader calls: define both, "
+                "the second for example as `return [self.__getitem__(idx) for idx in indices]`"
+            )
 
     def __getitem__(self, index: Any) -> T_co:
         if isinstance(index, list):
@@ -150,11 +197,7 @@ class Subset(Dataset[T_co]):
         return self.dataset[self.indices[index]]
 
     def __getitems__(self, indices: list[int]) -> list[T_co]:
-        chosen = [self.indices[i] for i in indices]
-        batched = getattr(self.dataset, "__getitems__", None)
-        if callable(batched):
-            return cast("list[T_co]", batched(chosen))
-        return [self.dataset[i] for i in chosen]
+        return cast("list[T_co]", _fetch_all(self.dataset, [self.indices[i] for i in indices]))
 
     def __len__(self) -> int:
         return len(self.indices)
@@ -199,6 +242,17 @@ def _counts_from_fractions(fractions: Sequence[float], total: int) -> list[int |
         if count == 0:
             warnings.warn(f"Length of split at index {i} is 0. This might result in an empty dataset.", stacklevel=3)
     return counts
+
+
+def _fetch_all(dataset: Any, indices: list[Any]) -> list[Any]:
+    """The samples of all indices, by the dataset's own ``__getitems__`` where it has one."""
+    batched = getattr(dataset, "__getitems__", None)
+    if not callable(batched):
+        return [dataset[i] for i in indices]
+    samples: list[Any] = batched(indices)
+    if len(samples) != len(indices):
+        raise ValueError(f"Nested dataset's output size mismatch. Expected {len(indices)}, got {len(samples)}")
+    return samples
 
 
 def _length(dataset: Dataset[Any]) -> int:

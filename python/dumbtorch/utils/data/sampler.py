@@ -6,8 +6,9 @@ import bisect
 import heapq
 import itertools
 import math
+import sys
 from collections.abc import Iterable, Iterator, Sequence, Sized
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from dumbtorch import ops
 from dumbtorch._dtypes import float64, int64
@@ -194,6 +195,70 @@ class BatchSampler(Sampler[list[int]]):
     def __len__(self) -> int:
         count = len(self.sampler)  # type: ignore[arg-type]
         return count // self.batch_size if self.drop_last else -(-count // self.batch_size)
+
+
+class DistributedSampler(Sampler[int]):
+    """The share of one process: every ``num_replicas``-th index, from ``rank`` on.
+
+    num_replicas, rank: of the process group unless given (RuntimeError without one); ValueError for a rank outside.
+    shuffle: in an order drawn from ``seed`` and the epoch, the same in every process; call :meth:`set_epoch` before
+    each pass, else all have one order. drop_last: leave out what does not divide evenly; without it, indices from the
+    start are repeated. Reference: ``torch.utils.data.distributed.DistributedSampler``.
+
+    >>> list(DistributedSampler(range(5), num_replicas=2, rank=1, shuffle=False))
+    [1, 3, 0]
+    """
+
+    def __init__(
+        self,
+        dataset: Sized,
+        num_replicas: int | None = None,
+        rank: int | None = None,
+        shuffle: bool = True,
+        seed: int = 0,
+        drop_last: bool = False,
+    ) -> None:
+        if num_replicas is None:
+            num_replicas = _process_group().get_world_size()
+        if rank is None:
+            rank = _process_group().get_rank()
+        if not 0 <= rank < num_replicas:
+            raise ValueError(f"Invalid rank {rank}, rank should be in the interval [0, {num_replicas - 1}]")
+        self.dataset = dataset
+        self.num_replicas = num_replicas
+        self.rank = rank
+        self.shuffle = shuffle
+        self.seed = seed
+        self.drop_last = drop_last
+        self.epoch = 0
+        count = len(dataset)
+        self.num_samples = count // num_replicas if drop_last else -(-count // num_replicas)
+        self.total_size = self.num_samples * num_replicas
+
+    def __iter__(self) -> Iterator[int]:
+        order: Sequence[int] = range(len(self.dataset))
+        if self.shuffle:
+            generator = Generator().manual_seed(self.seed + self.epoch)
+            order = ops.randperm(len(self.dataset), generator=generator).tolist()
+        return itertools.islice(itertools.cycle(order), self.rank, self.total_size, self.num_replicas)
+
+    def __len__(self) -> int:
+        return self.num_samples
+
+    def set_epoch(self, epoch: int) -> None:
+        """Chooses the order of the next pass."""
+        self.epoch = epoch
+
+
+def _process_group() -> Any:
+    # A group can only exist if somebody imported the package: it need not be imported here.
+    distributed = sys.modules.get("dumbtorch.distributed")
+    if distributed is None or not distributed.is_initialized():
+        raise RuntimeError(
+            "DistributedSampler: there is no process group to take num_replicas and rank from; give both, or call "
+            "dumbtorch.distributed.init_process_group first"
+        )
+    return distributed
 
 
 _BLOCK = 4096
