@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from dumbtorch import _C
+from dumbtorch.ops.table import FUNCTIONS
 
 
 def _kinds(params: list[Any]) -> Iterable[list[int]]:
@@ -16,12 +17,24 @@ def _kinds(params: list[Any]) -> Iterable[list[int]]:
     return kinds.values()
 
 
+def real(x: Any) -> Any:
+    """A complex tensor as pairs of real numbers, which is how the steps see it."""
+    return FUNCTIONS["view_as_real"](x) if x.is_complex() else x
+
+
+def _tensors(arg: Any) -> bool:
+    return isinstance(arg, list) and bool(arg) and isinstance(arg[0], _C.TensorBase)
+
+
 def _step(name: str, params: str, doc: str) -> Any:
     names = tuple(params.split(", "))
     doc = f"{name}({params})\n\n{doc}"
     kernel = _C.make_op(name, name, names, (_C.required,) * len(names), len(names), "." * len(names), 0, doc)
 
     def step(params: list[Any], *rest: Any) -> None:
+        if any(param.is_complex() for param in params):
+            params = [real(x) for x in params]
+            rest = tuple([real(x) for x in arg] if _tensors(arg) else arg for arg in rest)
         if kernel(params, *rest):
             return
         for chosen in _kinds(params):

@@ -8,7 +8,7 @@ from typing import Any
 from dumbtorch import ops
 from dumbtorch._tensor import Tensor
 from dumbtorch.autograd import set_grad_enabled
-from dumbtorch.ops.steps import fused_rule
+from dumbtorch.ops.steps import fused_rule, real
 from dumbtorch.optim.optimizer import Optimizer, scalar
 
 __all__ = ["RuleOptimizer", "check_at_least_zero", "check_betas", "check_rate"]
@@ -34,11 +34,6 @@ def check_betas(betas: Sequence[float]) -> None:
     for place, beta in enumerate(betas):
         if not 0.0 <= beta < 1.0:
             raise ValueError(f"Invalid beta parameter at index {place}: {beta}")
-
-
-def real(x: Tensor) -> Tensor:
-    """A complex tensor as pairs of real numbers, which is how the rules see it."""
-    return ops.view_as_real(x) if x.is_complex() else x
 
 
 class RuleOptimizer(Optimizer):

@@ -8,7 +8,8 @@ from typing import Any, NamedTuple
 from dumbtorch import ops
 from dumbtorch._tensor import Tensor
 from dumbtorch.autograd import enable_grad, set_grad_enabled
-from dumbtorch.optim._rule import check_rate, real
+from dumbtorch.ops.steps import real
+from dumbtorch.optim._rule import check_rate
 from dumbtorch.optim.optimizer import Optimizer, Params, scalar
 
 __all__ = ["LBFGS"]

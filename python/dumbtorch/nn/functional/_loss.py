@@ -6,7 +6,7 @@ import math
 import warnings
 from typing import Any
 
-from dumbtorch import ops
+from dumbtorch import _dtypes, ops
 from dumbtorch._tensor import Tensor
 from dumbtorch.autograd import Function
 from dumbtorch.nn.functional._activation import logsigmoid
@@ -248,7 +248,7 @@ def _check_classes(op: str, input: Tensor, target: Tensor, weight: Tensor | None
     wanted = tuple(input.shape[:class_dim]) + tuple(input.shape[class_dim + 1 :])
     if tuple(target.shape) != wanted:
         raise RuntimeError(f"{op}: Expected target size {list(wanted)}, got {list(target.shape)}")
-    if target.is_floating_point() or target.is_complex():
+    if target.dtype not in (_dtypes.int64, _dtypes.uint8):
         raise RuntimeError(f"{op}: expected scalar type Long for class indices, but found {target.dtype}")
     if weight is not None and tuple(weight.shape) != (classes,):
         raise RuntimeError(
