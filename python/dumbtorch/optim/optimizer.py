@@ -305,14 +305,14 @@ def _all_params(groups: list[dict[str, Any]]) -> Iterator[Any]:
         yield from group["params"]
 
 
-#: State that follows from the count of steps: never made narrower.
-_COUNTS = frozenset(("mu_product", "eta", "mu"))
+#: State that follows from the count of steps and not from the parameter: it keeps its dtype, so that resuming is exact.
+_COUNTS = frozenset(("step", "mu_product", "eta", "mu"))
 
 
 def _converted(param: Tensor, value: Any, key: Any = None) -> Any:
     """Loaded state on the parameter's device and, if it is floating, of its dtype; what counts steps stays."""
     if isinstance(value, Tensor):
-        if key == "step" or (key in _COUNTS and value.element_size() > param.element_size()):
+        if key in _COUNTS:
             return value
         return value.to(device=param.device, dtype=param.dtype if param.is_floating_point() else value.dtype)
     if isinstance(value, dict):
