@@ -28,7 +28,7 @@ EXPECTED = Path(__file__).with_name("optimizers_expected.toml")
 DTYPES = ("float32", "float64", "complex64")
 STEPS = 50
 SHAPES = ((4, 5), (7, 3), (5,), (), (3, 2, 2))
-#: State that PyTorch converts to the parameter's dtype when it is loaded; here it keeps its own: the values are compared.
+#: State that PyTorch converts to the parameter's dtype when it is loaded, and ours leaves: the values are compared.
 COUNTS = ("mu_product", "eta", "mu")
 #: Its products are in bfloat16, whose rounding differs with the order of the sums.
 COARSE = {"Muon": 200.0}
