@@ -11,14 +11,11 @@ from __future__ import annotations
 
 import argparse
 import math
-import os
 import sys
-import tempfile
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import safetensors.numpy
 from matplotlib.figure import Figure
 from tqdm import tqdm
 
@@ -144,18 +141,8 @@ def predict(model: nn.Module, x: torch.Tensor) -> torch.Tensor:
 
 def save_weights(model: nn.Module, file: Path) -> None:
     """Write the weights as a safetensors file. A crash leaves either the old file or the new one, never half of one."""
-    weights = {name: np.ascontiguousarray(value.cpu().numpy()) for name, value in model.state_dict().items()}
     file.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=file.parent, prefix=f".{file.name}.")
-    try:
-        with os.fdopen(handle, "wb") as stream:
-            stream.write(safetensors.numpy.save(weights))
-            stream.flush()
-            os.fsync(stream.fileno())
-        os.replace(name, file)
-    except BaseException:
-        os.unlink(name)
-        raise
+    torch.save_safetensors(model.state_dict(), file)
 
 
 def draw_loss(history: list[float], steps_per_epoch: int, file: Path) -> None:

@@ -152,6 +152,19 @@ __all__ = [
     "to_dlpack",
     "storage",
     "testing",
+    "accelerator",
+    "backends",
+    "cpu",
+    "load",
+    "load_npz",
+    "load_safetensors",
+    "mps",
+    "save",
+    "save_npz",
+    "save_safetensors",
+    "serialization",
+    "types",
+    "xpu",
     "version",
     "__version__",
     "get_num_threads",
@@ -257,6 +270,11 @@ for _name in (
 globals().update(_TYPES)
 globals().update(_STORAGES)
 
+_LATER = frozenset({
+    "accelerator", "array_api", "backends", "cpu", "mps", "serialization", "testing", "types", "xpu",
+})  # fmt: skip
+_FILES = frozenset({"load", "load_npz", "load_safetensors", "save", "save_npz", "save_safetensors"})
+
 if TYPE_CHECKING:
     # mypy meets uses of these names before it has read a function's types; a variable's it knows.
     __getattr__: Callable[[str], Any]
@@ -264,8 +282,11 @@ else:
 
     def __getattr__(name: str) -> Any:
         """Loads the parts that few programs need when they are first asked for."""
-        if name in ("array_api", "testing"):
+        if name in _LATER:
             return importlib.import_module(f"dumbtorch.{name}")
+        if name in _FILES:
+            found = globals()[name] = getattr(importlib.import_module("dumbtorch.serialization"), name)
+            return found
         raise AttributeError(f"module 'dumbtorch' has no attribute {name!r}")
 
 

@@ -33,6 +33,10 @@ LEVELS: dict[str, tuple[Level, ...]] = {
 }
 
 
+#: The module that `load` has chosen.
+chosen = ""
+
+
 def cpu_flags(path: str = "/proc/cpuinfo") -> frozenset[str]:
     """Return what the first CPU listed in `path` can do; nothing if the file or its line of flags is missing."""
     try:
@@ -82,6 +86,7 @@ def _preload_runtime() -> None:
 
 def load() -> ModuleType:
     """Import the extension for this CPU and register it as ``dumbtorch._C``."""
+    global chosen
     levels = candidates(os.uname().machine, cpu_flags(), os.environ.get("DUMBTORCH_CPU"))
     _preload_runtime()
     # Without this the Mojo run time searches PATH for a `python3` to embed, and aborts if there is none.
@@ -97,6 +102,7 @@ def load() -> ModuleType:
                     raise
                 continue
             sys.modules["dumbtorch._C"] = module
+            chosen = name
             # What `from dumbtorch import _C` reads. A plain assignment is no attribute of ModuleType to mypy.
             setattr(sys.modules["dumbtorch"], "_C", module)  # noqa: B010
             return module

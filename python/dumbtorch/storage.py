@@ -14,7 +14,8 @@ from dumbtorch import _C, _dtypes, _interop
 __all__ = ["CLASSES", "TypedStorage", "UntypedStorage", "is_storage", "storage_of"]
 
 _R = _C.required
-_BYTES = _C.make_op("storage_bytes", "_storage_bytes", ("self",), (_R,), 1, ".", 0, "The whole storage as uint8.")
+_LAZY = 16  # a pending conjugation is a matter of the view, not of the memory
+_BYTES = _C.make_op("storage_bytes", "_storage_bytes", ("self",), (_R,), 1, ".", _LAZY, "The whole storage as uint8.")
 _RESIZE = _C.make_op("resize_", "_resize_storage", ("self", "nbytes"), (_R,) * 2, 2, "..", 0, "Another size.")
 
 
@@ -223,6 +224,13 @@ class TypedStorage:
             self._untyped_storage = UntypedStorage((args[0] if args else 0) * self.dtype.itemsize, device=device)
         else:
             self._untyped_storage = storage_of(_interop._FROM_DATA(list(args[0]), self.dtype))
+
+    @staticmethod
+    def _of(memory: UntypedStorage, dtype: Any) -> TypedStorage:
+        """The storage read as elements of this dtype, without the warning."""
+        made = TypedStorage.__new__(CLASSES.get(f"{_dtypes.TYPE_NAMES[dtype]}Storage", TypedStorage))
+        made._untyped_storage, made.dtype = memory, dtype
+        return made
 
     @property
     def _elements(self) -> Any:
