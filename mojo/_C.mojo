@@ -39,6 +39,8 @@ def _register_families():
     external_call["dumbtorch_register_spectral", NoneType]()
     external_call["dumbtorch_register_softmax", NoneType]()
     external_call["dumbtorch_register_loss", NoneType]()
+    external_call["dumbtorch_register_attention", NoneType]()
+    external_call["dumbtorch_register_attention_backward", NoneType]()
     external_call["dumbtorch_register_optim", NoneType]()
     external_call["dumbtorch_register_optim_rules", NoneType]()
     external_call["dumbtorch_register_index", NoneType]()

@@ -18,10 +18,11 @@ from tensor.dtype import FLOAT16, FLOAT32, FLOAT64, dtype_of
 from tensor.layout import no_dims, same_dims, shape_text
 from tensor.memory import at
 from tensor.object import TPtr, as_tensor, new_tensor
-from tensor.py import Obj, decref, new_ref, release_gil, take_gil, tuple_new, tuple_set
+from tensor.py import Obj, new_ref, release_gil, take_gil, tuple_new, tuple_set
 from tensor.runtime import runtime
 from tensor.threads import Body, num_threads, parallel
 from kernels.functor import compute
+from kernels.held import Held
 from kernels.pointwise import unsupported
 from kernels.transfer_api import contiguous_of
 
@@ -468,24 +469,6 @@ struct ChannelBackward(Part):
 
 
 # ---------------------------------------------------------------- ops
-
-
-struct Held:
-    """Tensors of one call, let go together."""
-
-    var list: List[Obj]
-
-    def __init__(out self):
-        self.list = List[Obj]()
-
-    def keep(mut self, o: Obj) -> TPtr:
-        self.list.append(o)
-        return as_tensor(o)
-
-    def release(mut self):
-        for o in self.list:
-            decref(o)
-        self.list.clear()
 
 
 def _computing(code: Int) -> Int:
