@@ -1,4 +1,4 @@
-"""The derivative of attention (kernels/attention_tile.mojo says how): tiles of weights are computed again from the kept sums.
+"""The derivative of attention: tiles of weights are computed again from the kept sums (see attention_tile.mojo).
 
 With P the weights, D what dropout does, g the output's gradient: dV = (P D)^T g, dS = P (g V^T D - sum(g out)),
 dQ = scale dS K, dK = scale dS^T Q; a mask that is added has the gradient dS, summed where it broadcasts. One task does
@@ -468,7 +468,7 @@ struct Backward[dt: DType](Body, Copyable):
         self, base: Int, part: Part, q: Mat, g: Mat, b: Int, h: Int, i0: Int, r0: Int, rows: Int, j: Int, keys: Int,
         first: Int, end: Int,
     ):  # fmt: skip
-        """The weights of a panel of rows, dropout in them, and the derivative of the scores; zeros for what is not seen.
+        """Weights of a panel of rows, dropout in them, and the derivative of the scores; zeros for what is not seen.
         """
         ref p = self.p
         var all = whole[Self.acc](keys)
@@ -583,8 +583,10 @@ def _cleared(t: TPtr) -> TPtr:
 
 
 def attention_backward(mut call: Call) raises -> Obj:
-    """(grad, query, key, value, mask, dropout, low, high, scale, out, lse, stream, mask_grad) -> (query's gradient, key's,
-    value's, the mask's or None: (1 or batch, 1 or heads, queries, keys), in the type that is computed in).
+    """The gradients of query, key and value, and the mask's or None.
+
+    (grad, query, key, value, mask, dropout, low, high, scale, out, lse, stream, mask_grad); the mask's gradient is
+    (1 or batch, 1 or heads, queries, keys), in the type that is computed in.
     """
     var held = Held()
     try:

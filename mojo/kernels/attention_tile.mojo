@@ -1,7 +1,7 @@
 """What the forward and the backward pass of attention share: the problem, masks, and rows of a tile of scores.
 
-Attention is out = softmax(scale * q k^T + mask) v for each head of each batch. No pass ever holds more of the scores than
-a tile: queries go in blocks of QUERIES, keys in blocks, and within them the panels of MR rows and NR columns of GEMM's
+Attention is out = softmax(scale * q k^T + mask) v for each head of each batch. No pass ever holds more of the scores
+than a tile: queries go in blocks of QUERIES, keys in blocks, and within them the panels of MR rows and NR columns of GEMM's
 register tile. Query i sees the keys i + low .. i + high, which says causal masks (high = 0) and sliding windows; panels
 without such keys are skipped. Dropout draws element (row, key) from the generator's stream by its place alone: it is
 drawn again by the backward pass, and does not depend on the number of threads.
@@ -163,7 +163,7 @@ struct Problem(Copyable):
     def mask_row[
         dt: DType
     ](self, b: Int, h: Int, i: Int, j: Int, scores: Int, first: Int, end: Int):
-        """Masks the scores first .. end (columns, the first of which is key j) of query i; what it does not see is -inf.
+        """Masks the scores first .. end (columns, of which 0 is key j) of query i; what it does not see is -inf.
 
         Lanes up to a whole vector after `end` are written too.
         """

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 from dumbtorch import _dtypes, ops
 from dumbtorch._tensor import Tensor
@@ -27,8 +28,8 @@ def scaled_dot_product_attention(
     `attn_mask` broadcasts to (..., L, S): numbers are added, bools say who may be seen; a row that sees nothing gives
     zeros. `is_causal` lets query i see the keys up to i only. Each weight is dropped with probability `dropout_p`
     (always, not only in training). `scale` is 1 / sqrt(E) by default. With `enable_gqa` the heads of queries
-    (..., H, L, E) share out fewer heads of keys and values. The weights never exist as a whole: memory grows with L + S.
-    RuntimeError for shapes and dtypes that do not fit. Reference:
+    (..., H, L, E) share out fewer heads of keys and values. The weights never exist as a whole: memory grows with
+    L + S. RuntimeError for shapes and dtypes that do not fit. Reference:
     `torch.nn.functional.scaled_dot_product_attention` (Vaswani et al., 2017; Dao et al., 2022).
 
         >>> q, k, v = (dumbtorch.rand(2, 4, 10, 16) for _ in range(3))
