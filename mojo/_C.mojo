@@ -41,6 +41,8 @@ def _register_families():
     external_call["dumbtorch_register_loss", NoneType]()
     external_call["dumbtorch_register_attention", NoneType]()
     external_call["dumbtorch_register_attention_backward", NoneType]()
+    external_call["dumbtorch_register_ctc", NoneType]()
+    external_call["dumbtorch_register_recurrent", NoneType]()
     external_call["dumbtorch_register_optim", NoneType]()
     external_call["dumbtorch_register_optim_rules", NoneType]()
     external_call["dumbtorch_register_index", NoneType]()

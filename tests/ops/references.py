@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 
 from dumbtorch import ops
+from tests.ops import sequence_references
 
 
 def _gradient(function: Callable[..., Any], at: Any, grad: Any) -> Any:
@@ -159,6 +160,10 @@ REFERENCES: dict[str, Callable[..., Any]] = {
     "embedding_backward": lambda grad, index, count, padding=-1, scale=False: torch.ops.aten.embedding_dense_backward(
         grad, index, count, padding, scale
     ),
+    "recurrent": sequence_references.recurrent,
+    "recurrent_backward": sequence_references.recurrent_backward,
+    "ctc_forward": sequence_references.ctc_forward,
+    "ctc_backward": sequence_references.ctc_backward,
     "row_norm": _row_norm,
     "row_norm_backward": _row_norm_backward,
     "channel_norm": _channel_norm,

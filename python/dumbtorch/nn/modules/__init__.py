@@ -17,6 +17,7 @@ from dumbtorch.nn.modules.loss import *
 from dumbtorch.nn.modules.module import *
 from dumbtorch.nn.modules.normalization import *
 from dumbtorch.nn.modules.pooling import *
+from dumbtorch.nn.modules.rnn import *
 from dumbtorch.nn.modules.sparse import *
 
 if not TYPE_CHECKING:

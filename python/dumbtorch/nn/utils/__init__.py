@@ -1,5 +1,6 @@
-"""`nn.utils`: gradient clipping, and parameters as one vector."""
+"""`nn.utils`: gradient clipping, parameters as one vector, sequences of different lengths."""
 
+from dumbtorch.nn.utils import rnn
 from dumbtorch.nn.utils.clip_grad import clip_grad_norm_, clip_grad_value_, clip_grads_with_norm_, get_total_norm
 from dumbtorch.nn.utils.convert_parameters import parameters_to_vector, vector_to_parameters
 
@@ -9,5 +10,6 @@ __all__ = [
     "clip_grads_with_norm_",
     "get_total_norm",
     "parameters_to_vector",
+    "rnn",
     "vector_to_parameters",
 ]

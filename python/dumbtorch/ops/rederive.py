@@ -1,0 +1,26 @@
+"""Second derivatives of kernels: the first one again, as a graph."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from dumbtorch import autograd
+
+
+def through_graph(function: Callable[..., Sequence[Any]], inputs: Any, grads: Any, needed: Sequence[bool]) -> list[Any]:
+    """The gradients of those inputs that need one, as differentiable tensors, by recording the function once more.
+
+    For the second derivative of a kernel: ``function`` computes the same in differentiable operations. ``grads`` are
+    the gradients of its results, None where there is none.
+    """
+    given = [x.view(x.shape) if need else x for x, need in zip(inputs, needed, strict=True)]
+    pairs = zip(function(*given), grads, strict=False)
+    chosen = [(out, g) for out, g in pairs if g is not None and out is not None and out.requires_grad]
+    wanted = [x for x, need in zip(given, needed, strict=True) if need]
+    if not chosen or not wanted:
+        return [None] * len(needed)
+    found = iter(
+        autograd.grad([out for out, _ in chosen], wanted, [g for _, g in chosen], create_graph=True, allow_unused=True)
+    )
+    return [next(found) if need else None for need in needed]
