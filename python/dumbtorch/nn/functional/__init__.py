@@ -10,6 +10,7 @@ from dumbtorch.nn.functional._attention import *
 from dumbtorch.nn.functional._ctc import *
 from dumbtorch.nn.functional._linear import *
 from dumbtorch.nn.functional._loss import *
+from dumbtorch.nn.functional._multihead import *
 from dumbtorch.nn.functional._normalize import *
 from dumbtorch.nn.functional._spatial import *
 

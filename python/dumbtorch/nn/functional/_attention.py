@@ -44,7 +44,7 @@ def scaled_dot_product_attention(
             )
         if is_causal:
             raise ValueError("CausalBias should not be used with causal=True")
-        low, high = bounds(query.shape[-2], key.shape[-2])
+        low, high = bounds()
         return _attention(query, key, value, None, dropout_p, low, high, scale, enable_gqa)
     return _attention(query, key, value, attn_mask, dropout_p, -FAR, 0 if is_causal else FAR, scale, enable_gqa)
 
