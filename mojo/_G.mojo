@@ -108,6 +108,7 @@ def table() abi("C") -> Int:
     external_call["dumbtorch_accelerator_register_binary", NoneType]()
     external_call["dumbtorch_accelerator_register_other", NoneType]()
     external_call["dumbtorch_accelerator_register_special", NoneType]()
+    external_call["dumbtorch_accelerator_register_orthogonal", NoneType]()
     external_call["dumbtorch_accelerator_register_bodies", NoneType]()
     external_call["dumbtorch_accelerator_register_scan", NoneType]()
     external_call["dumbtorch_accelerator_register_conv", NoneType]()
