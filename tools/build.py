@@ -2,9 +2,9 @@
 
     python tools/build.py [--all] [-Dlevels=v4 -Daccelerators=sm_80,sm_90a ...]
 
-A new build folder is for the level of CPU that this machine is of, which is all that it needs; `--all` builds every level of
-its architecture, as a wheel has them. The other arguments are options for meson (see meson.options). All are remembered.
-After it, `PYTHONPATH=python` or an editable install finds the extension.
+A new build folder is for the level of CPU that this machine is of, which is all that it needs; `--all` builds every
+level of its architecture, as a wheel has them. The other arguments are options for meson (see meson.options). All are
+remembered. After it, `PYTHONPATH=python` or an editable install finds the extension.
 """
 
 import importlib.util
