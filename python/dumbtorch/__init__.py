@@ -27,9 +27,12 @@ from dumbtorch import (
     return_types,
     special,
     storage,
+    torch_version,
     utils,
     version,
 )
+from dumbtorch._alias import install_as_torch, uninstall_as_torch
+from dumbtorch._alias import missing as _missing
 from dumbtorch._device import device, get_default_device, set_default_device
 from dumbtorch._dtypes import (
     bcomplex32,
@@ -153,6 +156,9 @@ __all__ = [
     "storage",
     "testing",
     "accelerator",
+    "torch_version",
+    "install_as_torch",
+    "uninstall_as_torch",
     "backends",
     "cpu",
     "load",
@@ -287,7 +293,7 @@ else:
         if name in _FILES:
             found = globals()[name] = getattr(importlib.import_module("dumbtorch.serialization"), name)
             return found
-        raise AttributeError(f"module 'dumbtorch' has no attribute {name!r}")
+        raise _missing("dumbtorch", name)
 
 
 del _name
