@@ -1,4 +1,4 @@
-"""Write the generated pages of docs/: docs/ops.md, from the op table.
+"""Write the generated pages of docs/: docs/ops.md from the op table, tables of docs/guide from the lists of the tests.
 
 python tools/docs.py            write what has changed
 python tools/docs.py --check    fail if a page is out of date
@@ -7,12 +7,15 @@ python tools/docs.py --check    fail if a page is out of date
 import inspect
 import re
 import sys
+import tomllib
 from pathlib import Path
 
 from dumbtorch.ops import FUNCTIONS, METHODS, TABLE, Row
 from dumbtorch.ops.table import HAS_OUT, INPLACE, VIEW
 
-DOCS = Path(__file__).resolve().parent.parent / "docs"
+ROOT = Path(__file__).resolve().parent.parent
+DOCS = ROOT / "docs"
+CONFORMANCE = ROOT / "tests" / "conformance"
 
 HEAD = """\
 # Operations
@@ -76,10 +79,47 @@ def ops_page() -> str:
     return HEAD + "".join(map(primitive, rows)) + COMPOSITES + "".join(map(composite, others))
 
 
+def differences() -> str:
+    """Return the table of the operations of which PyTorch's database finds results that differ."""
+    by_reason: dict[str, list[str]] = {}
+    for name, reason in tomllib.loads((CONFORMANCE / "opinfo_expected.toml").read_text(encoding="utf-8")).items():
+        by_reason.setdefault(reason, []).append(f"`{name}`")
+    lines = (f"| {', '.join(names)} | {cell(reason)} |\n" for reason, names in by_reason.items())
+    return "| operation | difference |\n|---|---|\n" + "".join(lines)
+
+
+def absent() -> str:
+    """Return the table of the names that PyTorch has and dumbtorch has not."""
+    groups = tomllib.loads((CONFORMANCE / "coverage.toml").read_text(encoding="utf-8"))["absent"]
+    lines = []
+    for group in groups:
+        place = f"torch.{group['namespace']}" if "namespace" in group else "torch"
+        names = " ".join(f"`{name}`" for name in group["names"].split())
+        lines.append(f"| {place} | {cell(group['reason'])} | {names} |\n")
+    return "| in | why | names |\n|---|---|---|\n" + "".join(lines)
+
+
+def filled(page: Path, tables: dict[str, str]) -> str:
+    """Return the text of a page with its generated tables as they should be."""
+    text = page.read_text(encoding="utf-8")
+    for name, table in tables.items():
+        before, mark, rest = text.partition(f"<!-- generated: {name} -->\n")
+        _, end, after = rest.partition("<!-- end -->")
+        if not end:
+            raise ValueError(f"{page} has no place for the table {name!r}")
+        text = before + mark + table + end + after
+    return text
+
+
 def main() -> int:
     """Write or check every generated page."""
     status = 0
-    for name, text in {"ops.md": ops_page()}.items():
+    guide = "guide/coming-from-pytorch.md"
+    pages = {
+        "ops.md": ops_page(),
+        guide: filled(DOCS / guide, {"differences": differences(), "absent": absent()}),
+    }
+    for name, text in pages.items():
         page = DOCS / name
         if page.exists() and page.read_text(encoding="utf-8") == text:
             continue

@@ -8,7 +8,9 @@ import importlib.machinery
 import importlib.util
 import sys
 from collections.abc import Sequence
+from multiprocessing import spawn
 from types import ModuleType
+from typing import Any
 
 from dumbtorch.torch_version import TorchVersion
 
@@ -45,6 +47,18 @@ class _Finder(importlib.abc.MetaPathFinder):
         if found is None:
             raise ModuleNotFoundError(f"dumbtorch has no module {fullname!r}: {_GUIDE}", name=fullname)
         return importlib.machinery.ModuleSpec(fullname, _Loader(), is_package=hasattr(found, "__path__"))
+
+
+_command_line = spawn.get_command_line
+
+
+def _command_with_alias(**options: Any) -> list[str]:
+    """How ``multiprocessing`` starts a new interpreter, which is to know the alias before it reads the program."""
+    command = _command_line(**options)
+    place = command.index("-c") + 1 if "-c" in command else 0
+    if place:
+        command[place] = f"import dumbtorch; dumbtorch.install_as_torch(); {command[place]}"
+    return command
 
 
 def _ours(name: str) -> str:
@@ -85,6 +99,7 @@ def install_as_torch() -> None:
             "Call this before anything imports torch, or run the program with `python -m dumbtorch program.py`"
         )
     sys.meta_path.insert(0, _finder)
+    setattr(spawn, "get_command_line", _command_with_alias)  # noqa: B010  # mypy allows no assignment
     names = ("dumbtorch", "dumbtorch.version")
     _version.update({name: vars(sys.modules[name])["__version__"] for name in names})
     _set_version(dict.fromkeys(names, VERSION))
@@ -95,6 +110,7 @@ def uninstall_as_torch() -> None:
     if not installed():
         return
     sys.meta_path.remove(_finder)
+    setattr(spawn, "get_command_line", _command_line)  # noqa: B010
     _set_version(_version)
     for name in [name for name in sys.modules if name.partition(".")[0] == "torch"]:
         del sys.modules[name]

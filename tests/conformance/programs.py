@@ -2,8 +2,8 @@
 
     python -m tests.conformance.programs FOLDER [NAME ...]
 
-FOLDER holds checkouts of the repositories that PROGRAMS names. Each program runs twice in a copy of its folder, from the
-same weights and the same random numbers (NumPy's; `programs_run` says how), until it has called ``backward`` 20 times.
+FOLDER holds checkouts of the repositories that PROGRAMS names. Each program runs twice in a copy of its folder, from
+the same weights and the same random numbers (`programs_run` says how), until it has called ``backward`` 20 times.
 The two lists of losses must agree to 1e-3. Programs without losses must end with status 0. Ends with status 1 where one
 differs. MNIST comes from DUMBTORCH_DATA; ``torchvision`` is a small stand-in, and so is ``tensorboard``
 where it is not installed.
@@ -96,10 +96,11 @@ PROGRAMS: dict[str, Program] = {
     "mnist": Program("examples", "mnist/main.py", ("--epochs", "1"), double=True),
     "mnist_hogwild": Program("examples", "mnist_hogwild/main.py", ("--epochs", "1", "--dry-run"), losses=False),
     "mnist_rnn": Program("examples", "mnist_rnn/main.py", ("--epochs", "1")),
-    "mnist_forward_forward": Program("examples", "mnist_forward_forward/main.py", ("--epochs", "21", "--train_size", "500")),
+    "mnist_forward_forward": Program("examples", "mnist_forward_forward/main.py", ("--epochs", "21",
+                                                                                   "--train_size", "500")),
     "vae": Program("examples", "vae/main.py", ("--epochs", "1")),
-    "dcgan": Program("examples", "dcgan/main.py", ("--dataset", "fake", "--niter", "1", "--batchSize", "8", "--ngf", "8",
-                                                   "--ndf", "8", "--workers", "0")),
+    "dcgan": Program("examples", "dcgan/main.py", ("--dataset", "fake", "--niter", "1", "--batchSize", "8",
+                                                   "--ngf", "8", "--ndf", "8", "--workers", "0")),
     "sine_waves": Program("examples", "time_sequence_prediction/generate_sine_wave.py", (), _sine_waves, losses=False),
     "time_sequence": Program("examples", "time_sequence_prediction/train.py", ("--steps", "2")),
     **{f"word_language_model_{kind}": Program("examples", "word_language_model/main.py", (*_LANGUAGE, kind), _corpus)
@@ -140,7 +141,16 @@ def _launch(
         "OMP_NUM_THREADS": "1",
         "TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD": "1",  # programs from before PyTorch 2.6
     }
-    command = [sys.executable, str(runner), framework, str(report), str(STEPS), str(int(double)), str(script), *arguments]
+    command = [
+        sys.executable,
+        str(runner),
+        framework,
+        str(report),
+        str(STEPS),
+        str(int(double)),
+        str(script),
+        *arguments,
+    ]
     return subprocess.run(
         command, cwd=script.parent, env=environment, capture_output=True, text=True, check=False, timeout=900
     )

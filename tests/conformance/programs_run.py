@@ -2,9 +2,9 @@
 
     python programs_run.py FRAMEWORK REPORT STEPS DOUBLE SCRIPT ARGUMENTS...
 
-The two libraries draw different numbers for a seed. So what a program draws by the public functions comes from NumPy, the
-parameters of a module are drawn anew, in their order, before the module is first moved or trained, dropout takes its
-masks from NumPy, and so do the random samplers. Nothing else is touched.
+The two libraries draw different numbers for a seed. So what a program draws by the public functions comes from NumPy,
+the parameters of a module are drawn anew, in their order, before the module is first moved or trained, dropout takes
+its masks from NumPy, and so do the random samplers. Nothing else is touched.
 """
 
 from __future__ import annotations

@@ -17,7 +17,9 @@ LIMIT = 3000
 def _read(stem: str, head: int) -> np.ndarray:
     folder = Path(os.environ["DUMBTORCH_DATA"])
     path = next(path for path in sorted(folder.iterdir()) if path.name.replace(".", "-").startswith(stem))
-    data = gzip.open(path).read() if path.suffix == ".gz" else path.read_bytes()
+    data = path.read_bytes()
+    if path.suffix == ".gz":
+        data = gzip.decompress(data)
     return np.frombuffer(data, np.uint8, offset=head)
 
 
