@@ -121,6 +121,14 @@ def test_basic_autograd(tmp_path: Path) -> None:
     assert done.stdout.endswith("all gradients agree\n") and done.stdout.count("by hand") == 8
 
 
+@pytest.mark.parametrize("method", ["actor-critic", "reinforce"])
+def test_policy_gradient(method: str, tmp_path: Path) -> None:
+    done = run("policy_gradient.py", "--method", method, "--seed", 1, "--target", 195, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()
+    assert lines[-1] == "solved" and int(lines[-2].split()[2]) >= 195, done.stdout
+
+
 def test_tour(tmp_path: Path) -> None:
     notebook = nbformat.read(EXAMPLES / "tour.ipynb", as_version=4)
     nbformat.validate(notebook)
