@@ -28,6 +28,7 @@ NAMESPACES = (
     "special",
     "linalg",
     "fft",
+    "distributions",
     "testing",
     "utils.data",
     "utils.dlpack",
