@@ -277,8 +277,8 @@ globals().update(_TYPES)
 globals().update(_STORAGES)
 
 _LATER = frozenset({
-    "accelerator", "array_api", "backends", "cpu", "datasets", "distributions", "mps", "serialization", "testing", "types",
-    "xpu",
+    "accelerator", "array_api", "backends", "cpu", "datasets", "distributions", "mps", "serialization", "testing",
+    "types", "xpu",
 })  # fmt: skip
 _FILES = frozenset({"load", "load_npz", "load_safetensors", "save", "save_npz", "save_safetensors"})
 
