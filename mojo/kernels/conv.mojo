@@ -1,26 +1,42 @@
-"""2-D convolution and its two derivatives: argument checks, and the choice of the kernel.
+"""Convolution and its two derivatives in one to three dimensions: the choice of the kernel.
 
 Wide products go to conv_taps, channels that do not mix to conv_depthwise, derivatives of weights to conv_weight. The
 derivative with respect to the input is a convolution of the output's gradient: one for each residue of the stride, each
-with the taps that meet that residue, so that no multiplication with an inserted zero is ever done.
+with the taps that meet that residue, so that no multiplication with an inserted zero is ever done. With a bias it is a
+transposed convolution. A signal is an image of height 1, an image a volume of depth 1.
 """
 from std.memory import Pointer
 from std.sys import size_of
 
+from kernels.conv_arguments import (
+    Window,
+    bias_of,
+    check_gradient,
+    check_pair,
+    check_rank,
+    check_shapes,
+    five_sizes,
+    image_of,
+    own_sizes,
+    result_sizes,
+    sizes_argument,
+    spatial_of,
+    window_of,
+)
 from kernels.conv_depthwise import Depthwise
 from kernels.conv_stage import Axis, Image
 from kernels.conv_taps import Filter, TapConv
 from kernels.conv_weight import WeightGrad
 from kernels.device_api import device_entry
-from kernels.gemm_micro import acc_dtype, ptr
-from kernels.transfer_api import copy_into
+from kernels.gemm_micro import acc_dtype, at, ptr
+from kernels.transfer_api import contiguous_of, copy_into
 from kernels.workspace import Workspace
 from tensor.call import Call, register
-from tensor.dtype import BFLOAT16, FLOAT16, FLOAT32, FLOAT64, itemsize, type_name
-from tensor.layout import Dims, checked_numel, no_dims, shape_text
+from tensor.dtype import FLOAT16, FLOAT64, INT64, itemsize
+from tensor.layout import Dims, checked_numel, no_dims
 from tensor.memory import function_at, memset
-from tensor.object import TPtr, as_tensor, new_tensor
-from tensor.py import Obj, decref, release_gil, take_gil
+from tensor.object import TPtr, as_tensor, new_strided, new_tensor
+from tensor.py import Obj, decref, new_ref, release_gil, take_gil
 from tensor.storage import check_status
 
 comptime GIL_WORK = 1 << 18
@@ -29,44 +45,18 @@ comptime GIL_WORK = 1 << 18
 comptime DEPTHWISE_OUTPUTS = 4
 """Output channels for each single input channel up to which planes are convolved one by one."""
 
-
-@fieldwise_init
-struct Window(ImplicitlyCopyable, Movable):
-    """The arguments that all three ops share."""
-
-    var kh: Int
-    var kw: Int
-    var sh: Int
-    var sw: Int
-    var ph: Int
-    var pw: Int
-    var dh: Int
-    var dw: Int
-    var groups: Int
-
-    def rows(self, size: Int, count: Int) -> Axis:
-        return Axis.window(size, count, self.sh, self.ph, self.kh, self.dh)
-
-    def cols(self, size: Int, count: Int) -> Axis:
-        return Axis.window(size, count, self.sw, self.pw, self.kw, self.dw)
-
-    def out_rows(self, size: Int) -> Int:
-        return (size + 2 * self.ph - self.dh * (self.kh - 1) - 1) // self.sh + 1
-
-    def out_cols(self, size: Int) -> Int:
-        return (size + 2 * self.pw - self.dw * (self.kw - 1) - 1) // self.sw + 1
-
-
 # The three ops, as an accelerator is told
 comptime FORWARD = 0
 comptime BY_INPUT = 1
 comptime BY_WEIGHT = 2
 
+comptime _DTYPES = [DType.float16, DType.bfloat16, DType.float32, DType.float64]
+
 
 @fieldwise_init
 struct Convolution(Copyable):
     """What an accelerator is handed: the input (or its derivative), the output (or its gradient), the weight (or its
-    derivative, contiguous); strides in elements."""
+    derivative, contiguous); strides in elements. Volumes have a depth of 1."""
 
     var kind: Int
     var x: Image
@@ -86,8 +76,11 @@ def _launch(
 ) raises:
     """Hands a convolution to the accelerator."""
     comptime LaunchFn = def(Int, Pointer[Convolution, MutAnyOrigin], Int) thin abi("C") -> Int
-    ref s = weight[].strides
-    var c = Convolution(kind, x, y, weight[].data(), s[0], s[1], s[2], s[3], window, bias, bias_step)
+    var spatial = weight[].rank() - 2
+    if spatial == 3 or (kind == BY_INPUT and bias != 0):
+        raise call.fail("RuntimeError", "is computed on the CPU; move the tensor with .cpu()")
+    var w = image_of(weight, spatial)
+    var c = Convolution(kind, x, y, w.data, w.ns, w.cs, w.hs, w.ws, window, bias, bias_step)
     var device = weight[].device()
     var f = function_at[LaunchFn](device_entry(device, "convolve"))
     check_status(f(device & 255, Pointer(to=c).as_unsafe_any_origin(), weight[].code()), device, call.name())
@@ -106,229 +99,129 @@ def _zero(t: TPtr) raises:
         decref(zero)
 
 
-def _pair(call: Call, i: Int) raises -> Tuple[Int, Int]:
-    var d = no_dims()
-    var n = call.dims(i, d)
-    if n == 1:
-        return (d[0], d[0])
-    if n != 2:
-        var name = call.param(i)
-        raise Error(
-            t"RuntimeError|expected {name} to be a single integer value or a list of 2 values to match the convolution"
-            t" dimensions, but got {name}={shape_text(d, n)}"
-        )
-    return (d[0], d[1])
-
-
-def _window(call: Call, weight: Dims, first: Int) raises -> Window:
-    """Stride, padding, dilation and groups from the slots that begin at `first`."""
-    var stride = _pair(call, first)
-    var padding = _pair(call, first + 1)
-    var dilation = _pair(call, first + 2)
-    var groups = call.int(first + 3)
-    if padding[0] < 0 or padding[1] < 0:
-        raise Error("RuntimeError|negative padding is not supported")
-    if stride[0] <= 0 or stride[1] <= 0:
-        raise Error("RuntimeError|non-positive stride is not supported")
-    if dilation[0] <= 0 or dilation[1] <= 0:
-        raise Error(t"RuntimeError|dilation should be greater than zero, but got [{dilation[0]}, {dilation[1]}]")
-    if groups <= 0:
-        raise Error("RuntimeError|non-positive groups is not supported")
-    if weight[2] <= 0 or weight[3] <= 0:
-        raise Error(t"RuntimeError|kernel size should be greater than zero, but got [{weight[2]}, {weight[3]}]")
-    return Window(weight[2], weight[3], stride[0], stride[1], padding[0], padding[1], dilation[0], dilation[1], groups)
-
-
-def _image(t: TPtr) -> Image:
-    """The tensor (C, H, W) or (N, C, H, W) as a batch of images."""
-    var d = t[].rank() - 3
-    return Image(
-        t[].data(),
-        t[].shape[0] if d > 0 else 1,
-        t[].shape[d],
-        t[].shape[d + 1],
-        t[].shape[d + 2],
-        t[].strides[0] if d > 0 else 0,
-        t[].strides[d],
-        t[].strides[d + 1],
-        t[].strides[d + 2],
-    )
-
-
-def _check_rank(call: Call, t: TPtr) raises:
-    if t[].rank() != 3 and t[].rank() != 4:
-        raise Error(
-            t"RuntimeError|Expected 3D (unbatched) or 4D (batched) input to {call.name()}, but got input of size:"
-            t" {shape_text(t[].shape, t[].rank())}"
-        )
-
-
-def _c_name(code: Int) -> String:
-    if code == FLOAT32:
-        return "float"
-    if code == FLOAT64:
-        return "double"
-    if code == FLOAT16:
-        return "c10::Half"
-    return "c10::BFloat16" if code == BFLOAT16 else type_name(code)
-
-
-def _check_pair(call: Call, a: TPtr, b: TPtr) raises:
-    """Both operands are on one device and of one floating dtype."""
-    if a[].device() != b[].device():
-        raise Error("RuntimeError|Expected all tensors to be on the same device, but found at least two devices")
-    if a[].code() != b[].code():
-        raise Error(t"RuntimeError|expected scalar type {type_name(a[].code())} but found {type_name(b[].code())}")
-    if a[].code() < FLOAT16 or a[].code() > FLOAT64:
-        raise Error(t"NotImplementedError|\"{call.name()}\" not implemented for '{type_name(a[].code())}'")
-
-
-def _check_shapes(input: Dims, weight: Dims, w: Window) raises:
-    """PyTorch's checks of the four sizes of an input and of weights."""
-    var shape = shape_text(weight, 4)
-    if weight[0] < w.groups or weight[0] == 0:
-        raise Error(
-            t"RuntimeError|Given groups={w.groups}, expected weight to be at least {w.groups} at dimension 0, but got"
-            t" weight of size {shape} instead"
-        )
-    if weight[0] % w.groups != 0:
-        raise Error(
-            t"RuntimeError|Given groups={w.groups}, expected weight to be divisible by {w.groups} at dimension 0, but"
-            t" got weight of size [{shape}] instead"
-        )
-    if input[1] != weight[1] * w.groups:
-        raise Error(
-            t"RuntimeError|Given groups={w.groups}, weight of size {shape}, expected input{shape_text(input, 4)} to"
-            t" have {weight[1] * w.groups} channels, but got {input[1]} channels instead"
-        )
-    var h = input[2] + 2 * w.ph
-    var width = input[3] + 2 * w.pw
-    var kh = w.dh * (w.kh - 1) + 1
-    var kw = w.dw * (w.kw - 1) + 1
-    if h < kh or width < kw:
-        raise Error(
-            t"RuntimeError|Calculated padded input size per channel: ({h} x {width}). Kernel size: ({kh} x {kw})."
-            t" Kernel size can't be greater than actual input size"
-        )
-    if input[2] == 0 or input[3] == 0:
-        raise Error(
-            t"RuntimeError|Only zero batch or zero channel inputs are supported, but got input shape:"
-            t" {shape_text(input, 4)}"
-        )
-
-
-def _four(t: TPtr) -> Dims:
-    """The sizes with a batch dimension in front if there is none."""
-    var s = no_dims()
-    var d = 4 - t[].rank()
-    s[0] = 1
-    for i in range(t[].rank()):
-        s[i + d] = t[].shape[i]
-    return s^
-
-
 def _no_memory(call: Call) -> Error:
     return call.fail("OutOfMemoryError", "there is no memory for the working space")
 
 
-def _weight_rank(weight: TPtr) raises:
-    if weight[].rank() != 4:
-        var spatial = weight[].rank() - 2
-        raise Error(
-            t"RuntimeError|expected a weight of 4 dimensions (out channels, in channels / groups, height, width) for 2"
-            t" spatial dimensions, but got {spatial} of them: weight of size"
-            t" {shape_text(weight[].shape, weight[].rank())}"
-        )
+def _channels_last(t: TPtr, spatial: Int) -> Bool:
+    """Whether PyTorch would say that the channels of this batch of images or volumes run fastest."""
+    if spatial < 2 or t[].rank() != spatial + 2:
+        return False
+    ref shape = t[].shape
+    ref strides = t[].strides
+    var least = 0
+    for j in range(spatial + 2):
+        var d = 1 if j == 0 else (0 if j == spatial + 1 else spatial + 2 - j)
+        if shape[d] == 0 or strides[d] < least or strides[d] == 0:
+            return False
+        if d == 0 and least == strides[1]:
+            return False  # ambiguous
+        least = strides[d] * max(shape[d], 1) if shape[d] > 1 else strides[d]
+    return True
 
 
-def _forward[src: DType](x: Image, weight: TPtr, w: Window, bias: Int, bias_step: Int, out_image: Image) -> Bool:
-    var taps = List[Int]()
-    for i in range(w.kh):
-        for j in range(w.kw):
-            taps.append(i * weight[].strides[2] + j * weight[].strides[3])
-    var cin = x.c // w.groups
-    var cout = out_image.c // w.groups
-    var rs = weight[].strides[0]
-    var filter = Filter(weight[].data(), cout * rs, rs, weight[].strides[1], taps^)
-    var rows = w.rows(x.h, out_image.h)
-    var cols = w.cols(x.w, out_image.w)
-    if cin == 1 and cout <= DEPTHWISE_OUTPUTS:
-        var d = Depthwise[src](x, out_image, rows^, cols^, cout, filter^, bias, bias_step, 0)
-        return d.go()
-    var conv = TapConv[src](x, rows^, cols^, w.groups, cin, cout, filter^, out_image)
-    return conv.go(bias, bias_step)
-
-
-def conv2d(mut call: Call) raises -> Obj:
-    """2-D convolution: (input, weight, bias, stride, padding, dilation, groups).
-
-    input (N, C, H, W) or (C, H, W); weight (out, C / groups, kH, kW); bias (out,) or None; stride, padding and dilation
-    an int or two. float16, bfloat16 (both summed in float32), float32 and float64.
-    """
-    var input = call.tensor(0)
-    var weight = call.tensor(1)
-    _check_rank(call, input)
-    _weight_rank(weight)
-    var w = _window(call, weight[].shape, 3)
-    var x_shape = _four(input)
-    _check_shapes(x_shape, weight[].shape, w)
-    var bias = 0
-    var bias_step = 0
-    if not call.is_none(2):
-        var b = call.tensor(2)
-        if b[].rank() != 1 or b[].shape[0] != weight[].shape[0]:
-            raise Error(
-                t"RuntimeError|Given weight of size {shape_text(weight[].shape, 4)}, expected bias to be 1-dimensional"
-                t" with {weight[].shape[0]} elements, but got bias of size {shape_text(b[].shape, b[].rank())} instead"
-            )
-        if b[].code() != input[].code():
-            raise Error(
-                t"RuntimeError|Input type ({_c_name(input[].code())}) and bias type ({_c_name(b[].code())}) should be"
-                t" the same"
-            )
-        _check_pair(call, input, b)
-        bias = b[].data()
-        bias_step = b[].strides[0]
-    _check_pair(call, input, weight)
-    var x = _image(input)
-    var shape = no_dims()
-    shape[0] = x.n
-    # As PyTorch: of no input channels come none.
-    shape[1] = weight[].shape[0] if x.c > 0 else 0
-    shape[2] = w.out_rows(x.h)
-    shape[3] = w.out_cols(x.w)
-    var out_rank = input[].rank()
-    if out_rank == 3:
-        for i in range(3):
-            shape[i] = shape[i + 1]
-    _ = checked_numel(shape, out_rank, itemsize(input[].code()))
-    var result = new_tensor(input[].code(), shape, out_rank, input[].device())
-    var out = as_tensor(result)
-    if out[].numel == 0:
-        return result
-    var o = _image(out)
-    if input[].device() != 0:
+def _with_channels_last(made: Obj) raises -> Obj:
+    """The tensor, whose reference is taken, with its channels running fastest."""
+    var t = as_tensor(made)
+    var rank = t[].rank()
+    var strides = no_dims()
+    strides[1] = 1
+    var step = max(1, t[].shape[1])
+    for j in range(rank - 2):
+        strides[rank - 1 - j] = step
+        step *= max(1, t[].shape[rank - 1 - j])
+    strides[0] = step
+    try:
+        var result = new_strided(t[].code(), t[].shape, strides, rank, t[].device())
         try:
-            _launch(call, FORWARD, x, o, weight, w, bias, bias_step)
+            copy_into(as_tensor(result), t)
         except e:
             decref(result)
             raise e^
         return result
-    var held = release_gil() if out[].numel * weight[].shape[1] * w.kh * w.kw >= GIL_WORK else 0
-    var ok = False
+    finally:
+        decref(made)
+
+
+def _prepared(t: TPtr, spatial: Int) raises -> Obj:
+    """A new reference to the tensor, or to a contiguous copy where its pixels are far apart."""
+    if t[].device() == 0 and t[].rank() == spatial + 2 and t[].strides[spatial + 1] != 1:
+        return contiguous_of(t, t[].code())
+    return new_ref(Int(t))
+
+
+def _taps(w: Image, window: Window) -> List[Int]:
+    """Where the taps of a channel lie."""
+    var taps = List[Int](capacity=window.kd * window.kh * window.kw)
+    for z in range(window.kd):
+        for i in range(window.kh):
+            for j in range(window.kw):
+                taps.append(z * w.ds + i * w.hs + j * w.ws)
+    return taps^
+
+
+def _forward[src: DType](x: Image, weight: Image, w: Window, bias: Int, bias_step: Int, out_image: Image) -> Bool:
+    var cin = x.c // w.groups
+    var cout = out_image.c // w.groups
+    var filter = Filter(weight.data, cout * weight.ns, weight.ns, weight.cs, _taps(weight, w))
+    var slabs = w.slabs(x.d, out_image.d)
+    var rows = w.rows(x.h, out_image.h)
+    var cols = w.cols(x.w, out_image.w)
+    if cin == 1 and cout <= DEPTHWISE_OUTPUTS:
+        var d = Depthwise[src](x, out_image, slabs^, rows^, cols^, cout, filter^, bias, bias_step, 0)
+        return d.go()
+    var conv = TapConv[src](x, slabs^, rows^, cols^, w.groups, cin, cout, filter^, out_image)
+    return conv.go(bias, bias_step)
+
+
+def convolution(mut call: Call) raises -> Obj:
+    """Parameters (input, weight, bias, stride, padding, dilation, groups).
+
+    input ([N,] C, [[D,] H,] W); weight (out, C / groups, [[kD,] kH,] kW); bias (out,) or None; stride, padding and
+    dilation a number or one for each dimension. float16, bfloat16 (both summed in float32), float32, float64 and int64.
+    """
+    var input = call.tensor(0)
+    var weight = call.tensor(1)
+    var spatial = spatial_of(weight[].rank())
+    check_rank(input, spatial)
+    var w_shape = five_sizes(weight[].shape, weight[].rank(), spatial)
+    var w = window_of(call, w_shape, spatial, 3)
+    var x_shape = five_sizes(input[].shape, input[].rank(), spatial)
+    check_shapes(x_shape, w_shape, w, spatial)
+    var bias = bias_of(call, 2, input, w_shape, w_shape[0], spatial)
+    check_pair(input, weight, spatial)
+    var rank = input[].rank()
     var code = input[].code()
-    comptime for c in range(FLOAT16, FLOAT64 + 1):
-        if code == c:
-            ok = _forward[_DTYPES[c - FLOAT16]](x, weight, w, bias, bias_step, o)
-    if held != 0:
-        take_gil(held)
-    if not ok:
-        decref(result)
-        raise _no_memory(call)
-    return result
-
-
-comptime _DTYPES = [DType.float16, DType.bfloat16, DType.float32, DType.float64]
+    var shape = own_sizes(result_sizes(x_shape, w_shape, w), rank, spatial)
+    _ = checked_numel(shape, rank, itemsize(code))
+    var result = new_tensor(code, shape, rank, input[].device())
+    var out = as_tensor(result)
+    var last = _channels_last(input, spatial) or _channels_last(weight, spatial)
+    if out[].numel > 0:
+        try:
+            var o = image_of(out, spatial)
+            if input[].device() != 0:
+                _launch(call, FORWARD, image_of(input, spatial), o, weight, w, bias[0], bias[1])
+            else:
+                var source = _prepared(input, spatial)
+                var x = image_of(as_tensor(source), spatial)
+                var kernel = image_of(weight, spatial)
+                var held = release_gil() if out[].numel * w_shape[1] * w.kd * w.kh * w.kw >= GIL_WORK else 0
+                var ok = False
+                comptime for c in range(FLOAT16, FLOAT64 + 1):
+                    if code == c:
+                        ok = _forward[_DTYPES[c - FLOAT16]](x, kernel, w, bias[0], bias[1], o)
+                if code == INT64:
+                    ok = _forward[DType.int64](x, kernel, w, bias[0], bias[1], o)
+                if held != 0:
+                    take_gil(held)
+                decref(source)
+                if not ok:
+                    raise _no_memory(call)
+        except e:
+            decref(result)
+            raise e^
+    return _with_channels_last(result) if last else result
 
 
 def _residue_axis(
@@ -349,38 +242,47 @@ def _residue_axis(
     return Axis(out_size, (size - residue + stride - 1) // stride, 1, -lowest, positions^)
 
 
-def _input_grad[src: DType](g: Image, weight: TPtr, w: Window, out_image: Image) -> Bool:
+def _input_grad[src: DType](g: Image, weight: Image, w: Window, bias: Int, bias_step: Int, out_image: Image) -> Bool:
+    """Residue by residue; where no tap meets one there is the bias, or nothing."""
     var cin = g.c // w.groups
     var cout = out_image.c // w.groups
-    for row in range(min(w.sh, out_image.h)):
-        var kernel_rows = List[Int]()
-        var rows = _residue_axis(out_image.h, g.h, row, w.sh, w.ph, w.kh, w.dh, kernel_rows)
-        for col in range(min(w.sw, out_image.w)):
-            var kernel_cols = List[Int]()
-            var cols = _residue_axis(out_image.w, g.w, col, w.sw, w.pw, w.kw, w.dw, kernel_cols)
-            var taps = List[Int]()
-            for i in range(len(kernel_rows)):
-                for j in range(len(kernel_cols)):
-                    taps.append(kernel_rows[i] * weight[].strides[2] + kernel_cols[j] * weight[].strides[3])
-            if len(taps) == 0:
-                continue
-            var part = out_image
-            part.data += (row * out_image.hs + col * out_image.ws) * size_of[Scalar[src]]()
-            part.h = rows.count
-            part.w = cols.count
-            part.hs *= w.sh
-            part.ws *= w.sw
-            var rs = weight[].strides[0]
-            if cin == 1 and cout == 1:
-                var filter = Filter(weight[].data(), rs, rs, 0, taps^)
-                var d = Depthwise[src](g, part, rows.copy(), cols^, 1, filter^, 0, 0, 0)
-                if not d.go():
+    for slab in range(min(w.sd, out_image.d)):
+        var kernel_slabs = List[Int]()
+        var slabs = _residue_axis(out_image.d, g.d, slab, w.sd, w.pd, w.kd, w.dd, kernel_slabs)
+        for row in range(min(w.sh, out_image.h)):
+            var kernel_rows = List[Int]()
+            var rows = _residue_axis(out_image.h, g.h, row, w.sh, w.ph, w.kh, w.dh, kernel_rows)
+            for col in range(min(w.sw, out_image.w)):
+                var kernel_cols = List[Int]()
+                var cols = _residue_axis(out_image.w, g.w, col, w.sw, w.pw, w.kw, w.dw, kernel_cols)
+                var taps = List[Int]()
+                for z in range(len(kernel_slabs)):
+                    for i in range(len(kernel_rows)):
+                        for j in range(len(kernel_cols)):
+                            taps.append(
+                                kernel_slabs[z] * weight.ds + kernel_rows[i] * weight.hs + kernel_cols[j] * weight.ws
+                            )
+                if len(taps) == 0:
+                    continue
+                var part = out_image
+                var first = slab * out_image.ds + row * out_image.hs + col * out_image.ws
+                part.data = at[src](part.data, first)
+                part.d = slabs.count
+                part.h = rows.count
+                part.w = cols.count
+                part.ds *= w.sd
+                part.hs *= w.sh
+                part.ws *= w.sw
+                if cin == 1 and cout == 1:
+                    var filter = Filter(weight.data, weight.ns, weight.ns, 0, taps^)
+                    var d = Depthwise[src](g, part, slabs.copy(), rows.copy(), cols^, cout, filter^, bias, bias_step, 0)
+                    if not d.go():
+                        return False
+                    continue
+                var filter = Filter(weight.data, cin * weight.ns, weight.cs, weight.ns, taps^)
+                var conv = TapConv[src](g, slabs.copy(), rows.copy(), cols^, w.groups, cin, cout, filter^, part)
+                if not conv.go(bias, bias_step):
                     return False
-                continue
-            var filter = Filter(weight[].data(), cin * rs, weight[].strides[1], rs, taps^)
-            var conv = TapConv[src](g, rows.copy(), cols^, w.groups, cin, cout, filter^, part)
-            if not conv.go(0, 0):
-                return False
     return True
 
 
@@ -395,154 +297,153 @@ def _covered(stride: Int, kernel: Int, dilation: Int) -> Bool:
     return met == stride
 
 
-def _sizes(call: Call, i: Int, exact: Bool, mut shape: Dims) raises -> Int:
-    """A size argument: four numbers, or three (a batch of one goes in front) unless `exact`."""
-    var n = call.dims(i, shape)
-    if n != 4 and (n != 3 or exact):
-        var found = shape_text(shape, n)
-        raise call.fail("RuntimeError", String(t"expected '{call.param(i)}' to have 4 sizes, got {found}"))
-    if n == 3:
-        for j in range(3):
-            shape[3 - j] = shape[2 - j]
-        shape[0] = 1
-    return n
+def _fill_bias(out_image: Image, size: Int, bias: Int, bias_step: Int):
+    """Every plane of a contiguous result filled with its bias."""
+    var plane = out_image.d * out_image.h * out_image.w
+    for p in range(out_image.n * out_image.c):
+        var b = bias + p % out_image.c * bias_step * size
+        for i in range(plane):
+            var to = out_image.data + (p * plane + i) * size
+            if size == 2:
+                ptr[DType.uint16](to)[] = ptr[DType.uint16](b)[]
+            elif size == 4:
+                ptr[DType.uint32](to)[] = ptr[DType.uint32](b)[]
+            else:
+                ptr[DType.uint64](to)[] = ptr[DType.uint64](b)[]
 
 
-def _check_gradient(call: Call, g: TPtr, x: Dims, weight: Dims, w: Window) raises:
-    var expected = no_dims()
-    expected[0] = x[0]
-    expected[1] = weight[0]
-    expected[2] = w.out_rows(x[2])
-    expected[3] = w.out_cols(x[3])
-    var found = _four(g)
-    for i in range(4):
-        if found[i] != expected[i]:
-            raise call.fail(
-                "RuntimeError",
-                String(
-                    t"expected grad_output of size {shape_text(expected, 4)} for an input of size {shape_text(x, 4)}"
-                    t" and weights of size {shape_text(weight, 4)}, but got {shape_text(g[].shape, g[].rank())}"
-                ),
-            )
+def convolution_input(mut call: Call) raises -> Obj:
+    """Derivative by the input: (grad_output, weight, input_size, stride, padding, dilation, groups, bias).
 
-
-def conv2d_input_grad(mut call: Call) raises -> Obj:
-    """Derivative by the input: (grad_output, weight, input_size, stride, padding, dilation, groups).
-
-    input_size: four sizes, or three without the batch (grad_output then has three dimensions as well).
+    input_size: with the batch, or without it (then grad_output has none either). A bias, one for each input channel, is
+    added: that makes it a transposed convolution.
     """
     var grad = call.tensor(0)
     var weight = call.tensor(1)
-    _check_rank(call, grad)
-    _weight_rank(weight)
-    var shape = no_dims()
-    var rank = _sizes(call, 2, False, shape)
-    var w = _window(call, weight[].shape, 3)
-    _check_shapes(shape, weight[].shape, w)
-    _check_gradient(call, grad, shape, weight[].shape, w)
-    _check_pair(call, grad, weight)
+    var spatial = spatial_of(weight[].rank())
+    check_rank(grad, spatial)
+    var w_shape = five_sizes(weight[].shape, weight[].rank(), spatial)
+    var x_shape = no_dims()
+    var rank = sizes_argument(call, 2, spatial, False, x_shape)
+    var w = window_of(call, w_shape, spatial, 3)
+    check_shapes(x_shape, w_shape, w, spatial)
+    check_gradient(call, grad, x_shape, w_shape, w, spatial)
+    var bias = bias_of(call, 7, grad, w_shape, w_shape[1] * w.groups, spatial)
+    check_pair(grad, weight, spatial)
     var code = grad[].code()
-    _ = checked_numel(shape, 4, itemsize(code))
-    if rank == 3:
-        for i in range(3):
-            shape[i] = shape[i + 1]
+    var shape = own_sizes(x_shape, rank, spatial)
+    _ = checked_numel(shape, rank, itemsize(code))
     var result = new_tensor(code, shape, rank, grad[].device())
     var out = as_tensor(result)
-    if out[].numel == 0:
-        return result
-    var g = _image(grad)
-    var o = _image(out)
-    if grad[].device() != 0:
+    var last = _channels_last(grad, spatial) or _channels_last(weight, spatial)
+    if out[].numel > 0:
         try:
-            _launch(call, BY_INPUT, o, g, weight, w)
+            var o = image_of(out, spatial)
+            if grad[].device() != 0:
+                _launch(call, BY_INPUT, o, image_of(grad, spatial), weight, w, bias[0], bias[1])
+            else:
+                var covered = _covered(w.sd, w.kd, w.dd) and _covered(w.sh, w.kh, w.dh) and _covered(w.sw, w.kw, w.dw)
+                if not covered and bias[0] != 0:
+                    _fill_bias(o, itemsize(code), bias[0], bias[1])
+                elif not covered:
+                    memset(out[].data(), 0, out[].numel * itemsize(code))
+                var source = _prepared(grad, spatial)
+                var g = image_of(as_tensor(source), spatial)
+                var kernel = image_of(weight, spatial)
+                var held = release_gil() if grad[].numel * w_shape[1] * w.kd * w.kh * w.kw >= GIL_WORK else 0
+                var ok = False
+                comptime for c in range(FLOAT16, FLOAT64 + 1):
+                    if code == c:
+                        ok = _input_grad[_DTYPES[c - FLOAT16]](g, kernel, w, bias[0], bias[1], o)
+                if code == INT64:
+                    ok = _input_grad[DType.int64](g, kernel, w, bias[0], bias[1], o)
+                if held != 0:
+                    take_gil(held)
+                decref(source)
+                if not ok:
+                    raise _no_memory(call)
         except e:
             decref(result)
             raise e^
-        return result
-    if not _covered(w.sh, w.kh, w.dh) or not _covered(w.sw, w.kw, w.dw):
-        memset(out[].data(), 0, out[].numel * itemsize(code))
-    var held = release_gil() if grad[].numel * weight[].shape[1] * w.kh * w.kw >= GIL_WORK else 0
-    var ok = False
-    comptime for c in range(FLOAT16, FLOAT64 + 1):
-        if code == c:
-            ok = _input_grad[_DTYPES[c - FLOAT16]](g, weight, w, o)
-    if held != 0:
-        take_gil(held)
-    if not ok:
-        decref(result)
-        raise _no_memory(call)
-    return result
+    return _with_channels_last(result) if last else result
 
 
 def _weight_grad[src: DType](x: Image, g: Image, w: Window, out_data: Int) -> Bool:
     comptime dt = acc_dtype[src]()
     var cin = x.c // w.groups
     var cout = g.c // w.groups
+    var slabs = w.slabs(x.d, g.d)
     var rows = w.rows(x.h, g.h)
     var cols = w.cols(x.w, g.w)
     if cin == 1 and cout <= DEPTHWISE_OUTPUTS and w.groups > 1:
-        var n = g.c * w.kh * w.kw
+        var n = g.c * w.kd * w.kh * w.kw
         var ws = Workspace.take(0 if src == dt else n * 4)
         if ws.address == 0 and src != dt:
             return False
         var sums = out_data if src == dt else ws.address
-        var d = Depthwise[src](x, g, rows^, cols^, cout, Filter(0, 0, 0, 0, List[Int]()), 0, 0, sums)
+        var none = Filter(0, 0, 0, 0, List[Int]())
+        var d = Depthwise[src](x, g, slabs^, rows^, cols^, cout, none^, 0, 0, sums)
         var ok = d.go()
         comptime if src != dt:
             for i in range(n):
                 ptr[src](out_data)[unsafe_offset=i] = ptr[dt](sums)[unsafe_offset=i].cast[src]()
         ws.give()
         return ok
-    var work = WeightGrad[src](x, g, rows^, cols^, w.groups, cin, cout, out_data)
+    var work = WeightGrad[src](x, g, slabs^, rows^, cols^, w.groups, cin, cout, out_data)
     return work.go()
 
 
-def conv2d_weight_grad(mut call: Call) raises -> Obj:
+def convolution_weight(mut call: Call) raises -> Obj:
     """Derivative by the weight: (grad_output, input, weight_size, stride, padding, dilation, groups)."""
     var grad = call.tensor(0)
     var input = call.tensor(1)
-    _check_rank(call, grad)
-    _check_rank(call, input)
-    var shape = no_dims()
-    _ = _sizes(call, 2, True, shape)
-    var w = _window(call, shape, 3)
-    var x_shape = _four(input)
-    _check_shapes(x_shape, shape, w)
-    _check_gradient(call, grad, x_shape, shape, w)
-    _check_pair(call, grad, input)
+    var given = no_dims()
+    var rank = call.dims(2, given)
+    var spatial = spatial_of(rank)
+    check_rank(grad, spatial)
+    check_rank(input, spatial)
+    var w_shape = no_dims()
+    _ = sizes_argument(call, 2, spatial, True, w_shape)
+    var w = window_of(call, w_shape, spatial, 3)
+    var x_shape = five_sizes(input[].shape, input[].rank(), spatial)
+    check_shapes(x_shape, w_shape, w, spatial)
+    check_gradient(call, grad, x_shape, w_shape, w, spatial)
+    check_pair(grad, input, spatial)
+    if grad[].code() == INT64:
+        raise call.fail("NotImplementedError", "integers have no derivative")
     var code = grad[].code()
-    _ = checked_numel(shape, 4, itemsize(code))
-    var result = new_tensor(code, shape, 4, grad[].device())
+    _ = checked_numel(given, rank, itemsize(code))
+    var result = new_tensor(code, given, rank, grad[].device())
     var out = as_tensor(result)
     if out[].numel == 0:
         return result
-    var x = _image(input)
-    var g = _image(grad)
-    if grad[].numel == 0 or grad[].device() != 0:
-        try:
-            if grad[].numel == 0:
-                _zero(out)
-            else:
-                _launch(call, BY_WEIGHT, x, g, out, w)
-        except e:
-            decref(result)
-            raise e^
-        return result
-    var held = release_gil() if grad[].numel * shape[1] * w.kh * w.kw >= GIL_WORK else 0
-    var ok = False
-    comptime for c in range(FLOAT16, FLOAT64 + 1):
-        if code == c:
-            ok = _weight_grad[_DTYPES[c - FLOAT16]](x, g, w, out[].data())
-    if held != 0:
-        take_gil(held)
-    if not ok:
+    try:
+        if grad[].numel == 0:
+            _zero(out)
+        elif grad[].device() != 0:
+            _launch(call, BY_WEIGHT, image_of(input, spatial), image_of(grad, spatial), out, w)
+        else:
+            var source = _prepared(input, spatial)
+            var x = image_of(as_tensor(source), spatial)
+            var g = image_of(grad, spatial)
+            var held = release_gil() if grad[].numel * w_shape[1] * w.kd * w.kh * w.kw >= GIL_WORK else 0
+            var ok = False
+            comptime for c in range(FLOAT16, FLOAT64 + 1):
+                if code == c:
+                    ok = _weight_grad[_DTYPES[c - FLOAT16]](x, g, w, out[].data())
+            if held != 0:
+                take_gil(held)
+            decref(source)
+            if not ok:
+                raise _no_memory(call)
+    except e:
         decref(result)
-        raise _no_memory(call)
+        raise e^
     return result
 
 
 @export("dumbtorch_register_conv")
 def register_conv() abi("C") -> None:
-    register[conv2d]("conv2d")
-    register[conv2d_input_grad]("conv2d_input_grad")
-    register[conv2d_weight_grad]("conv2d_weight_grad")
+    register[convolution]("convolution")
+    register[convolution_input]("convolution_input")
+    register[convolution_weight]("convolution_weight")

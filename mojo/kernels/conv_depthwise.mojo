@@ -2,7 +2,7 @@
 from std.sys import size_of
 from std.sys.intrinsics import masked_load
 
-from kernels.conv_stage import Axis, Image, stage
+from kernels.conv_stage import Axis, Image, stage_slices
 from kernels.conv_taps import Filter, SERIAL_WORK, store_run
 from kernels.gemm_micro import acc_dtype, at, first_lanes, mul_add, ptr, width
 from kernels.gemm_tiles import ceildiv
@@ -25,6 +25,7 @@ struct Depthwise[src: DType](Body):
 
     var x: Image
     var out: Image  # results, or the gradient of the output
+    var slabs: Axis
     var rows: Axis
     var cols: Axis
     var multiplier: Int
@@ -43,6 +44,7 @@ struct Depthwise[src: DType](Body):
         out self,
         x: Image,
         out_image: Image,
+        var slabs: Axis,
         var rows: Axis,
         var cols: Axis,
         multiplier: Int,
@@ -61,14 +63,18 @@ struct Depthwise[src: DType](Body):
         self.height = rows.length(rows.count)
         self.pitch = cols.length(cols.count) * len(cols.residues)
         self.offsets = List[Int]()
-        for i in range(len(rows.positions)):
-            for j in range(len(cols.positions)):
-                self.offsets.append(rows.place(i, self.height) * self.pitch + cols.place(j, cols.length(cols.count)))
+        var slice = len(rows.residues) * self.height * self.pitch
+        for z in range(len(slabs.positions)):
+            for i in range(len(rows.positions)):
+                for j in range(len(cols.positions)):
+                    var row = rows.place(i, self.height)
+                    self.offsets.append(z * slice + row * self.pitch + cols.place(j, cols.length(cols.count)))
         # Whole vectors are read and written past the ends.
-        self.plane_bytes = (len(rows.residues) * self.height * self.pitch + 4 * Self.W) * Self.SIZE
+        self.plane_bytes = (len(slabs.positions) * slice + 4 * Self.W) * Self.SIZE
         self.plane_bytes = ceildiv(self.plane_bytes, 64) * 64
         var sums = rows.count * (ceildiv(cols.count, Self.W) + 1) * Self.W * Self.SIZE
         self.worker_bytes = ceildiv(self.plane_bytes + sums, 4096) * 4096 + 64
+        self.slabs = slabs^
         self.rows = rows^
         self.cols = cols^
         self.scratch = 0
@@ -80,8 +86,8 @@ struct Depthwise[src: DType](Body):
         if ws.address == 0:
             return False
         self.scratch = ws.address
-        var work = self.x.n * self.out.c * self.rows.count * self.cols.count * len(self.offsets)
-        var tasks = self.x.c if self.grad != 0 else self.x.n * self.x.c
+        var work = self.out.slices() * self.out.c * self.rows.count * self.cols.count * len(self.offsets)
+        var tasks = self.x.c if self.grad != 0 else self.out.slices() * self.x.c
         parallel(self, tasks, 1 if work < SERIAL_WORK else nt)
         ws.give()
         return True
@@ -93,7 +99,7 @@ struct Depthwise[src: DType](Body):
             return
         var n = task // self.x.c
         var c = task % self.x.c
-        stage[Self.src, Self.dt](self.x, n, c, 1, self.rows, 0, self.height, self.cols, space)
+        stage_slices[Self.src, Self.dt](self.x, n, c, 1, self.slabs, self.rows, 0, self.height, self.cols, space)
         for m in range(self.multiplier):
             self._plane(n, c * self.multiplier + m, space)
 
@@ -104,7 +110,7 @@ struct Depthwise[src: DType](Body):
         if self.bias != 0:
             start = ptr[Self.src](self.bias)[unsafe_offset=channel * self.bias_step].cast[Self.dt]()
         var line = at[Self.dt](space + self.plane_bytes, 0)
-        var out = at[Self.src](self.out.data, n * self.out.ns + channel * self.out.cs)
+        var out = at[Self.src](self.out.data, self.out.slice_at(n) + channel * self.out.cs)
         for row in range(0, self.rows.count, 4):
             var rows = min(4, self.rows.count - row)
             for j in range(0, self.cols.count, W):
@@ -141,8 +147,10 @@ struct Depthwise[src: DType](Body):
         var taps = len(self.offsets)
         var pitch = ceildiv(self.cols.count, W) * W
         var grads = space + self.plane_bytes
-        for n in range(self.x.n):
-            stage[Self.src, Self.dt](self.x, n, channel, 1, self.rows, 0, self.height, self.cols, space)
+        for n in range(self.out.slices()):
+            stage_slices[Self.src, Self.dt](
+                self.x, n, channel, 1, self.slabs, self.rows, 0, self.height, self.cols, space
+            )
             for m in range(self.multiplier):
                 var out_channel = channel * self.multiplier + m
                 self._stage_grad(n, out_channel, grads, pitch)
@@ -156,7 +164,7 @@ struct Depthwise[src: DType](Body):
 
     def _stage_grad(self, n: Int, channel: Int, to: Int, pitch: Int):
         """One plane of the output's gradient in the dtype of the sums, its rows filled up with zeros."""
-        var plane = at[Self.src](self.out.data, n * self.out.ns + channel * self.out.cs)
+        var plane = at[Self.src](self.out.data, self.out.slice_at(n) + channel * self.out.cs)
         for i in range(self.rows.count):
             var d = ptr[Self.dt](at[Self.dt](to, i * pitch))
             var s = ptr[Self.src](at[Self.src](plane, i * self.out.hs))

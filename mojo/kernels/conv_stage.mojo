@@ -11,7 +11,8 @@ from kernels.gemm_micro import at, first_lanes, ptr, width
 
 @fieldwise_init
 struct Image(ImplicitlyCopyable, Movable):
-    """A batch of images: address, sizes, strides in elements."""
+    """A batch of images, or of volumes: address, sizes, strides in elements. A slice is an image of a volume; slices
+    are counted through the batch."""
 
     var data: Int
     var n: Int
@@ -22,6 +23,17 @@ struct Image(ImplicitlyCopyable, Movable):
     var cs: Int
     var hs: Int
     var ws: Int
+    var d: Int  # slices of a volume, 1 for images
+    var ds: Int
+
+    @always_inline
+    def slices(self) -> Int:
+        return self.n * self.d
+
+    @always_inline
+    def slice_at(self, s: Int) -> Int:
+        """The offset of slice s."""
+        return s // self.d * self.ns + s % self.d * self.ds
 
 
 def ceil_div(a: Int, b: Int) -> Int:
@@ -93,7 +105,14 @@ struct Axis(Copyable, Movable):
 
     def inside(self) -> Bool:
         """No tap ever leaves the source, and the source is used element by element: it needs no staging."""
-        return self.step == 1 and self.before <= 0 and self.count + self.reach - self.before <= self.size
+        return self.step == 1 and self.never_outside()
+
+    def never_outside(self) -> Bool:
+        """No tap ever leaves the source."""
+        var furthest = 0
+        for i in range(len(self.positions)):
+            furthest = max(furthest, self.positions[i])
+        return self.before <= 0 and (self.count - 1) * self.step + furthest - self.before < self.size
 
 
 @always_inline
@@ -261,3 +280,43 @@ def stage[
                     copy_run[src, dt](at[src](line, x * image.ws), cols.step * image.ws, at[dt](d, first), last - first)
                     _fill[dt](at[dt](d, last), length - last, outside)
                     d = at[dt](d, length)
+
+
+def one_slice() -> Axis:
+    """The axis of the slices of images: there is one."""
+    return Axis.window(1, 1, 1, 0, 1, 1)
+
+
+@no_inline
+def stage_slices[
+    src: DType, dt: DType
+](
+    image: Image,
+    s: Int,
+    channel: Int,
+    channels: Int,
+    slabs: Axis,
+    rows: Axis,
+    first_row: Int,
+    height: Int,
+    cols: Axis,
+    to: Int,
+):
+    """`stage` for slice s of the results: of each channel all slices that the taps along the depth meet."""
+    var n = s // slabs.count
+    if slabs.size == 1 and len(slabs.positions) == 1 and slabs.before == 0:
+        stage[src, dt](image, n, channel, channels, rows, first_row, height, cols, to)
+        return
+    var size = len(rows.residues) * height * len(cols.residues) * cols.length(cols.count)
+    var z0 = s % slabs.count * slabs.step - slabs.before
+    var d = to
+    for c in range(channel, channel + channels):
+        for i in range(len(slabs.positions)):
+            var z = z0 + slabs.positions[i]
+            if z < 0 or z >= slabs.size:
+                _fill[dt](d, size, 0)
+            else:
+                var slice = image
+                slice.data = at[src](image.data, z * image.ds)
+                stage[src, dt](slice, n, c, 1, rows, first_row, height, cols, d)
+            d = at[dt](d, size)

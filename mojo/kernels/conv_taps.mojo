@@ -7,7 +7,7 @@ stays in the L1 cache, and multiplies it with panels of packed weights. No more 
 from std.sys import size_of
 from std.sys.intrinsics import masked_load, masked_store
 
-from kernels.conv_stage import Axis, Image, stage
+from kernels.conv_stage import Axis, Image, stage_slices
 from kernels.gemm_micro import MR, Mat, acc_dtype, at, first_lanes, mul_add, ptr, width
 from kernels.gemm_pack import pack
 from kernels.gemm_tiles import ceildiv
@@ -252,6 +252,7 @@ struct TapConv[src: DType](Body):
     comptime SIZE = size_of[Scalar[Self.dt]]()
 
     var x: Image
+    var slabs: Axis
     var rows: Axis
     var cols: Axis
     var groups: Int
@@ -287,6 +288,7 @@ struct TapConv[src: DType](Body):
     def __init__(
         out self,
         x: Image,
+        var slabs: Axis,
         var rows: Axis,
         var cols: Axis,
         groups: Int,
@@ -308,8 +310,9 @@ struct TapConv[src: DType](Body):
             self.kc = ceildiv(self.kc, taps) * taps
         self.filter = filter^
         self.in_place = (
-            Self.src == Self.dt and x.ws == 1 and rows.inside() and cols.inside() and x.hs >= 0 and x.cs >= 0
-        )
+            Self.src == Self.dt and x.ws == 1 and rows.inside() and cols.inside() and slabs.never_outside()
+            and x.hs >= 0 and x.cs >= 0
+        )  # fmt: skip
         if self.in_place and self.depth == cin and rows.count == x.h and cols.count == x.w and x.hs == x.w:
             var size = _long_rows(x.h * x.w, width[Self.dt]())
             if size > x.w and out_image.hs == out_image.w and out_image.ws == 1:
@@ -340,6 +343,7 @@ struct TapConv[src: DType](Body):
         for t in range(row_panels + 1):
             self.starts.append(t * (cout // row_panels) + min(t, cout % row_panels))
         self.offsets = List[Int](capacity=self.depth)
+        self.slabs = slabs^
         self.rows = rows^
         self.cols = cols^
         self._split(nt)
@@ -348,8 +352,10 @@ struct TapConv[src: DType](Body):
     def _split(mut self, nt: Int):
         """Chooses the tasks: enough of them for the threads, not more staged input than fits the cache."""
         var line = self.cols.length(self.cols.count) * len(self.cols.residues)
-        var row_bytes = 0 if self.in_place else self.cin * line * len(self.rows.residues) * Self.SIZE
-        var few = self.x.n * self.groups
+        line *= len(self.rows.residues) * len(self.slabs.positions)
+        var row_bytes = 0 if self.in_place else self.cin * line * Self.SIZE
+        var slices = self.out.slices()
+        var few = slices * self.groups
         while self.band * self.cols.count > 4 * Self.NR and self.band > 1:
             var bands = ceildiv(self.rows.count, self.band)
             if few * bands >= 4 * nt and self.rows.length(self.band) * row_bytes <= STAGED_BYTES:
@@ -366,8 +372,10 @@ struct TapConv[src: DType](Body):
             if row_bytes > 0:
                 var room = 4 * STAGED_BYTES if heavy else STAGED_BYTES
                 most = min(most, room // (self.rows.length(self.band) * row_bytes))
-            self.images = max(1, min(most, self.x.n if heavy else self.x.n * self.groups // (4 * nt)))
-        var tasks = ceildiv(self.x.n, self.images) * self.bands * self.groups
+            self.images = max(1, min(most, slices if heavy else slices * self.groups // (4 * nt)))
+            if self.in_place and self.x.d > 1:
+                self.images = 1  # slices are not all the same distance apart
+        var tasks = ceildiv(slices, self.images) * self.bands * self.groups
         var panels = ceildiv(self.cout, MR)
         if tasks < 4 * nt:
             self.blocks = max(1, min(panels, 4 * nt // max(1, tasks)))
@@ -382,7 +390,7 @@ struct TapConv[src: DType](Body):
         else:
             self.height = self.rows.length(self.band)
             self.pitch = self.cols.length(self.cols.count) * len(self.cols.residues)
-            self.plane = len(self.rows.residues) * self.height * self.pitch
+            self.plane = len(self.slabs.positions) * len(self.rows.residues) * self.height * self.pitch
             self.image = self.cin * self.plane
         # What the last vector of a row has beyond its end is multiplied in vain; gathering the pixels into full
         # vectors costs as much as a few rows of the product. A tensor that is used in place must not be read past it.
@@ -393,12 +401,16 @@ struct TapConv[src: DType](Body):
         self.chunks = lanes // W
         if self.direct:
             self.group_panels = GROUP_PANELS
+        var slabs = len(self.slabs.positions)
         for c in range(self.cin):
-            for i in range(len(self.rows.positions)):
-                for j in range(len(self.cols.positions)):
-                    var row = self.rows.place(i, self.height)
-                    var col = self.cols.place(j, self.cols.length(self.cols.count))
-                    self.offsets.append(c * self.plane + row * self.pitch + col)
+            for z in range(slabs):
+                var start = c * self.plane
+                start += self.slabs.positions[z] * self.x.ds if self.in_place else z * (self.plane // slabs)
+                for i in range(len(self.rows.positions)):
+                    for j in range(len(self.cols.positions)):
+                        var row = self.rows.place(i, self.height)
+                        var col = self.cols.place(j, self.cols.length(self.cols.count))
+                        self.offsets.append(start + row * self.pitch + col)
 
     @always_inline
     def panel_rows(self, t: Int) -> Int:
@@ -426,12 +438,12 @@ struct TapConv[src: DType](Body):
             for i in range(self.groups * self.cout):
                 var b = ptr[Self.src](bias)[unsafe_offset=i * bias_step]
                 ptr[Self.dt](self.bias)[unsafe_offset=i] = b.cast[Self.dt]()
-        var work = self.x.n * self.rows.count * self.cols.count * self.groups * self.cout * self.depth
+        var work = self.out.slices() * self.rows.count * self.cols.count * self.groups * self.cout * self.depth
         var workers = 1 if work < SERIAL_WORK else nt
         self.packing = True
         parallel(self, self.groups * panels, workers if self.cout * self.groups * self.depth > 16384 else 1)
         self.packing = False
-        var tasks = ceildiv(self.x.n, self.images) * self.bands * self.groups * self.blocks
+        var tasks = ceildiv(self.out.slices(), self.images) * self.bands * self.groups * self.blocks
         parallel(self, tasks, workers)
         ws.give()
         return True
@@ -481,7 +493,14 @@ struct TapConv[src: DType](Body):
                     tap = 0
                     c += 1
 
-    def _segments(self, first: Int, lanes: Int, image_rows: Int, mut segments: Segments):
+    @always_inline
+    def _target(self, n0: Int, n: Int) -> Int:
+        """From slice n0 of the output to slice n0 + n."""
+        if self.out.d == 1:
+            return n * self.out.ns
+        return self.out.slice_at(n0 + n) - self.out.slice_at(n0)
+
+    def _segments(self, first: Int, lanes: Int, n0: Int, image_rows: Int, mut segments: Segments):
         """Cuts the pixels [first, first + lanes) of a task into runs of at most a vector."""
         comptime W = width[Self.dt]()
         var line = self.cols.count
@@ -495,7 +514,7 @@ struct TapConv[src: DType](Body):
         while lane < lanes:
             var length = min(line - col, min(lanes - lane, W))
             segments.source[i] = n * self.image + row * self.pitch + col
-            segments.target[i] = n * self.out.ns + row * self.out.hs + col * self.out.ws
+            segments.target[i] = self._target(n0, n) + row * self.out.hs + col * self.out.ws
             segments.lane[i] = lane
             segments.length[i] = length
             segments.joined = segments.joined and segments.target[i] == segments.target[0] + lane
@@ -515,7 +534,7 @@ struct TapConv[src: DType](Body):
         var g = task // self.blocks % self.groups
         var part = task // self.blocks // self.groups
         var n = part // self.bands * self.images
-        var images = min(self.images, self.x.n - n)
+        var images = min(self.images, self.out.slices() - n)
         var row = part % self.bands * self.band
         var rows = min(self.band, self.rows.count - row)
         var staged = 0 if self.in_place else (self.images * self.image + 2 * Self.NR) * Self.SIZE
@@ -523,36 +542,42 @@ struct TapConv[src: DType](Body):
         var sums = panels if self.direct else panels + self.group_panels * (self.kc + 1) * Self.NR * Self.SIZE
         var base = space
         if self.in_place:
+            var z = n % self.slabs.count * self.slabs.step - self.slabs.before
             base = at[Self.dt](
                 self.x.data,
-                n * self.x.ns + g * self.cin * self.x.cs + (row - self.rows.before) * self.x.hs - self.cols.before,
+                n // self.slabs.count * self.x.ns
+                + z * self.x.ds
+                + g * self.cin * self.x.cs
+                + (row - self.rows.before) * self.x.hs
+                - self.cols.before,
             )
         else:
             for i in range(images):
-                stage[Self.src, Self.dt](
+                stage_slices[Self.src, Self.dt](
                     self.x,
                     n + i,
                     g * self.cin,
                     self.cin,
+                    self.slabs,
                     self.rows,
                     row,
                     self.height,
                     self.cols,
                     at[Self.dt](space, i * self.image),
                 )
-        var target = at[Self.src](self.out.data, n * self.out.ns + g * self.cout * self.out.cs + row * self.out.hs)
+        var target = at[Self.src](self.out.data, self.out.slice_at(n) + g * self.cout * self.out.cs + row * self.out.hs)
         if not self.direct:
             var pixels = images * rows * self.cols.count
             var count = ceildiv(pixels, Self.NR)
             var step = ceildiv(count, ceildiv(count, self.group_panels)) * Self.NR
             for first in range(0, pixels, step):
-                self._panels[False](g, block, first, pixels, rows, base, panels, sums, target)
+                self._panels[False](g, block, first, pixels, n, rows, base, panels, sums, target)
             return
         var vectors = images * rows * ceildiv(self.cols.count, width[Self.dt]())
         for first in range(0, vectors, 2 * self.group_panels):
-            self._panels[True](g, block, first, vectors, rows, base, panels, sums, target)
+            self._panels[True](g, block, first, vectors, n, rows, base, panels, sums, target)
 
-    def _vector(self, index: Int, image_rows: Int) -> Tuple[Int, Int, Int]:
+    def _vector(self, index: Int, n0: Int, image_rows: Int) -> Tuple[Int, Int, Int]:
         """Vector `index` of a task that uses the staged rows as they are: offsets in input and output, its pixels."""
         comptime W = width[Self.dt]()
         var row = index
@@ -565,13 +590,25 @@ struct TapConv[src: DType](Body):
             row -= n * image_rows
         return (
             n * self.image + row * self.pitch + col,
-            n * self.out.ns + row * self.out.hs + col * self.out.ws,
+            self._target(n0, n) + row * self.out.hs + col * self.out.ws,
             min(W, self.cols.count - col),
         )
 
     def _panels[
         direct: Bool
-    ](self, g: Int, block: Int, first: Int, end: Int, image_rows: Int, base: Int, panels: Int, sums: Int, target: Int):
+    ](
+        self,
+        g: Int,
+        block: Int,
+        first: Int,
+        end: Int,
+        n0: Int,
+        image_rows: Int,
+        base: Int,
+        panels: Int,
+        sums: Int,
+        target: Int,
+    ):
         """All of the depth for a few panels and one block of rows, from pixel (`direct`: vector) `first` on."""
         comptime NR = Self.NR
         comptime W = width[Self.dt]()
@@ -588,19 +625,19 @@ struct TapConv[src: DType](Body):
         for q in range(count):
             var spot = Spot(0, 0, 0, 0, 0, 0)
             comptime if direct:
-                var v = self._vector(first + 2 * q, image_rows)
+                var v = self._vector(first + 2 * q, n0, image_rows)
                 spot.b0 = at[Self.dt](base, v[0])
                 spot.c0 = v[1]
                 spot.lanes0 = v[2]
                 if first + 2 * q + 1 < end:
-                    v = self._vector(first + 2 * q + 1, image_rows)
+                    v = self._vector(first + 2 * q + 1, n0, image_rows)
                     spot.b1 = at[Self.dt](base, v[0])
                     spot.c1 = v[1]
                     spot.lanes1 = v[2]
                 written[q] = Self.src == Self.dt and self.out.ws == 1
             else:
                 var lanes = min(NR, end - first - q * NR)
-                self._segments(first + q * NR, lanes, image_rows, segments)
+                self._segments(first + q * NR, lanes, n0, image_rows, segments)
                 spot.b0 = at[Self.dt](panels, q * (self.kc + 1) * NR)
                 spot.b1 = at[Self.dt](spot.b0, W)
                 spot.c0 = segments.target[0]
@@ -621,7 +658,7 @@ struct TapConv[src: DType](Body):
             comptime if not direct:
                 for q in range(count):
                     if k0 > 0 or count > 1:
-                        self._segments(first + q * NR, min(NR, end - first - q * NR), image_rows, segments)
+                        self._segments(first + q * NR, min(NR, end - first - q * NR), n0, image_rows, segments)
                     if self.in_place:
                         gather_panel[Self.dt, True](base, offsets, kc, segments, spots[q].b0)
                     else:
@@ -643,13 +680,13 @@ struct TapConv[src: DType](Body):
             comptime if direct:
                 segments.count = 0
                 for v in range(first + 2 * q, min(first + 2 * q + 2, end)):
-                    var at_ = self._vector(v, image_rows)
+                    var at_ = self._vector(v, n0, image_rows)
                     segments.target[segments.count] = at_[1]
                     segments.lane[segments.count] = segments.count * W
                     segments.length[segments.count] = at_[2]
                     segments.count += 1
             else:
-                self._segments(first + q * NR, min(NR, end - first - q * NR), image_rows, segments)
+                self._segments(first + q * NR, min(NR, end - first - q * NR), n0, image_rows, segments)
             self._write(at[Self.dt](sums, q * sum_size), row0, self.panel_rows(t1), segments, target)
 
     def _write(self, sums: Int, row0: Int, row1: Int, segments: Segments, target: Int):

@@ -8,7 +8,7 @@ order: the result does not depend on the number of threads.
 from std.sys import CompilationTarget, size_of
 from std.sys.intrinsics import masked_load, masked_store
 
-from kernels.conv_stage import Axis, Image, stage
+from kernels.conv_stage import Axis, Image, stage_slices
 from kernels.conv_taps import Filter, SERIAL_WORK
 from kernels.gemm_micro import Mat, acc_dtype, at, first_lanes, mul_add, ptr, width
 from kernels.gemm_pack import pack, transpose
@@ -74,6 +74,7 @@ struct WeightGrad[src: DType](Body):
 
     var x: Image
     var g: Image  # gradient of the output
+    var slabs: Axis
     var rows: Axis
     var cols: Axis
     var groups: Int
@@ -101,26 +102,36 @@ struct WeightGrad[src: DType](Body):
     var adding: Bool
 
     def __init__(
-        out self, x: Image, g: Image, var rows: Axis, var cols: Axis, groups: Int, cin: Int, cout: Int, out_data: Int
+        out self,
+        x: Image,
+        g: Image,
+        var slabs: Axis,
+        var rows: Axis,
+        var cols: Axis,
+        groups: Int,
+        cin: Int,
+        cout: Int,
+        out_data: Int,
     ):
         self.x = x
         self.g = g
         self.groups = groups
         self.cin = cin
         self.cout = cout
-        self.taps = len(rows.positions) * len(cols.positions)
+        self.taps = len(slabs.positions) * len(rows.positions) * len(cols.positions)
         self.out = out_data
         self.depth = cin * self.taps
         self.columns = ceildiv(cout, Self.W) * Self.W
-        self.in_place = Self.src == Self.dt and x.ws == 1 and rows.inside() and cols.inside()
+        self.in_place = Self.src == Self.dt and x.ws == 1 and rows.inside() and cols.inside() and slabs.never_outside()
         # By the shapes alone.
         self.band = max(1, min(rows.count, BAND_PIXELS // max(1, cols.count)))
         self.bands = ceildiv(rows.count, self.band)
         self.band = ceildiv(rows.count, self.bands)
         var bytes = groups * self.depth * self.columns * Self.SIZE
-        self.images = min(x.n, BAND_PIXELS // max(1, rows.count * cols.count)) if self.bands == 1 else 1
-        self.images = max(1, self.images)
-        self.parts = max(1, min(min(MAX_PARTS, ceildiv(x.n, self.images) * self.bands), PART_BYTES // max(1, bytes)))
+        var slices = g.slices()
+        self.images = min(slices, BAND_PIXELS // max(1, rows.count * cols.count)) if self.bands == 1 else 1
+        self.images = 1 if x.d > 1 and self.in_place else max(1, self.images)
+        self.parts = max(1, min(min(MAX_PARTS, ceildiv(slices, self.images) * self.bands), PART_BYTES // max(1, bytes)))
         # How the sums are cut into tasks changes none of them.
         var nt = num_threads()
         self.column_block = min(self.columns, BLOCK_COLUMNS)
@@ -135,23 +146,27 @@ struct WeightGrad[src: DType](Body):
                 break
         self.height = rows.length(self.band)
         self.pitch = cols.length(cols.count) * len(cols.residues)
-        self.plane = len(rows.residues) * self.height * self.pitch
+        var slice = len(rows.residues) * self.height * self.pitch
+        self.plane = len(slabs.positions) * slice
         if self.in_place:
             self.pitch = x.hs
             self.plane = x.cs
         self.offsets = List[Int](capacity=self.depth)
         for c in range(cin):
-            for i in range(len(rows.positions)):
-                for j in range(len(cols.positions)):
-                    var row = rows.place(i, self.height)
-                    var col = cols.place(j, cols.length(cols.count))
-                    self.offsets.append(c * self.plane + row * self.pitch + col)
+            for z in range(len(slabs.positions)):
+                var start = c * self.plane + (slabs.positions[z] * x.ds if self.in_place else z * slice)
+                for i in range(len(rows.positions)):
+                    for j in range(len(cols.positions)):
+                        var row = rows.place(i, self.height)
+                        var col = cols.place(j, cols.length(cols.count))
+                        self.offsets.append(start + row * self.pitch + col)
         self.pixels = List[Int](capacity=self.images * self.band * cols.count)
         for n in range(self.images):
             var start = n * (x.ns if self.in_place else self.channel_block * self.plane)
             for i in range(self.band):
                 for j in range(cols.count):
                     self.pixels.append(start + i * self.pitch + j)
+        self.slabs = slabs^
         self.rows = rows^
         self.cols = cols^
         self.sums = 0
@@ -172,7 +187,7 @@ struct WeightGrad[src: DType](Body):
             return False
         self.sums = ws.address
         self.scratch = ws.address + ceildiv(sum_bytes, 64) * 64
-        var work = self.x.n * self.rows.count * self.cols.count * self.groups * self.cout * self.depth
+        var work = self.g.slices() * self.rows.count * self.cols.count * self.groups * self.cout * self.depth
         var workers = 1 if work < SERIAL_WORK else nt
         var blocks = ceildiv(self.cin, self.channel_block) * ceildiv(self.columns, self.column_block)
         self.adding = False
@@ -201,7 +216,7 @@ struct WeightGrad[src: DType](Body):
         var part = rest // self.groups
         var channels = min(self.channel_block, self.cin - channel)
         var columns = min(self.column_block, self.columns - column)
-        var units = ceildiv(self.x.n, self.images) * self.bands
+        var units = ceildiv(self.g.slices(), self.images) * self.bands
         var turned = space
         if not self.in_place:
             turned = space + ceildiv((self.images * self.channel_block * self.plane + Self.NR) * Self.SIZE, 64) * 64
@@ -211,7 +226,7 @@ struct WeightGrad[src: DType](Body):
         var first = True
         for unit in range(units * part // self.parts, units * (part + 1) // self.parts):
             var n = unit // self.bands * self.images
-            var images = min(self.images, self.x.n - n)
+            var images = min(self.images, self.g.slices() - n)
             var row = unit % self.bands * self.band
             var rows = min(self.band, self.rows.count - row)
             var base = space
@@ -219,15 +234,20 @@ struct WeightGrad[src: DType](Body):
                 var channel0 = group * self.cin + channel
                 base = at[Self.dt](
                     self.x.data,
-                    n * self.x.ns + channel0 * self.x.cs + (row - self.rows.before) * self.x.hs - self.cols.before,
+                    n // self.slabs.count * self.x.ns
+                    + (n % self.slabs.count * self.slabs.step - self.slabs.before) * self.x.ds
+                    + channel0 * self.x.cs
+                    + (row - self.rows.before) * self.x.hs
+                    - self.cols.before,
                 )
             else:
                 for i in range(images):
-                    stage[Self.src, Self.dt](
+                    stage_slices[Self.src, Self.dt](
                         self.x,
                         n + i,
                         group * self.cin + channel,
                         channels,
+                        self.slabs,
                         self.rows,
                         row,
                         self.height,
@@ -243,17 +263,17 @@ struct WeightGrad[src: DType](Body):
         var pixels = images * rows * self.cols.count
         for j in range(0, channels, Self.NR):
             var d = at[Self.dt](to, j * pixels)
-            var s = at[Self.src](self.g.data, n * self.g.ns + (channel + j) * self.g.cs + row * self.g.hs)
+            var s = at[Self.src](self.g.data, (channel + j) * self.g.cs + row * self.g.hs)
             if channels - j > Self.W:
-                self._turn_panel[Self.NR](s, images, min(Self.NR, channels - j), rows, d)
+                self._turn_panel[Self.NR](s, n, images, min(Self.NR, channels - j), rows, d)
             else:
-                self._turn_panel[Self.W](s, images, channels - j, rows, d)
+                self._turn_panel[Self.W](s, n, images, channels - j, rows, d)
 
-    def _turn_panel[panel: Int](self, s: Int, images: Int, channels: Int, rows: Int, to: Int):
+    def _turn_panel[panel: Int](self, s: Int, n: Int, images: Int, channels: Int, rows: Int, to: Int):
         var line = self.cols.count
         var d = to
         for i in range(images):
-            var from_ = at[Self.src](s, i * self.g.ns)
+            var from_ = at[Self.src](s, self.g.slice_at(n + i))
             if self.g.hs == line * self.g.ws or rows == 1:
                 pack[Self.src, Self.dt, panel](Mat(from_, self.g.cs, self.g.ws), channels, rows * line, d)
                 d = at[Self.dt](d, rows * line * panel)

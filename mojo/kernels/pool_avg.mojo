@@ -145,7 +145,7 @@ struct AvgPool[src: DType](Body):
         """Any window: the plane is staged with zeros around it."""
         comptime W = Self.W
         var x = self.x
-        var image = Image(x.data, x.n, x.c, x.h, x.w, x.ns, x.cs, x.hs, x.ws)
+        var image = Image(x.data, x.n, x.c, x.h, x.w, x.ns, x.cs, x.hs, x.ws, 1, 0)
         stage[Self.src, Self.dt](image, plane // x.c, plane % x.c, 1, self.rows, 0, self.height, self.cols, space)
         for row in range(self.rows.count):
             for col in range(0, self.cols.count, W):

@@ -167,7 +167,7 @@ struct MaxPool[src: DType](Body):
         comptime W = Self.W
         var x = self.x
         var w = self.window
-        var image = Image(x.data, x.n, x.c, x.h, x.w, x.ns, x.cs, x.hs, x.ws)
+        var image = Image(x.data, x.n, x.c, x.h, x.w, x.ns, x.cs, x.hs, x.ws, 1, 0)
         stage[Self.src, Self.dt](
             image, plane // x.c, plane % x.c, 1, self.rows, 0, self.height, self.cols, space, Scalar[Self.dt].MIN
         )

@@ -96,7 +96,7 @@ def test_convolution(name: str, dtype: str, layout: str) -> None:
 def test_convolution_of_one_image() -> None:
     x, w = random((3, 6, 5), "float32", "", 1), random((4, 3, 2, 2), "float32", "", 2)
     a, b = tensor(x).requires_grad_(), tensor(w).requires_grad_()
-    got = ops.TABLE["conv2d"].op(a, b, None, (1, 1), (1, 1), (1, 1), 1)
+    got = ops.TABLE["convolution"].op(a, b, None, (1, 1), (1, 1), (1, 1), 1)
     got.sum().backward()
     X, W = x.clone().requires_grad_(), w.clone().requires_grad_()
     want = torch.nn.functional.conv2d(X, W, padding=1)
@@ -164,7 +164,7 @@ def test_dtypes_of_convolution_must_agree() -> None:
 
 
 def test_wrong_gradient_is_refused() -> None:
-    op = ops.TABLE["conv2d_input"].op
+    op = ops.TABLE["convolution_input"].op
     with pytest.raises(RuntimeError, match="expected grad_output of size"):
         op(dt.zeros(1, 4, 3, 4), dt.zeros(4, 3, 3, 3), (1, 3, 5, 5), 1, 0, 1, 1)
 

@@ -20,6 +20,47 @@ def _gradient(function: Callable[..., Any], at: Any, grad: Any) -> Any:
         return torch.autograd.grad(function(point), point, grad, create_graph=True)[0]
 
 
+def _both_gradients(function: Callable[..., Any], a: Any, b: Any, grad: Any) -> Any:
+    with torch.enable_grad():
+        a, b = a.detach().requires_grad_(), b.detach().requires_grad_()
+        return torch.autograd.grad(function(a, b), (a, b), grad)
+
+
+def _conv(weight: Any) -> Any:
+    return (F.conv1d, F.conv2d, F.conv3d)[weight.ndim - 3]
+
+
+_RESIZES = ("nearest", "nearest-exact", "linear", "bicubic", "bilinear", "bicubic", "area", "lanczos")
+
+
+def _resample(input: Any, size: Any, mode: int, align: bool, *factors: float) -> Any:
+    """By PyTorch's `interpolate`; factors only where they agree with the size."""
+    name = _RESIZES[mode]
+    if name == "linear":
+        name = ("linear", "bilinear", "trilinear")[len(size) - 1]
+    options: dict[str, Any] = {"align_corners": align} if mode in (2, 3, 4, 5) else {}
+    if mode in (4, 5, 7) and input.dtype in (torch.float16, torch.bfloat16):  # PyTorch has none
+        return _resample(input.float(), size, mode, align, *factors).to(input.dtype)
+    given = {"scale_factor": factors[: len(size)]} if any(factors) else {"size": size}
+    return F.interpolate(input, mode=name, antialias=mode in (4, 5, 7), **given, **options)
+
+
+def _max_regions(input: Any, starts: Any, ends: Any, size: Any) -> Any:
+    if int(ends.max()) > max(input.shape[-2:]) or int(ends[0, -1]) > input.shape[-1]:
+        raise RuntimeError("a region does not lie in the plane")
+    rows = [(s, e) for s, e in zip(starts[0, 1:].tolist(), ends[0, 1:].tolist(), strict=True)]
+    height, width = input.shape[-2:]
+    flat, values, places = input.flatten(-2), [], []
+    for y0, y1 in rows[: size[0]]:
+        for x0, x1 in rows[size[0] :]:
+            inside = torch.zeros(height, width, dtype=torch.bool)
+            inside[y0:y1, x0:x1] = True
+            value, place = flat.masked_fill(~inside.flatten(), -torch.inf).max(-1)
+            values.append(value)
+            places.append(place)
+    return tuple(torch.stack(all_, -1).unflatten(-1, size) for all_ in (values, places))
+
+
 def _cross_entropy(input: Any, target: Any, ignore_index: int = -100, reduction: str = "mean") -> Any:
     return F.cross_entropy(input, target, ignore_index=ignore_index, reduction=reduction)
 
@@ -128,14 +169,30 @@ REFERENCES: dict[str, Callable[..., Any]] = {
     "cross_entropy_backward": lambda grad, input, target, ignore, reduction: _gradient(
         lambda x: _cross_entropy(x, target, ignore, reduction), input, grad
     ),
-    "conv2d_input": lambda grad, weight, shape, *rest: _gradient(
-        lambda x: F.conv2d(x, weight, None, *rest), torch.zeros(shape, dtype=grad.dtype), grad
+    "convolution": lambda input, weight, *rest: _conv(weight)(input, weight, *rest),
+    "convolution_input": lambda grad, weight, shape, stride, padding, dilation, groups, bias=None: (
+        _gradient(
+            lambda x: _conv(weight)(x, weight, None, stride, padding, dilation, groups),
+            torch.zeros(shape, dtype=grad.dtype),
+            grad,
+        )
+        + (0 if bias is None else bias.view(-1, *(1,) * (weight.ndim - 2)))
     ),
-    "conv2d_weight": lambda grad, input, shape, *rest: _gradient(
-        lambda w: F.conv2d(input, w, None, *rest), torch.zeros(shape, dtype=grad.dtype), grad
+    "convolution_weight": lambda grad, input, shape, *rest: _gradient(
+        lambda w: _conv(w)(input, w, None, *rest), torch.zeros(shape, dtype=grad.dtype), grad
     ),
     "max_pool2d_backward": lambda grad, indices, shape: (
         grad.new_zeros(shape).flatten(2).scatter_add(2, indices.flatten(2), grad.flatten(2)).reshape(shape)
+    ),
+    "max_regions": _max_regions,
+    "resample": _resample,
+    "resample_adjoint": lambda grad, size, *rest: _gradient(
+        lambda x: _resample(x, tuple(grad.shape[2:]), *rest),
+        torch.zeros((*grad.shape[:2], *size), dtype=grad.dtype),
+        grad,
+    ),
+    "grid_sampler_backward": lambda grad, input, grid, *rest: _both_gradients(
+        lambda x, at: torch.grid_sampler(x, at, *rest), input, grid, grad
     ),
     "avg_pool2d_backward": lambda grad, shape, *rest: _gradient(
         lambda x: F.avg_pool2d(x, *rest), torch.zeros(shape, dtype=grad.dtype), grad

@@ -17,10 +17,12 @@ from dumbtorch.nn.modules.loss import *
 from dumbtorch.nn.modules.module import *
 from dumbtorch.nn.modules.multihead import *
 from dumbtorch.nn.modules.normalization import *
+from dumbtorch.nn.modules.padding import *
 from dumbtorch.nn.modules.pooling import *
 from dumbtorch.nn.modules.rnn import *
 from dumbtorch.nn.modules.sparse import *
 from dumbtorch.nn.modules.transformer import *
+from dumbtorch.nn.modules.upsampling import *
 
 if not TYPE_CHECKING:
     # the layers: not the files they lie in; a type checker reads the lists of the files

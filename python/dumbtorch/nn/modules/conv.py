@@ -1,4 +1,4 @@
-"""Convolution layers: `Conv1d`, `Conv2d`."""
+"""Convolution layers of one to three dimensions, and transposed ones."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from dumbtorch._tensor import Tensor
 from dumbtorch.nn import functional as F
 from dumbtorch.nn import init
 from dumbtorch.nn.modules.module import Module
-from dumbtorch.nn.modules.utils import _pair, _reverse_repeat_tuple, _single
+from dumbtorch.nn.modules.utils import _pair, _reverse_repeat_tuple, _single, _triple
 from dumbtorch.nn.parameter import Parameter
 
-__all__ = ["Conv1d", "Conv2d"]
+__all__ = ["Conv1d", "Conv2d", "Conv3d", "ConvTranspose1d", "ConvTranspose2d", "ConvTranspose3d"]
 
 _PADDING_MODES = ("zeros", "reflect", "replicate", "circular")
 
@@ -30,11 +30,13 @@ class _ConvNd(Module):
         stride: tuple[int, ...],
         padding: str | tuple[int, ...],
         dilation: tuple[int, ...],
+        transposed: bool,
+        output_padding: tuple[int, ...],
         groups: int,
         bias: bool,
         padding_mode: str,
-        device: Any,
-        dtype: Any,
+        device: Any = None,
+        dtype: Any = None,
     ) -> None:
         super().__init__()
         if groups <= 0:
@@ -56,13 +58,14 @@ class _ConvNd(Module):
         self.stride = stride
         self.padding = padding
         self.dilation = dilation
-        self.transposed = False
-        self.output_padding = (0,) * len(kernel_size)
+        self.transposed = transposed
+        self.output_padding = output_padding
         self.groups = groups
         self.padding_mode = padding_mode
         # What `pad` is told where the padding is not zeros.
         self._reversed_padding_repeated_twice = self._pad_amounts()
-        shape = (out_channels, in_channels // groups, *kernel_size)
+        first, second = (in_channels, out_channels) if transposed else (out_channels, in_channels)
+        shape = (first, second // groups, *kernel_size)
         self.weight = Parameter(ops.empty(shape, device=device, dtype=dtype))
         if bias:
             self.bias = Parameter(ops.empty(out_channels, device=device, dtype=dtype))
@@ -92,6 +95,12 @@ class _ConvNd(Module):
             return input, self.padding
         return F.pad(input, self._reversed_padding_repeated_twice, self.padding_mode), 0
 
+    def _conv_forward(self, input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        input, padding = self._padded(input)
+        convolve = (F.conv1d, F.conv2d, F.conv3d)[len(self.kernel_size) - 1]
+        made: Tensor = convolve(input, weight, bias, self.stride, padding, self.dilation, self.groups)
+        return made
+
     def extra_repr(self) -> str:
         parts = [
             f"{self.in_channels}, {self.out_channels}, kernel_size={self.kernel_size}, stride={self.stride}",
@@ -100,6 +109,8 @@ class _ConvNd(Module):
             parts.append(f"padding={self.padding}")
         if any(d != 1 for d in self.dilation):
             parts.append(f"dilation={self.dilation}")
+        if any(self.output_padding):
+            parts.append(f"output_padding={self.output_padding}")
         if self.groups != 1:
             parts.append(f"groups={self.groups}")
         if self.bias is None:
@@ -136,6 +147,8 @@ class Conv1d(_ConvNd):
             _single(stride),
             padding if isinstance(padding, str) else _single(padding),
             _single(dilation),
+            False,
+            _single(0),
             groups,
             bias,
             padding_mode,
@@ -144,8 +157,7 @@ class Conv1d(_ConvNd):
         )
 
     def forward(self, input: Tensor) -> Tensor:
-        input, padding = self._padded(input)
-        return F.conv1d(input, self.weight, self.bias, self.stride, padding, self.dilation, self.groups)
+        return self._conv_forward(input, self.weight, self.bias)
 
 
 class Conv2d(_ConvNd):
@@ -180,6 +192,8 @@ class Conv2d(_ConvNd):
             _pair(stride),
             padding if isinstance(padding, str) else _pair(padding),
             _pair(dilation),
+            False,
+            _pair(0),
             groups,
             bias,
             padding_mode,
@@ -188,5 +202,225 @@ class Conv2d(_ConvNd):
         )
 
     def forward(self, input: Tensor) -> Tensor:
-        input, padding = self._padded(input)
-        return F.conv2d(input, self.weight, self.bias, self.stride, padding, self.dilation, self.groups)
+        return self._conv_forward(input, self.weight, self.bias)
+
+
+class Conv3d(_ConvNd):
+    """3-D convolution: (N, in, D, H, W) or (in, D, H, W) -> (N, out, D', H', W'); arguments as in `Conv2d`.
+
+    Reference: `torch.nn.Conv3d`.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: Any,
+        stride: Any = 1,
+        padding: Any = 0,
+        dilation: Any = 1,
+        groups: int = 1,
+        bias: bool = True,
+        padding_mode: str = "zeros",
+        device: Any = None,
+        dtype: Any = None,
+    ) -> None:
+        super().__init__(
+            in_channels,
+            out_channels,
+            _triple(kernel_size),
+            _triple(stride),
+            padding if isinstance(padding, str) else _triple(padding),
+            _triple(dilation),
+            False,
+            _triple(0),
+            groups,
+            bias,
+            padding_mode,
+            device,
+            dtype,
+        )
+
+    def forward(self, input: Tensor) -> Tensor:
+        return self._conv_forward(input, self.weight, self.bias)
+
+
+class _ConvTransposeNd(_ConvNd):
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: tuple[int, ...],
+        stride: tuple[int, ...],
+        padding: tuple[int, ...],
+        dilation: tuple[int, ...],
+        transposed: bool,
+        output_padding: tuple[int, ...],
+        groups: int,
+        bias: bool,
+        padding_mode: str,
+        device: Any = None,
+        dtype: Any = None,
+    ) -> None:
+        if padding_mode != "zeros":
+            raise ValueError(f'Only "zeros" padding mode is supported for {type(self).__name__}')
+        super().__init__(
+            in_channels, out_channels, kernel_size, stride, padding, dilation, transposed, output_padding, groups, bias,
+            padding_mode, device, dtype,
+        )  # fmt: skip
+
+    def _extra(self, input: Tensor, output_size: Any) -> tuple[int, ...]:
+        """What is to be added at the end for an output of this size."""
+        if output_size is None:
+            return self.output_padding
+        axes = len(self.kernel_size)
+        lead = 2 if input.ndim == axes + 2 else 1
+        wanted = list(output_size)
+        if len(wanted) == lead + axes:
+            wanted = wanted[lead:]
+        if len(wanted) != axes:
+            raise ValueError(
+                f"ConvTranspose{axes}D: for {input.ndim}D input, output_size must have {axes} or {lead + axes} "
+                f"elements (got {len(wanted)})"
+            )
+        padding: Any = self.padding
+        least = [
+            (n - 1) * s - 2 * p + d * (k - 1) + 1
+            for n, s, p, d, k in zip(
+                input.shape[lead:], self.stride, padding, self.dilation, self.kernel_size, strict=True
+            )
+        ]
+        most = [n + s - 1 for n, s in zip(least, self.stride, strict=True)]
+        if any(not a <= n <= b for a, n, b in zip(least, wanted, most, strict=True)):
+            raise ValueError(
+                f"requested an output size of {wanted}, but valid sizes range from {least} to {most} (for an input of "
+                f"{input.shape[2:]})"
+            )
+        return tuple(n - a for n, a in zip(wanted, least, strict=True))
+
+    def forward(self, input: Tensor, output_size: Any = None) -> Tensor:
+        convolve = (F.conv_transpose1d, F.conv_transpose2d, F.conv_transpose3d)[len(self.kernel_size) - 1]
+        made: Tensor = convolve(
+            input, self.weight, self.bias, self.stride, self.padding, self._extra(input, output_size), self.groups,
+            self.dilation,
+        )  # fmt: skip
+        return made
+
+
+class ConvTranspose1d(_ConvTransposeNd):
+    """1-D transposed convolution: (N, in, L) or (in, L) -> (N, out, L'); see `ConvTranspose2d`.
+
+    Reference: `torch.nn.ConvTranspose1d`.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: Any,
+        stride: Any = 1,
+        padding: Any = 0,
+        output_padding: Any = 0,
+        groups: int = 1,
+        bias: bool = True,
+        dilation: Any = 1,
+        padding_mode: str = "zeros",
+        device: Any = None,
+        dtype: Any = None,
+    ) -> None:
+        super().__init__(
+            in_channels,
+            out_channels,
+            _single(kernel_size),
+            _single(stride),
+            _single(padding),
+            _single(dilation),
+            True,
+            _single(output_padding),
+            groups,
+            bias,
+            padding_mode,
+            device,
+            dtype,
+        )
+
+
+class ConvTranspose2d(_ConvTransposeNd):
+    """2-D transposed convolution: (N, in, H, W) or (in, H, W) -> (N, out, H', W').
+
+    The derivative of `Conv2d` by its input: a size n becomes (n - 1) stride - 2 padding + dilation (k - 1) +
+    output_padding + 1. `weight` is (in, out / groups, kH, kW); `forward` also takes an `output_size`, which
+    stands in place of `output_padding`. Reference: `torch.nn.ConvTranspose2d`.
+
+        >>> nn.ConvTranspose2d(16, 8, 4, stride=2, padding=1)(dumbtorch.rand(1, 16, 7, 7)).shape
+        torch.Size([1, 8, 14, 14])
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: Any,
+        stride: Any = 1,
+        padding: Any = 0,
+        output_padding: Any = 0,
+        groups: int = 1,
+        bias: bool = True,
+        dilation: Any = 1,
+        padding_mode: str = "zeros",
+        device: Any = None,
+        dtype: Any = None,
+    ) -> None:
+        super().__init__(
+            in_channels,
+            out_channels,
+            _pair(kernel_size),
+            _pair(stride),
+            _pair(padding),
+            _pair(dilation),
+            True,
+            _pair(output_padding),
+            groups,
+            bias,
+            padding_mode,
+            device,
+            dtype,
+        )
+
+
+class ConvTranspose3d(_ConvTransposeNd):
+    """3-D transposed convolution: (N, in, D, H, W) or (in, D, H, W) -> (N, out, D', H', W'); see `ConvTranspose2d`.
+
+    Reference: `torch.nn.ConvTranspose3d`.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: Any,
+        stride: Any = 1,
+        padding: Any = 0,
+        output_padding: Any = 0,
+        groups: int = 1,
+        bias: bool = True,
+        dilation: Any = 1,
+        padding_mode: str = "zeros",
+        device: Any = None,
+        dtype: Any = None,
+    ) -> None:
+        super().__init__(
+            in_channels,
+            out_channels,
+            _triple(kernel_size),
+            _triple(stride),
+            _triple(padding),
+            _triple(dilation),
+            True,
+            _triple(output_padding),
+            groups,
+            bias,
+            padding_mode,
+            device,
+            dtype,
+        )
