@@ -19,6 +19,7 @@ from benchmarks import (
     pointwise,
     processes,
     products,
+    recurrent,
     report,
     special,
     steps,
@@ -42,6 +43,7 @@ TIMED: dict[str, tuple[str, Callable[[], list[Case]]]] = {
     "einsum": ("Sums of products", linalg.sums),
     "fft": ("Fourier transforms", linalg.fourier),
     "layers": ("Layers", layers.cases),
+    "recurrent": ("Recurrent layers", recurrent.cases),
     "steps": ("Training steps", steps.cases),
 }
 PROCESSES: dict[str, tuple[str, Callable[[Any, Any, int], Iterable[Figure]]]] = {

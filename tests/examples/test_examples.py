@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
 import subprocess
@@ -23,7 +24,9 @@ MNIST = Path(os.environ.get("DUMBTORCH_DATA") or ROOT.parent / "shared" / "data"
 
 
 def run(script: str, *arguments: object, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
-    variables = {key: value for key, value in os.environ.items() if key != "DUMBTORCH_DATA"} | environment
+    variables = {
+        key: value for key, value in os.environ.items() if key not in ("DUMBTORCH_DATA", "DUMBTORCH_TEXT")
+    } | environment
     command = [sys.executable, str(EXAMPLES / script), *map(str, arguments)]
     return subprocess.run(command, cwd=cwd, env=variables, capture_output=True, text=True, timeout=600, check=False)
 
@@ -136,3 +139,35 @@ def test_tour(tmp_path: Path) -> None:
     NotebookClient(notebook, timeout=120, kernel_name="python3", resources={"metadata": {"path": tmp_path}}).execute()
     (last,) = notebook.cells[-1].outputs
     assert last.text.startswith("test accuracy: ")
+
+
+def loss_of(output: str) -> float:
+    last = output.splitlines()[-1]
+    found = re.fullmatch(r"validation loss: (\d+\.\d{4})", last)
+    assert found, f"last line: {last!r}"
+    return float(found[1])
+
+
+def test_language_model(tmp_path: Path) -> None:
+    options = ["--epochs", 8, "--hidden", 64, "--length", 64, "--lr", "1e-2", "--write", 40, "--dropout", 0]
+    done = [run("lstm_language_model.py", *options, "--save", f"{n}.safetensors", cwd=tmp_path) for n in "ab"]
+    assert all(one.returncode == 0 for one in done), done[0].stderr
+    assert done[0].stdout.replace("a.safe", "b.safe") == done[1].stdout  # the same seed
+    assert loss_of(done[0].stdout) < 2.6 < math.log(50) - 1  # well below a guess
+    assert done[0].stdout.count(": validation loss ") == 8 and "Shall I compare thee" in done[0].stdout
+    assert "loss=" in done[0].stderr and "characters/s" in done[0].stderr
+    weights = safetensors.numpy.load_file(tmp_path / "a.safetensors")
+    assert weights["lstm.weight_hh_l0"].shape == (256, 64) and all(np.isfinite(w).all() for w in weights.values())
+
+
+def test_language_model_of_a_text(tmp_path: Path) -> None:
+    text = tmp_path / "text.txt"
+    text.write_text("to be or not to be, that is the question; " * 100)
+    options = ["--epochs", 3, "--hidden", 32, "--layers", 2, "--length", 32, "--batch-size", 3, "--limit", 4000]
+    done = run("lstm_language_model.py", *options, cwd=tmp_path, DUMBTORCH_TEXT=str(text))
+    assert done.returncode == 0, done.stderr
+    assert "3600 characters to train on, 399 to validate" in done.stdout and loss_of(done.stdout) < 2.5
+    for bad, message in ((["--data", tmp_path / "none"], "No such file"), (["--batch-size", 5000], "too few")):
+        done = run("lstm_language_model.py", *bad, cwd=tmp_path)
+        assert done.returncode == 1 and message in done.stderr and "Traceback" not in done.stderr
+    assert run("lstm_language_model.py", "--dropout", "1", cwd=tmp_path).returncode == 2
