@@ -278,7 +278,7 @@ globals().update(_STORAGES)
 
 _LATER = frozenset({
     "accelerator", "array_api", "backends", "cpu", "datasets", "distributions", "mps", "serialization", "testing",
-    "types", "xpu",
+    "training", "types", "xpu",
 })  # fmt: skip
 _FILES = frozenset({"load", "load_npz", "load_safetensors", "save", "save_npz", "save_safetensors"})
 
