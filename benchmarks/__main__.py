@@ -23,6 +23,7 @@ from benchmarks import (
     report,
     special,
     steps,
+    transformers,
 )
 from benchmarks.cases import Case, Figure
 from benchmarks.order import counting, order, scans
@@ -44,6 +45,7 @@ TIMED: dict[str, tuple[str, Callable[[], list[Case]]]] = {
     "fft": ("Fourier transforms", linalg.fourier),
     "layers": ("Layers", layers.cases),
     "recurrent": ("Recurrent layers", recurrent.cases),
+    "transformers": ("Attention and transformers", transformers.cases),
     "steps": ("Training steps", steps.cases),
 }
 PROCESSES: dict[str, tuple[str, Callable[[Any, Any, int], Iterable[Figure]]]] = {
