@@ -5,7 +5,6 @@ kernels/attention_tile.mojo says how.
 A task is a range of (batch, head, block of queries); it packs the keys of a head once, for all of its blocks.
 """
 
-from std.memory import Pointer
 from std.sys.info import size_of
 from tensor.call import Call, register
 from tensor.dtype import BOOL, FLOAT32, FLOAT64, INT64, dtype_of
@@ -17,23 +16,14 @@ from tensor.threads import Body, num_threads, parallel
 
 from kernels.attention_tile import (
     Mask, Operand, Problem, QUERIES, in_place, narrow_row, new_like, operand, panels_of, problem_of, row_start, whole,
-    widen_rows, zero,
+    widen_rows, zero
 )  # fmt: skip
 from kernels.functor import compute
 from kernels.gemm import DOT_ROWS
-from kernels.gemm_micro import (
-    Epilogue,
-    MR,
-    Mat,
-    at,
-    dots,
-    micro_rows,
-    ptr,
-    width,
-)
+from kernels.gemm_micro import Epilogue, MR, Mat, at, dots, micro_rows, ptr, width
 from kernels.gemm_pack import pack
 from kernels.held import Held
-from kernels.math import exp, isnan, log
+from kernels.math import exp, log
 from kernels.philox import blocks_32
 from kernels.stream import Stream, reserve
 from kernels.workspace import Workspace
@@ -72,9 +62,7 @@ struct Forward[dt: DType](Body, Copyable):
         self.scratch = 0
         self.scratch_bytes = 0
         self.scratch_bytes = (
-            self.value_copy(0)
-            + (self.padded() * self.value_row() if self.copies_values else 0)
-            * Self.SIZE
+            self.value_copy(0) + (self.padded() * self.value_row() if self.copies_values else 0) * Self.SIZE
         )
 
     # A worker's scratch: scores, output, maximum and sum of the rows, random words, queries, packed keys, values.
@@ -107,9 +95,7 @@ struct Forward[dt: DType](Body, Copyable):
         return at[Self.acc](self.queries(base), QUERIES * self.query_row())
 
     def value_copy(self, base: Int) -> Int:
-        return at[Self.acc](
-            self.packed(base), self.padded() * self.p.depth if self.packs else 0
-        )
+        return at[Self.acc](self.packed(base), self.padded() * self.p.depth if self.packs else 0)
 
     def execute(mut self) -> Bool:
         """Whether there was memory for it."""
@@ -137,15 +123,10 @@ struct Forward[dt: DType](Body, Copyable):
         ref p = self.p
         var base = self.scratch + worker * self.scratch_bytes
         var blocks = p.query_blocks()
-        var owner = (
-            -1
-        )  # the head whose keys lie packed, from block `first` up to block `end`
+        var owner = -1  # the head whose keys lie packed, from block `first` up to block `end`
         var first = 0
         var end = 0
-        for u in range(
-            self.units * task // self.tasks,
-            self.units * (task + 1) // self.tasks,
-        ):
+        for u in range(self.units * task // self.tasks, self.units * (task + 1) // self.tasks):
             var block = u % blocks
             var h = u // blocks % p.heads
             var b = u // (blocks * p.heads)
@@ -166,95 +147,47 @@ struct Forward[dt: DType](Body, Copyable):
             self.rows(base, b, h, i0, rows, j0, j1)
 
     def prepare(self, base: Int, b: Int, h: Int, j: Int):
-        """Packs the keys from j on, and copies the values that cannot be used in place.
-        """
+        """Packs the keys from j on, and copies the values that cannot be used in place."""
         ref p = self.p
         var count = min(KEYS, p.keys - j)
         if self.packs:
             for c in range(0, count, Self.NR):
                 var to = at[Self.acc](self.packed(base), (j + c) * p.depth)
                 var rows = Mat(p.k.at_row[Self.dt](b, h, j + c), p.k.row, 1)
-                pack[Self.dt, Self.acc, Self.NR](
-                    rows, min(Self.NR, count - c), p.depth, to
-                )
+                pack[Self.dt, Self.acc, Self.NR](rows, min(Self.NR, count - c), p.depth, to)
         if self.copies_values:
             var to = at[Self.acc](self.value_copy(base), j * self.value_row())
-            widen_rows[Self.dt](
-                p.v.at_row[Self.dt](b, h, j),
-                p.v.row,
-                count,
-                p.value_depth,
-                to,
-                self.value_row(),
-            )
+            widen_rows[Self.dt](p.v.at_row[Self.dt](b, h, j), p.v.row, count, p.value_depth, to, self.value_row())
 
-    def rows(
-        self, base: Int, b: Int, h: Int, i0: Int, rows: Int, j0: Int, j1: Int
-    ):
+    def rows(self, base: Int, b: Int, h: Int, i0: Int, rows: Int, j0: Int, j1: Int):
         """Attention of a block of queries to the blocks of keys j0 .. j1."""
         ref p = self.p
         var q = Mat(p.q.at_row[Self.dt](b, h, i0), p.q.row, 1)
         comptime if Self.dt != Self.acc:
-            widen_rows[Self.dt](
-                q.address,
-                q.rs,
-                rows,
-                p.depth,
-                self.queries(base),
-                self.query_row(),
-            )
+            widen_rows[Self.dt](q.address, q.rs, rows, p.depth, self.queries(base), self.query_row())
             q = Mat(self.queries(base), self.query_row(), 1)
         zero[Self.acc](self.output(base), rows * self.value_row())
         for r in range(rows):
-            ptr[Self.acc](self.maxima(base))[unsafe_offset=r] = Scalar[
-                Self.acc
-            ].MIN
+            ptr[Self.acc](self.maxima(base))[unsafe_offset=r] = Scalar[Self.acc].MIN
             ptr[Self.acc](self.sums(base))[unsafe_offset=r] = 0
         var panels = panels_of(rows)
         for jb in range(j0, j1):
             for t in range(panels):
                 var r = row_start(rows, panels, t)
-                self.panel(
-                    base,
-                    q,
-                    b,
-                    h,
-                    i0,
-                    r,
-                    row_start(rows, panels, t + 1) - r,
-                    jb * KEYS,
-                )
+                self.panel(base, q, b, h, i0, r, row_start(rows, panels, t + 1) - r, jb * KEYS)
         for r in range(rows):
             var sum = ptr[Self.acc](self.sums(base))[unsafe_offset=r]
             var top = ptr[Self.acc](self.maxima(base))[unsafe_offset=r]
             # a row that sees nothing: zeros, and a sum so large that no weight is left in the derivative
             var none = sum == 0
             var scale = Scalar[Self.acc](0) if none else 1 / sum
-            var lse = ptr[Self.acc](self.lse).unsafe_offset(
-                (b * p.heads + h) * p.queries + i0 + r
-            )
+            var lse = ptr[Self.acc](self.lse).unsafe_offset((b * p.heads + h) * p.queries + i0 + r)
             lse[] = Scalar[Self.acc].MAX if none else top + log(sum)
             var to = self.out.at_row[Self.dt](b, h, i0 + r)
-            narrow_row[Self.dt](
-                at[Self.acc](self.output(base), r * self.value_row()),
-                p.value_depth,
-                to,
-                scale,
-            )
+            narrow_row[Self.dt](at[Self.acc](self.output(base), r * self.value_row()), p.value_depth, to, scale)
 
-    def panel(
-        self,
-        base: Int,
-        q: Mat,
-        b: Int,
-        h: Int,
-        i0: Int,
-        r0: Int,
-        rows: Int,
-        j: Int,
-    ):
-        """Adds what rows r0 .. r0 + rows of the block see of the block of keys from j on.
-        """
+    def panel(self, base: Int, q: Mat, b: Int, h: Int, i0: Int, r0: Int, rows: Int, j: Int):
+        """Adds what rows r0 .. r0 + rows of the block see of the block of keys from j on."""
         ref p = self.p
         var first = max(0, p.first_key(i0 + r0) - j) // Self.NR * Self.NR
         var end = min(KEYS, p.end_key(i0 + r0 + rows - 1) - j)
@@ -266,33 +199,12 @@ struct Forward[dt: DType](Body, Copyable):
             for c in range(first, end, Self.NR):
                 var keys = at[Self.acc](self.packed(base), (j + c) * p.depth)
                 var to = at[Self.acc](base, c)
-                micro_rows[Self.acc](
-                    rows,
-                    a,
-                    keys,
-                    Self.NR,
-                    p.depth,
-                    to,
-                    KEYS,
-                    min(Self.NR, end - c),
-                    ep,
-                )
+                micro_rows[Self.acc](rows, a, keys, Self.NR, p.depth, to, KEYS, min(Self.NR, end - c), ep)
         else:
             self.few(base, a, b, h, rows, j, first, end, ep)
         var out = at[Self.acc](self.output(base), r0 * self.value_row())
         for r in range(rows):
-            self.weigh(
-                base,
-                b,
-                h,
-                i0,
-                r0,
-                r,
-                j,
-                first,
-                end,
-                at[Self.acc](out, r * self.value_row()),
-            )
+            self.weigh(base, b, h, i0, r0, r, j, first, end, at[Self.acc](out, r * self.value_row()))
         var values = p.v.at_row[Self.dt](b, h // p.group, j + first)
         var stride = p.v.row
         if self.copies_values:
@@ -303,38 +215,15 @@ struct Forward[dt: DType](Body, Copyable):
         for c in range(0, p.value_depth, Self.NR):
             var nr = min(Self.NR, p.value_depth - c)
             var v = at[Self.acc](values, c)
-            micro_rows[Self.acc](
-                rows,
-                weights,
-                v,
-                stride,
-                end - first,
-                at[Self.acc](out, c),
-                self.value_row(),
-                nr,
-                add,
-            )
+            micro_rows[Self.acc](rows, weights, v, stride, end - first, at[Self.acc](out, c), self.value_row(), nr, add)
 
-    def few(
-        self,
-        base: Int,
-        a: Mat,
-        b: Int,
-        h: Int,
-        rows: Int,
-        j: Int,
-        first: Int,
-        end: Int,
-        ep: Epilogue[Self.acc],
-    ):
+    def few(self, base: Int, a: Mat, b: Int, h: Int, rows: Int, j: Int, first: Int, end: Int, ep: Epilogue[Self.acc]):
         """The scores of few rows, by dot products."""
         ref p = self.p
         var c = first
         while c < end:
             var cols = 4 if end - c >= 4 else 1
-            var keys = Mat(
-                p.k.at_row[Self.dt](b, h // p.group, j + c), 1, p.k.row
-            )
+            var keys = Mat(p.k.at_row[Self.dt](b, h // p.group, j + c), 1, p.k.row)
             var to = Mat(at[Self.acc](base, c), KEYS, 1)
             comptime for q in range(1, DOT_ROWS + 1):
                 if rows == q:
@@ -345,21 +234,8 @@ struct Forward[dt: DType](Body, Copyable):
             c += cols
 
     @always_inline
-    def weigh(
-        self,
-        base: Int,
-        b: Int,
-        h: Int,
-        i0: Int,
-        r0: Int,
-        r: Int,
-        j: Int,
-        first: Int,
-        end: Int,
-        to: Int,
-    ):
-        """Turns a row of scores to weights by the largest score so far, and rescales what was summed before.
-        """
+    def weigh(self, base: Int, b: Int, h: Int, i0: Int, r0: Int, r: Int, j: Int, first: Int, end: Int, to: Int):
+        """Turns a row of scores to weights by the largest score so far, and rescales what was summed before."""
         comptime V = SIMD[Self.acc, Self.W]
         ref p = self.p
         var i = i0 + r0 + r
@@ -394,12 +270,8 @@ struct Forward[dt: DType](Body, Copyable):
             var w = ptr[DType.uint32](words)
             var scale = V(p.kept_scale().cast[Self.acc]())
             for c in range(first, last, Self.W):
-                var kept = w.unsafe_load[width=Self.W](c).lt(
-                    SIMD[DType.uint32, Self.W](p.limit())
-                )
-                s.unsafe_store(
-                    c, kept.select(s.unsafe_load[width=Self.W](c) * scale, V(0))
-                )
+                var kept = w.unsafe_load[width=Self.W](c).lt(SIMD[DType.uint32, Self.W](p.limit()))
+                s.unsafe_store(c, kept.select(s.unsafe_load[width=Self.W](c) * scale, V(0)))
 
 
 def computing(code: Int) -> Int:
@@ -413,14 +285,10 @@ def attention(mut call: Call) raises -> Obj:
     try:
         var p = problem_of(call, 0, 1, 2, 3, held, Stream(0, 0))
         if p.dropout > 0:
-            p.stream = reserve(
-                call, 8, p.batch * p.heads * p.queries * blocks_32(p.keys)
-            )
+            p.stream = reserve(call, 8, p.batch * p.heads * p.queries * blocks_32(p.keys))
         var code = call.tensor(0)[].code()
         var out = new_like(call.tensor(0), p.value_depth, code, held)
-        var lse = held.keep(
-            new_tensor(computing(code), call.tensor(0)[].shape, 3)
-        )
+        var lse = held.keep(new_tensor(computing(code), call.tensor(0)[].shape, 3))
         var one = no_dims()
         one[0] = 2
         var stream = held.keep(new_tensor(INT64, one, 1))
@@ -428,14 +296,9 @@ def attention(mut call: Call) raises -> Obj:
         store[UInt64](stream[].data() + 8, p.stream.block)
         comptime for c in range(9, 13):
             if code == c:
-                var work = Forward[dtype_of[c]](
-                    p, operand(out, held), lse[].data()
-                )
+                var work = Forward[dtype_of[c]](p, operand(out, held), lse[].data())
                 if not work.execute():
-                    raise Error(
-                        "MemoryError|attention: there is no memory for the keys"
-                        " of a head"
-                    )
+                    raise Error("OutOfMemoryError|attention: there is no memory for the keys of a head")
         var made = tuple_new(3)
         tuple_set(made, 0, new_ref(Int(out)))
         tuple_set(made, 1, new_ref(Int(lse)))
@@ -448,15 +311,9 @@ def attention(mut call: Call) raises -> Obj:
 
 
 def attention_kept(mut call: Call) raises -> Obj:
-    """(stream, batch, heads, queries, keys, dropout) -> the bools of what dropout keeps of the weights.
-    """
+    """(stream, batch, heads, queries, keys, dropout) -> the bools of what dropout keeps of the weights."""
     var t = call.tensor(0)
-    if (
-        t[].code() != INT64
-        or t[].numel != 2
-        or not t[].contiguous()
-        or t[].device() != 0
-    ):
+    if t[].code() != INT64 or t[].numel != 2 or not t[].contiguous() or t[].device() != 0:
         raise call.type_error(0, "a stream: two int64 numbers")
     var shape = no_dims()
     for d in range(4):
@@ -468,7 +325,7 @@ def attention_kept(mut call: Call) raises -> Obj:
     var data = ptr[DType.uint64](t[].data())
     var p = Problem(
         shape[0], shape[1], 1, shape[2], shape[3], 0, 0, none, none, none, Mask(0, False, 0, 0, 0, 0), 0, 0, 0.0,
-        call.float(5), Stream(data[unsafe_offset=0], data[unsafe_offset=1]),
+        call.float(5), Stream(data[unsafe_offset=0], data[unsafe_offset=1])
     )  # fmt: skip
     var ws = Workspace.take(128)
     var words = ptr[DType.uint32](ws.address)
@@ -479,12 +336,9 @@ def attention_kept(mut call: Call) raises -> Obj:
                 for j in range(0, p.keys, 32):
                     p.draw(b, h, i, j, 0, min(32, p.keys - j), ws.address)
                     for c in range(min(32, p.keys - j)):
-                        to[
-                            unsafe_offset=((b * p.heads + h) * p.queries + i)
-                            * p.keys
-                            + j
-                            + c
-                        ] = UInt8(Int(words[unsafe_offset=c] < p.limit()))
+                        to[unsafe_offset=((b * p.heads + h) * p.queries + i) * p.keys + j + c] = UInt8(
+                            Int(words[unsafe_offset=c] < p.limit())
+                        )
     ws.give()
     return made
 

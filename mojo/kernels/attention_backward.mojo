@@ -7,7 +7,6 @@ the same order, so that the sums are the same.
 """
 
 from std.ffi import external_call
-from std.memory import Pointer
 from std.sys.info import size_of
 from tensor.call import Call, register
 from tensor.dtype import FLOAT32, FLOAT64, INT64, dtype_of, itemsize
@@ -19,10 +18,10 @@ from tensor.threads import Body, num_threads, parallel
 
 from kernels.attention_tile import (
     Operand, Problem, QUERIES, fill, in_place, narrow_row, new_like, operand, panels_of, problem_of, row_start, whole,
-    widen_rows, zero,
+    widen_rows, zero
 )  # fmt: skip
 from kernels.functor import compute
-from kernels.gemm_micro import Epilogue, MR, Mat, at, micro_rows, ptr, width
+from kernels.gemm_micro import Epilogue, Mat, at, micro_rows, ptr, width
 from kernels.gemm_pack import pack
 from kernels.held import Held
 from kernels.math import exp
@@ -39,8 +38,7 @@ comptime SERIAL = 1 << 17
 
 @fieldwise_init
 struct Part(ImplicitlyCopyable, Movable):
-    """What one task does: ranges of batches, heads of queries, blocks of keys and queries, and which derivatives.
-    """
+    """What one task does: ranges of batches, heads of queries, blocks of keys and queries, and which derivatives."""
 
     var b0: Int
     var b1: Int
@@ -82,7 +80,7 @@ struct Backward[dt: DType](Body, Copyable):
 
     def __init__(
         out self, p: Problem, g: Operand, result: Operand, lse: Int, dq: Operand, dk: Operand, dv: Operand,
-        dmask: Operand, mask_batches: Int, mask_heads: Int,
+        dmask: Operand, mask_batches: Int, mask_heads: Int
     ):  # fmt: skip
         self.p = p.copy()
         self.g = g
@@ -99,15 +97,10 @@ struct Backward[dt: DType](Body, Copyable):
         self.query_tasks = 0
         self.mask_batches = mask_batches
         self.mask_heads = mask_heads
-        self.mask_tasks = (
-            mask_batches * mask_heads * self.key_blocks if dmask.address
-            != 0 else 0
-        )
+        self.mask_tasks = mask_batches * mask_heads * self.key_blocks if dmask.address != 0 else 0
         self.scratch = 0
         self.scratch_bytes = 0
-        self.scratch_bytes = at[Self.acc](
-            self.value_sums(0), KEYS * self.value_row()
-        )
+        self.scratch_bytes = at[Self.acc](self.value_sums(0), KEYS * self.value_row())
 
     # A worker's scratch: weights, their derivative, row sums, packed keys and values, copies of rows, sums, words.
 
@@ -142,9 +135,7 @@ struct Backward[dt: DType](Body, Copyable):
         return at[Self.acc](self.query_copy(base), QUERIES * self.row())
 
     def key_sums(self, base: Int) -> Int:
-        return at[Self.acc](
-            self.gradient_copy(base), QUERIES * self.value_row()
-        )
+        return at[Self.acc](self.gradient_copy(base), QUERIES * self.value_row())
 
     def value_sums(self, base: Int) -> Int:
         return at[Self.acc](self.key_sums(base), KEYS * self.row())
@@ -159,12 +150,7 @@ struct Backward[dt: DType](Body, Copyable):
             self.key_tasks = self.whole_tasks * self.key_blocks
             self.query_tasks = p.batch * p.heads * self.query_blocks
             self.whole_tasks = 0
-        var tasks = (
-            self.whole_tasks
-            + self.key_tasks
-            + self.query_tasks
-            + self.mask_tasks
-        )
+        var tasks = self.whole_tasks + self.key_tasks + self.query_tasks + self.mask_tasks
         var ws = Workspace.take(self.scratch_bytes * nt)
         if ws.address == 0:
             return False
@@ -186,106 +172,48 @@ struct Backward[dt: DType](Body, Copyable):
         if t < self.whole_tasks:
             var h = t % owners * p.group
             var b = t // owners
-            return Part(
-                b,
-                b + 1,
-                h,
-                h + p.group,
-                0,
-                self.key_blocks,
-                0,
-                self.query_blocks,
-                True,
-                True,
-                False,
-            )
+            return Part(b, b + 1, h, h + p.group, 0, self.key_blocks, 0, self.query_blocks, True, True, False)
         t -= self.whole_tasks
         if t < self.key_tasks:
             var j = t % self.key_blocks
             var h = t // self.key_blocks % owners * p.group
             var b = t // self.key_blocks // owners
-            return Part(
-                b,
-                b + 1,
-                h,
-                h + p.group,
-                j,
-                j + 1,
-                0,
-                self.query_blocks,
-                False,
-                True,
-                False,
-            )
+            return Part(b, b + 1, h, h + p.group, j, j + 1, 0, self.query_blocks, False, True, False)
         t -= self.key_tasks
         if t < self.query_tasks:
             var i = t % self.query_blocks
             var h = t // self.query_blocks % p.heads
             var b = t // self.query_blocks // p.heads
-            return Part(
-                b,
-                b + 1,
-                h,
-                h + 1,
-                0,
-                self.key_blocks,
-                i,
-                i + 1,
-                True,
-                False,
-                False,
-            )
+            return Part(b, b + 1, h, h + 1, 0, self.key_blocks, i, i + 1, True, False, False)
         t -= self.query_tasks
         var j = t % self.key_blocks
         var h = t // self.key_blocks % self.mask_heads
         var b = t // self.key_blocks // self.mask_heads
         var b1 = b + 1 if self.mask_batches == p.batch else p.batch
         var h1 = h + 1 if self.mask_heads == p.heads else p.heads
-        return Part(
-            b, b1, h, h1, j, j + 1, 0, self.query_blocks, False, False, True
-        )
+        return Part(b, b1, h, h1, j, j + 1, 0, self.query_blocks, False, False, True)
 
     def run(self, task: Int, worker: Int):
         ref p = self.p
         var base = self.scratch + worker * self.scratch_bytes
         var part = self.part(task)
         for b in range(part.b0, part.b1):
-            for owner in range(
-                part.h0 // p.group, (part.h1 + p.group - 1) // p.group
-            ):
+            for owner in range(part.h0 // p.group, (part.h1 + p.group - 1) // p.group):
                 for j in range(part.j0, part.j1):
                     var keys = min(KEYS, p.keys - j * KEYS)
                     self.prepare(base, b, owner, j * KEYS, keys)
                     if part.dkv:
                         zero[Self.acc](self.key_sums(base), keys * self.row())
-                        zero[Self.acc](
-                            self.value_sums(base), keys * self.value_row()
-                        )
-                    for h in range(
-                        max(part.h0, owner * p.group),
-                        min(part.h1, (owner + 1) * p.group),
-                    ):
+                        zero[Self.acc](self.value_sums(base), keys * self.value_row())
+                    for h in range(max(part.h0, owner * p.group), min(part.h1, (owner + 1) * p.group)):
                         for i in range(part.i0, part.i1):
-                            self.tile(
-                                base, part, b, h, i * QUERIES, j * KEYS, keys
-                            )
+                            self.tile(base, part, b, h, i * QUERIES, j * KEYS, keys)
                     if part.dkv:
                         for c in range(keys):
-                            var from_ = at[Self.acc](
-                                self.key_sums(base), c * self.row()
-                            )
-                            narrow_row[Self.dt](
-                                from_,
-                                p.depth,
-                                self.dk.at_row[Self.dt](b, owner, j * KEYS + c),
-                                1,
-                            )
-                            from_ = at[Self.acc](
-                                self.value_sums(base), c * self.value_row()
-                            )
-                            var to = self.dv.at_row[Self.dt](
-                                b, owner, j * KEYS + c
-                            )
+                            var from_ = at[Self.acc](self.key_sums(base), c * self.row())
+                            narrow_row[Self.dt](from_, p.depth, self.dk.at_row[Self.dt](b, owner, j * KEYS + c), 1)
+                            from_ = at[Self.acc](self.value_sums(base), c * self.value_row())
+                            var to = self.dv.at_row[Self.dt](b, owner, j * KEYS + c)
                             narrow_row[Self.dt](from_, p.value_depth, to, 1)
 
     def prepare(self, base: Int, b: Int, h: Int, j: Int, keys: Int):
@@ -294,60 +222,30 @@ struct Backward[dt: DType](Body, Copyable):
         for c in range(0, keys, Self.NR):
             var count = min(Self.NR, keys - c)
             var k = Mat(p.k.at_row[Self.dt](b, h, j + c), p.k.row, 1)
-            pack[Self.dt, Self.acc, Self.NR](
-                k,
-                count,
-                p.depth,
-                at[Self.acc](self.packed_keys(base), c * p.depth),
-            )
+            pack[Self.dt, Self.acc, Self.NR](k, count, p.depth, at[Self.acc](self.packed_keys(base), c * p.depth))
             var v = Mat(p.v.at_row[Self.dt](b, h, j + c), p.v.row, 1)
             var to = at[Self.acc](self.packed_values(base), c * p.value_depth)
             pack[Self.dt, Self.acc, Self.NR](v, count, p.value_depth, to)
 
     @always_inline
-    def rows_of(
-        self,
-        x: Operand,
-        b: Int,
-        h: Int,
-        i: Int,
-        rows: Int,
-        depth: Int,
-        copy: Int,
-    ) -> Mat:
+    def rows_of(self, x: Operand, b: Int, h: Int, i: Int, rows: Int, depth: Int, copy: Int) -> Mat:
         """Rows as the kernel reads them: in place, or copied."""
         if in_place[Self.dt](depth):
             return Mat(x.at_row[Self.dt](b, h, i), x.row, 1)
-        widen_rows[Self.dt](
-            x.at_row[Self.dt](b, h, i),
-            x.row,
-            rows,
-            depth,
-            copy,
-            whole[Self.acc](depth),
-        )
+        widen_rows[Self.dt](x.at_row[Self.dt](b, h, i), x.row, rows, depth, copy, whole[Self.acc](depth))
         return Mat(copy, whole[Self.acc](depth), 1)
 
-    def tile(
-        self, base: Int, part: Part, b: Int, h: Int, i0: Int, j: Int, keys: Int
-    ):
-        """The weights of a block of queries for a block of keys, and what the derivatives get from them.
-        """
+    def tile(self, base: Int, part: Part, b: Int, h: Int, i0: Int, j: Int, keys: Int):
+        """The weights of a block of queries for a block of keys, and what the derivatives get from them."""
         ref p = self.p
         var rows = min(QUERIES, p.queries - i0)
         if p.end_key(i0 + rows - 1) <= j or p.first_key(i0) >= j + keys:
             return
-        var q = self.rows_of(
-            p.q, b, h, i0, rows, p.depth, self.query_copy(base)
-        )
-        var g = self.rows_of(
-            self.g, b, h, i0, rows, p.value_depth, self.gradient_copy(base)
-        )
+        var q = self.rows_of(p.q, b, h, i0, rows, p.depth, self.query_copy(base))
+        var g = self.rows_of(self.g, b, h, i0, rows, p.value_depth, self.gradient_copy(base))
         var k = Mat(0, 0, 0)
         if part.dq:
-            k = self.rows_of(
-                p.k, b, h // p.group, j, keys, p.depth, self.key_copy(base)
-            )
+            k = self.rows_of(p.k, b, h // p.group, j, keys, p.depth, self.key_copy(base))
         self.row_sums(base, g, b, h, i0, rows)
         var scale = p.scale.cast[Self.acc]()
         var panels = panels_of(rows)
@@ -356,24 +254,11 @@ struct Backward[dt: DType](Body, Copyable):
             var count = row_start(rows, panels, t + 1) - r0
             var first = max(0, p.first_key(i0 + r0) - j) // Self.NR * Self.NR
             var end = min(keys, p.end_key(i0 + r0 + count - 1) - j)
-            self.weigh(
-                base, part, q, g, b, h, i0, r0, count, j, keys, first, end
-            )
+            self.weigh(base, part, q, g, b, h, i0, r0, count, j, keys, first, end)
             if part.dq and end > first:
-                var a = Mat(
-                    at[Self.acc](self.slopes(base), r0 * KEYS + first), KEYS, 1
-                )
+                var a = Mat(at[Self.acc](self.slopes(base), r0 * KEYS + first), KEYS, 1)
                 var to = self.dq.at_row[Self.acc](b, h, i0 + r0)
-                self.add(
-                    count,
-                    a,
-                    k.part[Self.acc](first, 0),
-                    end - first,
-                    to,
-                    self.dq.row,
-                    p.depth,
-                    scale,
-                )
+                self.add(count, a, k.part[Self.acc](first, 0), end - first, to, self.dq.row, p.depth, scale)
         if not part.dkv:
             return
         panels = panels_of(keys)
@@ -387,58 +272,18 @@ struct Backward[dt: DType](Body, Copyable):
                 continue
             var weights = Mat(at[Self.acc](base, first * KEYS + c0), 1, KEYS)
             var to = at[Self.acc](self.value_sums(base), c0 * self.value_row())
-            self.add(
-                count,
-                weights,
-                g.part[Self.acc](first, 0),
-                end - first,
-                to,
-                self.value_row(),
-                p.value_depth,
-                1,
-            )
-            var slopes = Mat(
-                at[Self.acc](self.slopes(base), first * KEYS + c0), 1, KEYS
-            )
+            self.add(count, weights, g.part[Self.acc](first, 0), end - first, to, self.value_row(), p.value_depth, 1)
+            var slopes = Mat(at[Self.acc](self.slopes(base), first * KEYS + c0), 1, KEYS)
             to = at[Self.acc](self.key_sums(base), c0 * self.row())
-            self.add(
-                count,
-                slopes,
-                q.part[Self.acc](first, 0),
-                end - first,
-                to,
-                self.row(),
-                p.depth,
-                scale,
-            )
+            self.add(count, slopes, q.part[Self.acc](first, 0), end - first, to, self.row(), p.depth, scale)
 
     @always_inline
-    def add(
-        self,
-        rows: Int,
-        a: Mat,
-        x: Mat,
-        k: Int,
-        to: Int,
-        stride: Int,
-        columns: Int,
-        scale: Scalar[Self.acc],
-    ):
+    def add(self, rows: Int, a: Mat, x: Mat, k: Int, to: Int, stride: Int, columns: Int, scale: Scalar[Self.acc]):
         """Adds scale * a @ x to `to`, for rows of a panel."""
         var ep = Epilogue[Self.acc](scale, 1, 0)
         for c in range(0, columns, Self.NR):
             var nr = min(Self.NR, columns - c)
-            micro_rows[Self.acc](
-                rows,
-                a,
-                x.where[Self.acc](0, c),
-                x.rs,
-                k,
-                at[Self.acc](to, c),
-                stride,
-                nr,
-                ep,
-            )
+            micro_rows[Self.acc](rows, a, x.where[Self.acc](0, c), x.rs, k, at[Self.acc](to, c), stride, nr, ep)
 
     def row_sums(self, base: Int, g: Mat, b: Int, h: Int, i0: Int, rows: Int):
         """For each row the sum of gradient times output."""
@@ -450,26 +295,20 @@ struct Backward[dt: DType](Body, Copyable):
             var s = SIMD[Self.acc, Self.W](0)
             var c = 0
             while c + Self.W <= p.value_depth:
-                s += (
-                    x.unsafe_load[width=Self.W](c)
-                    * y.unsafe_load[width=Self.W](c).cast[Self.acc]()
-                )
+                s += x.unsafe_load[width=Self.W](c) * y.unsafe_load[width=Self.W](c).cast[Self.acc]()
                 c += Self.W
             var total = s.reduce_add()
             while c < p.value_depth:
-                total += (
-                    x[unsafe_offset=c] * y[unsafe_offset=c].cast[Self.acc]()
-                )
+                total += x[unsafe_offset=c] * y[unsafe_offset=c].cast[Self.acc]()
                 c += 1
             delta[unsafe_offset=r] = total
 
     @always_inline
     def weigh(
         self, base: Int, part: Part, q: Mat, g: Mat, b: Int, h: Int, i0: Int, r0: Int, rows: Int, j: Int, keys: Int,
-        first: Int, end: Int,
+        first: Int, end: Int
     ):  # fmt: skip
-        """Weights of a panel of rows, dropout in them, and the derivative of the scores; zeros for what is not seen.
-        """
+        """Weights of a panel of rows, dropout in them, and the derivative of the scores; zeros for what is not seen."""
         ref p = self.p
         var all = whole[Self.acc](keys)
         var weights = at[Self.acc](base, r0 * KEYS)
@@ -485,47 +324,15 @@ struct Backward[dt: DType](Body, Copyable):
             var nr = min(Self.NR, end - c)
             var k = at[Self.acc](self.packed_keys(base), c * p.depth)
             var a = q.part[Self.acc](r0, 0)
-            micro_rows[Self.acc](
-                rows,
-                a,
-                k,
-                Self.NR,
-                p.depth,
-                at[Self.acc](weights, c),
-                KEYS,
-                nr,
-                scaled,
-            )
+            micro_rows[Self.acc](rows, a, k, Self.NR, p.depth, at[Self.acc](weights, c), KEYS, nr, scaled)
             var v = at[Self.acc](self.packed_values(base), c * p.value_depth)
             a = g.part[Self.acc](r0, 0)
-            micro_rows[Self.acc](
-                rows,
-                a,
-                v,
-                Self.NR,
-                p.value_depth,
-                at[Self.acc](slopes, c),
-                KEYS,
-                nr,
-                plain,
-            )
+            micro_rows[Self.acc](rows, a, v, Self.NR, p.value_depth, at[Self.acc](slopes, c), KEYS, nr, plain)
         for r in range(rows):
             self.weigh_row(base, part, b, h, i0, r0 + r, j, all, first, end)
 
     @always_inline
-    def weigh_row(
-        self,
-        base: Int,
-        part: Part,
-        b: Int,
-        h: Int,
-        i0: Int,
-        r: Int,
-        j: Int,
-        all: Int,
-        first: Int,
-        end: Int,
-    ):
+    def weigh_row(self, base: Int, part: Part, b: Int, h: Int, i0: Int, r: Int, j: Int, all: Int, first: Int, end: Int):
         comptime V = SIMD[Self.acc, Self.W]
         ref p = self.p
         var i = i0 + r
@@ -539,11 +346,7 @@ struct Backward[dt: DType](Body, Copyable):
             p.draw(b, h, i, j, first, end, self.words(base))
         var limit = SIMD[DType.uint32, Self.W](p.limit())
         var kept_scale = V(p.kept_scale().cast[Self.acc]())
-        var lse = V(
-            ptr[Self.acc](self.lse)[
-                unsafe_offset=(b * p.heads + h) * p.queries + i
-            ]
-        )
+        var lse = V(ptr[Self.acc](self.lse)[unsafe_offset=(b * p.heads + h) * p.queries + i])
         var delta = V(ptr[Self.acc](self.deltas(base))[unsafe_offset=r])
         var last = whole[Self.acc](end)
         for c in range(first, last, Self.W):
@@ -559,11 +362,7 @@ struct Backward[dt: DType](Body, Copyable):
             s.unsafe_store(c, x.eq(0).select(V(0), x * (by - delta)))
         if part.dmask:
             var m = ptr[Self.acc](
-                self.dmask.at_row[Self.acc](
-                    b if self.mask_batches > 1 else 0,
-                    h if self.mask_heads > 1 else 0,
-                    i,
-                )
+                self.dmask.at_row[Self.acc](b if self.mask_batches > 1 else 0, h if self.mask_heads > 1 else 0, i)
             )
             for c in range(first, end):
                 m[unsafe_offset=j + c] += s[unsafe_offset=c]
@@ -576,9 +375,7 @@ struct Backward[dt: DType](Body, Copyable):
 def _cleared(t: TPtr) -> TPtr:
     """The tensor, which is dense, with all zeros."""
     if t[].numel > 0:
-        _ = external_call["memset", Int](
-            t[].data(), 0, t[].numel * itemsize(t[].code())
-        )
+        _ = external_call["memset", Int](t[].data(), 0, t[].numel * itemsize(t[].code()))
     return t
 
 
@@ -591,12 +388,7 @@ def attention_backward(mut call: Call) raises -> Obj:
     var held = Held()
     try:
         var s = call.tensor(11)
-        if (
-            s[].code() != INT64
-            or s[].numel != 2
-            or not s[].contiguous()
-            or s[].device() != 0
-        ):
+        if s[].code() != INT64 or s[].numel != 2 or not s[].contiguous() or s[].device() != 0:
             raise call.type_error(11, "a stream: two int64 numbers")
         var words = ptr[DType.uint64](s[].data())
         var stream = Stream(words[unsafe_offset=0], words[unsafe_offset=1])
@@ -610,26 +402,12 @@ def attention_backward(mut call: Call) raises -> Obj:
         var shape = q[].shape.copy()
         shape[3] = p.value_depth
         var fits = g[].rank() == 4 and out[].rank() == 4 and lse[].rank() == 3
-        fits = (
-            fits
-            and same_dims(g[].shape, shape, 4)
-            and same_dims(out[].shape, shape, 4)
-        )
-        fits = (
-            fits
-            and same_dims(lse[].shape, shape, 3)
-            and lse[].code() == computing
-            and lse[].contiguous()
-        )
+        fits = fits and same_dims(g[].shape, shape, 4) and same_dims(out[].shape, shape, 4)
+        fits = fits and same_dims(lse[].shape, shape, 3) and lse[].code() == computing and lse[].contiguous()
         if not fits or g[].code() != code or out[].code() != code:
-            raise call.fail(
-                "RuntimeError",
-                "gradient, output and sums do not fit query and value",
-            )
+            raise call.fail("RuntimeError", "gradient, output and sums do not fit query and value")
         if g[].device() != 0 or out[].device() != 0 or lse[].device() != 0:
-            raise call.fail(
-                "RuntimeError", "there is no kernel for this device"
-            )
+            raise call.fail("RuntimeError", "there is no kernel for this device")
         var sums = _cleared(new_like(q, p.depth, computing, held))
         var dk = new_like(call.tensor(2), p.depth, code, held)
         var dv = new_like(call.tensor(3), p.value_depth, code, held)
@@ -651,13 +429,10 @@ def attention_backward(mut call: Call) raises -> Obj:
             if code == c:
                 var work = Backward[dtype_of[c]](
                     p, operand(g, held), operand(out, held), lse[].data(), operand(sums, held), operand(dk, held),
-                    operand(dv, held), by_mask, batches, heads,
+                    operand(dv, held), by_mask, batches, heads
                 )  # fmt: skip
                 if not work.execute():
-                    raise Error(
-                        "MemoryError|attention_backward: there is no memory for"
-                        " a tile of weights"
-                    )
+                    raise Error("OutOfMemoryError|attention_backward: there is no memory for a tile of weights")
         var dq = sums
         if code != computing:
             dq = held.keep(contiguous_of(sums, code))

@@ -10,13 +10,12 @@ Dao et al. 2022 (FlashAttention), Milakov and Gimelshein 2018 (online softmax).
 """
 
 from std.memory import bitcast
-from std.sys import size_of
 from tensor.call import Call
 from tensor.dtype import BOOL, FLOAT16, FLOAT64
 from tensor.layout import contiguous_strides, shape_text
 from tensor.object import TPtr, new_strided
 from kernels.functor import compute
-from kernels.gemm_micro import MR, Mat, at, ptr, width
+from kernels.gemm_micro import MR, at, ptr, width
 from kernels.held import Held
 from kernels.narrow import narrow
 from kernels.philox import LANES, blocks_32, philox
@@ -43,9 +42,7 @@ struct Operand(ImplicitlyCopyable, Movable):
     @always_inline
     def at_row[dt: DType](self, b: Int, h: Int, i: Int) -> Int:
         """The address of row i."""
-        return at[dt](
-            self.address, b * self.batch + h * self.head + i * self.row
-        )
+        return at[dt](self.address, b * self.batch + h * self.head + i * self.row)
 
 
 def new_like(t: TPtr, depth: Int, code: Int, mut held: Held) raises -> TPtr:
@@ -61,8 +58,7 @@ def new_like(t: TPtr, depth: Int, code: Int, mut held: Held) raises -> TPtr:
 
 
 def operand(t: TPtr, mut held: Held) raises -> Operand:
-    """A tensor of four dimensions as an operand; copied where its last stride is not 1.
-    """
+    """A tensor of four dimensions as an operand; copied where its last stride is not 1."""
     var x = t
     if t[].strides[3] != 1 and t[].shape[3] > 1:
         x = held.keep(contiguous_of(t, t[].code()))
@@ -82,15 +78,11 @@ struct Mask(ImplicitlyCopyable, Movable):
     var column: Int
 
     @always_inline
-    def apply[
-        dt: DType
-    ](self, b: Int, h: Int, i: Int, j: Int, scores: Int, n: Int):
+    def apply[dt: DType](self, b: Int, h: Int, i: Int, j: Int, scores: Int, n: Int):
         """Masks n scores of query i, from key j on."""
         comptime acc = compute[dt]
         comptime W = width[acc]()
-        var start = (
-            b * self.batch + h * self.head + i * self.row + j * self.column
-        )
+        var start = b * self.batch + h * self.head + i * self.row + j * self.column
         var s = ptr[acc](scores)
         var c = 0
         if self.bools:
@@ -98,13 +90,7 @@ struct Mask(ImplicitlyCopyable, Movable):
             if self.column == 1:
                 while c + W <= n:
                     var seen = m.unsafe_load[width=W](c).ne(0)
-                    s.unsafe_store(
-                        c,
-                        seen.select(
-                            s.unsafe_load[width=W](c),
-                            SIMD[acc, W](Scalar[acc].MIN),
-                        ),
-                    )
+                    s.unsafe_store(c, seen.select(s.unsafe_load[width=W](c), SIMD[acc, W](Scalar[acc].MIN)))
                     c += W
             while c < n:
                 if m[unsafe_offset=c * self.column] == 0:
@@ -114,11 +100,7 @@ struct Mask(ImplicitlyCopyable, Movable):
         var m = ptr[dt](at[dt](self.address, start))
         if self.column == 1:
             while c + W <= n:
-                s.unsafe_store(
-                    c,
-                    s.unsafe_load[width=W](c)
-                    + m.unsafe_load[width=W](c).cast[acc](),
-                )
+                s.unsafe_store(c, s.unsafe_load[width=W](c) + m.unsafe_load[width=W](c).cast[acc]())
                 c += W
         while c < n:
             s[unsafe_offset=c] += m[unsafe_offset=c * self.column].cast[acc]()
@@ -160,9 +142,7 @@ struct Problem(Copyable):
         return (self.queries + QUERIES - 1) // QUERIES
 
     @always_inline
-    def mask_row[
-        dt: DType
-    ](self, b: Int, h: Int, i: Int, j: Int, scores: Int, first: Int, end: Int):
+    def mask_row[dt: DType](self, b: Int, h: Int, i: Int, j: Int, scores: Int, first: Int, end: Int):
         """Masks the scores first .. end (columns, of which 0 is key j) of query i; what it does not see is -inf.
 
         Lanes up to a whole vector after `end` are written too.
@@ -175,17 +155,12 @@ struct Problem(Copyable):
         fill[acc](scores, first, lo, Scalar[acc].MIN)
         fill[acc](scores, hi, whole[acc](end), Scalar[acc].MIN)
 
-    def draw(
-        self, b: Int, h: Int, i: Int, j: Int, first: Int, end: Int, words: Int
-    ):
-        """The random words of query i for the columns first .. end of a tile whose first column is key j.
-        """
+    def draw(self, b: Int, h: Int, i: Int, j: Int, first: Int, end: Int, words: Int):
+        """The random words of query i for the columns first .. end of a tile whose first column is key j."""
         var row = (b * self.heads + h) * self.queries + i
         var block = self.stream.block + UInt64(row * blocks_32(self.keys))
         for c in range(first // 32 * 32, end, 32):
-            var d = philox(
-                self.stream.seed, block + UInt64((j + c) // 32 * LANES)
-            )
+            var d = philox(self.stream.seed, block + UInt64((j + c) // 32 * LANES))
             var to = ptr[DType.uint32](words + 4 * c)
             to.unsafe_store(0, bitcast[DType.uint32, 2 * LANES](d.low))
             to.unsafe_store(2 * LANES, bitcast[DType.uint32, 2 * LANES](d.high))
@@ -236,14 +211,11 @@ def panels_of(rows: Int) -> Int:
 
 
 def in_place[dt: DType](depth: Int) -> Bool:
-    """Whether rows of this dtype and length serve the kernel, which reads whole vectors, as they are.
-    """
+    """Whether rows of this dtype and length serve the kernel, which reads whole vectors, as they are."""
     return dt == compute[dt] and depth % width[dt]() == 0
 
 
-def widen_rows[
-    dt: DType
-](source: Int, stride: Int, rows: Int, n: Int, to: Int, to_stride: Int):
+def widen_rows[dt: DType](source: Int, stride: Int, rows: Int, n: Int, to: Int, to_stride: Int):
     """Copies rows of n elements to the type that is computed in."""
     comptime acc = compute[dt]
     comptime W = width[acc]()
@@ -259,9 +231,7 @@ def widen_rows[
             c += 1
 
 
-def narrow_row[
-    dt: DType
-](source: Int, n: Int, to: Int, scale: Scalar[compute[dt]]):
+def narrow_row[dt: DType](source: Int, n: Int, to: Int, scale: Scalar[compute[dt]]):
     """Writes n elements, times scale, from the type that is computed in."""
     comptime acc = compute[dt]
     comptime W = width[acc]()
@@ -269,9 +239,7 @@ def narrow_row[
     var y = ptr[dt](to)
     var c = 0
     while c + W <= n:
-        y.unsafe_store(
-            c, narrow[dt](x.unsafe_load[width=W](c) * SIMD[acc, W](scale))
-        )
+        y.unsafe_store(c, narrow[dt](x.unsafe_load[width=W](c) * SIMD[acc, W](scale)))
         c += W
     while c < n:
         y[unsafe_offset=c] = narrow[dt](x[unsafe_offset=c] * scale)
@@ -282,16 +250,9 @@ def narrow_row[
 
 
 def problem_of(
-    call: Call,
-    query: Int,
-    key: Int,
-    value: Int,
-    mask: Int,
-    mut held: Held,
-    stream: Stream,
+    call: Call, query: Int, key: Int, value: Int, mask: Int, mut held: Held, stream: Stream
 ) raises -> Problem:
-    """Checks and reads the tensors in these slots; dropout, low, high and scale follow the mask's.
-    """
+    """Checks and reads the tensors in these slots; dropout, low, high and scale follow the mask's."""
     var q = call.tensor(query)
     var k = call.tensor(key)
     var v = call.tensor(value)
@@ -299,42 +260,19 @@ def problem_of(
     if code < FLOAT16 or code > FLOAT64:
         raise unsupported(call.name(), code)
     for i in range(4):
-        var slot = query if i == 0 else (
-            key if i == 1 else (value if i == 2 else mask)
-        )
+        var slot = query if i == 0 else (key if i == 1 else (value if i == 2 else mask))
         if slot == mask and call.is_none(mask):
             continue
         var t = call.tensor(slot)
         if t[].device() != 0:
-            raise call.fail(
-                "RuntimeError", "there is no kernel for this device"
-            )
+            raise call.fail("RuntimeError", "there is no kernel for this device")
         if t[].rank() != 4:
-            raise call.fail(
-                "RuntimeError",
-                String(
-                    t"'{call.param(slot)}' must have 4 dimensions, not"
-                    t" {t[].rank()}"
-                ),
-            )
+            raise call.fail("RuntimeError", String(t"'{call.param(slot)}' must have 4 dimensions, not {t[].rank()}"))
         if t[].code() != code and not (slot == mask and t[].code() == BOOL):
-            raise call.fail(
-                "RuntimeError",
-                String(t"'{call.param(slot)}' must have the query's dtype"),
-            )
-    var fits = (
-        q[].shape[0] == k[].shape[0]
-        and k[].shape[0] == v[].shape[0]
-        and k[].shape[1] == v[].shape[1]
-    )
-    fits = (
-        fits and k[].shape[2] == v[].shape[2] and q[].shape[3] == k[].shape[3]
-    )
-    fits = fits and (
-        q[].shape[1] == k[].shape[1]
-        or k[].shape[1] > 0
-        and q[].shape[1] % k[].shape[1] == 0
-    )
+            raise call.fail("RuntimeError", String(t"'{call.param(slot)}' must have the query's dtype"))
+    var fits = q[].shape[0] == k[].shape[0] and k[].shape[0] == v[].shape[0] and k[].shape[1] == v[].shape[1]
+    fits = fits and k[].shape[2] == v[].shape[2] and q[].shape[3] == k[].shape[3]
+    fits = fits and (q[].shape[1] == k[].shape[1] or k[].shape[1] > 0 and q[].shape[1] % k[].shape[1] == 0)
     if not fits:
         raise call.fail(
             "RuntimeError",
@@ -353,23 +291,13 @@ def problem_of(
             var size = q[].shape[d] if d < 3 else k[].shape[2]
             if t[].shape[d] != size and t[].shape[d] != 1:
                 raise call.fail(
-                    "RuntimeError",
-                    String(
-                        t"a mask of shape {shape_text(t[].shape, 4)} does not"
-                        t" fit the scores"
-                    ),
+                    "RuntimeError", String(t"a mask of shape {shape_text(t[].shape, 4)} does not fit the scores")
                 )
             s[d] = t[].strides[d] if t[].shape[d] != 1 else 0
         m = Mask(t[].data(), t[].code() == BOOL, s[0], s[1], s[2], s[3])
     var dropout = call.float(mask + 1)
     if not (dropout >= 0 and dropout <= 1):
-        raise call.fail(
-            "RuntimeError",
-            String(
-                t"dropout probability has to be between 0 and 1, but got"
-                t" {dropout}"
-            ),
-        )
+        raise call.fail("RuntimeError", String(t"dropout probability has to be between 0 and 1, but got {dropout}"))
     return Problem(
         batch=q[].shape[0],
         heads=q[].shape[1],
