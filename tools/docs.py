@@ -2,10 +2,13 @@
 
 python tools/docs.py            write what has changed
 python tools/docs.py --check    fail if a page is out of date
+python tools/docs.py --site     write what has changed, then build the site of docs/ into site/
 """
 
 import inspect
+import os
 import re
+import subprocess
 import sys
 import tomllib
 from pathlib import Path
@@ -111,6 +114,15 @@ def filled(page: Path, tables: dict[str, str]) -> str:
     return text
 
 
+def site() -> int:
+    """Build the site; a link or a reference that leads nowhere is an error."""
+    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet"]
+    # mkdocs-material would advertise its successor at each build.
+    status = subprocess.run(command, cwd=ROOT, env=os.environ | {"NO_MKDOCS_2_WARNING": "1"}, check=False).returncode
+    print("docs: the site is broken" if status else f"docs: wrote {ROOT / 'site' / 'index.html'}")
+    return status
+
+
 def main() -> int:
     """Write or check every generated page."""
     status = 0
@@ -129,6 +141,8 @@ def main() -> int:
         else:
             page.write_text(text, encoding="utf-8")
             print(f"docs: wrote docs/{name}")
+    if sys.argv[1:] == ["--site"]:
+        status = site()
     return status
 
 
