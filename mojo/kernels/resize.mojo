@@ -6,7 +6,7 @@ from tensor.dtype import itemsize
 from tensor.layout import checked_numel, extent, no_dims, shape_text
 from tensor.memory import memcpy
 from tensor.object import TPtr, set_layout
-from tensor.py import Obj, new_ref
+from tensor.py import Obj, new_ref, xdecref
 
 from tensor.storage import (
     DEVICE, FOREIGN, HEADER, INLINE, POOLED, StoragePtr, device_alloc, device_copy, device_free, make_writable, out_of_memory
@@ -80,7 +80,31 @@ def _drop(s: StoragePtr):
         s[].kind = Int32(POOLED)
 
 
+def adopt_storage(mut call: Call) raises -> Obj:
+    """Parameters (self, source): the storage moves to the foreign memory of another, which must be as large."""
+    var t = call.tensor(0)
+    var s = t[].storage()
+    var source = call.tensor(1)[].storage()
+    if Int(source[].kind) != FOREIGN or source[].nbytes != s[].nbytes or Int(s[].device) != 0:
+        raise call.fail("RuntimeError", "a storage moves only to foreign memory of its size")
+    if s[].exported != 0:
+        # somebody else knows the address
+        raise Error(
+            "RuntimeError|the storage cannot move: another library holds its address, or data_ptr() was asked for"
+        )
+    make_writable(s)
+    var before = s[].owner if Int(s[].kind) == FOREIGN else 0
+    _drop(s)
+    s[].data = source[].data
+    s[].owner = new_ref(source[].owner)
+    s[].kind = Int32(FOREIGN)
+    s[].readonly = source[].readonly
+    xdecref(before)
+    return new_ref(Int(t))
+
+
 @export("dumbtorch_register_resize")
 def register_resize() abi("C") -> None:
     register[set_shape]("_set_shape")
     register[resize_storage]("_resize_storage")
+    register[adopt_storage]("_adopt_storage")

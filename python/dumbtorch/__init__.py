@@ -165,6 +165,7 @@ __all__ = [
     "load_npz",
     "load_safetensors",
     "mps",
+    "multiprocessing",
     "save",
     "save_npz",
     "save_safetensors",
@@ -277,8 +278,8 @@ globals().update(_TYPES)
 globals().update(_STORAGES)
 
 _LATER = frozenset({
-    "accelerator", "array_api", "backends", "cpu", "datasets", "distributions", "mps", "serialization", "testing",
-    "training", "types", "xpu",
+    "accelerator", "array_api", "backends", "cpu", "datasets", "distributions", "mps", "multiprocessing",
+    "serialization", "testing", "training", "types", "xpu",
 })  # fmt: skip
 _FILES = frozenset({"load", "load_npz", "load_safetensors", "save", "save_npz", "save_safetensors"})
 

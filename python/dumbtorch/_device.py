@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -119,7 +120,13 @@ def set_default_device(device: Any) -> None:
 
 
 def _as_device(value: Any) -> device:
-    return value if isinstance(value, device) else device(value)
+    return value if isinstance(value, device) else named(value)
+
+
+@functools.lru_cache(maxsize=64)
+def named(value: str | int) -> device:
+    """The device of a name or an index: devices do not change, so one object serves all who ask."""
+    return device(value)
 
 
 _C.set_types(None, None, device, None)

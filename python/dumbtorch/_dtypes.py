@@ -86,6 +86,11 @@ ALL = (
 BY_NAME: dict[str, dtype] = {d._name: d for d in ALL}
 _C.set_dtypes(ALL)
 
+#: The types that Python's numbers stand for where a dtype is asked for.
+PYTHON: dict[type, dtype] = {
+    builtins.bool: bool, builtins.int: int64, builtins.float: float64, complex: complex128,
+}  # fmt: skip
+
 half, float, double = float16, float32, float64
 short, int, long = int16, int32, int64
 chalf, cfloat, cdouble = complex32, complex64, complex128

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import sys
 import weakref
 from typing import Any
 
@@ -269,6 +270,24 @@ class Tensor(_C.TensorBase):
     def is_pinned(self, device: Any = None) -> bool:
         """Whether the memory is locked for copies to a device: never."""
         return False
+
+    def pin_memory(self, device: Any = None) -> Any:
+        """The tensor itself: memory is not locked here. Raises RuntimeError without an accelerator."""
+        if not sys.modules["dumbtorch.cuda"].is_available():
+            raise RuntimeError("Cannot access accelerator device when none is available.")
+        return self
+
+    def is_shared(self) -> bool:
+        """Whether other processes can see the memory. Reference: ``torch.Tensor.is_shared``."""
+        return storage_of(self).is_shared()
+
+    def share_memory_(self) -> Any:
+        """Moves the memory to where other processes can see it: see `UntypedStorage.share_memory_`.
+
+        Tensors on the same memory move along. Reference: ``torch.Tensor.share_memory_``.
+        """
+        storage_of(self).share_memory_()
+        return self
 
     def is_distributed(self) -> bool:
         """Whether the elements lie on several machines: never."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import mmap
+import os
 import pickle
 import warnings
 import weakref
@@ -17,6 +19,34 @@ _R = _C.required
 _LAZY = 16  # a pending conjugation is a matter of the view, not of the memory
 _BYTES = _C.make_op("storage_bytes", "_storage_bytes", ("self",), (_R,), 1, ".", _LAZY, "The whole storage as uint8.")
 _RESIZE = _C.make_op("resize_", "_resize_storage", ("self", "nbytes"), (_R,) * 2, 2, "..", 0, "Another size.")
+
+
+_ADOPT = _C.make_op("share_memory_", "_adopt_storage", ("self", "source"), (_R,) * 2, 2, "..", _LAZY, "Other memory.")
+
+
+class SharedMemory(mmap.mmap):
+    """Memory that processes share, of a file without a name; ``descriptor`` is the file's."""
+
+    descriptor: int
+
+    def __new__(cls, descriptor: int, size: int) -> SharedMemory:
+        made: SharedMemory = super().__new__(cls, descriptor, size)
+        made.descriptor = descriptor
+        return made
+
+    def __del__(self) -> None:
+        os.close(self.descriptor)
+
+    @staticmethod
+    def of_size(size: int) -> SharedMemory:
+        """New memory of that many bytes, all zero."""
+        descriptor = os.memfd_create("dumbtorch-storage")
+        os.ftruncate(descriptor, size)
+        return SharedMemory(descriptor, size)
+
+
+#: The shared memory of the storages that are there, by the storages' identities.
+_shared: weakref.WeakValueDictionary[int, SharedMemory] = weakref.WeakValueDictionary()
 
 
 class UntypedStorage:
@@ -59,6 +89,39 @@ class UntypedStorage:
         return None
 
     is_hpu = is_sparse = is_sparse_csr = False
+
+    @property
+    def _shared_memory(self) -> SharedMemory | None:
+        """The shared memory that the bytes lie in, if they do."""
+        return _shared.get(self.bytes._storage_id)
+
+    def is_shared(self) -> bool:
+        """Whether other processes can see the memory."""
+        return self._shared_memory is not None or self.is_cuda
+
+    def is_pinned(self, device: Any = None) -> bool:
+        """Whether the memory is locked for copies to a device: never."""
+        return False
+
+    def share_memory_(self) -> UntypedStorage:
+        """Moves the bytes, for all the tensors on them, to memory that processes share.
+
+        Raises RuntimeError where somebody else holds the address, such as a NumPy array.
+        """
+        if not self.is_shared() and self.nbytes():
+            memory = SharedMemory.of_size(self.nbytes())
+            source = _interop._FROM_BYTES(memoryview(memory), _dtypes.uint8)
+            source.copy_(self.bytes)
+            _ADOPT(self.bytes, source)
+            _shared[self.bytes._storage_id] = memory
+        return self
+
+    @staticmethod
+    def _on(memory: SharedMemory) -> UntypedStorage:
+        """The storage on shared memory."""
+        made = UntypedStorage._of(_interop._FROM_BYTES(memoryview(memory), _dtypes.uint8))
+        _shared[made.bytes._storage_id] = memory
+        return made
 
     def nbytes(self) -> int:
         """The number of bytes."""
@@ -244,6 +307,15 @@ class TypedStorage:
 
     is_cuda = UntypedStorage.is_cuda
     is_sparse = False
+
+    def is_shared(self) -> bool:
+        """Whether other processes can see the memory."""
+        return self._untyped_storage.is_shared()
+
+    def share_memory_(self) -> TypedStorage:
+        """Moves the elements to memory that processes share: see `UntypedStorage.share_memory_`."""
+        self._untyped_storage.share_memory_()
+        return self
 
     def untyped(self) -> UntypedStorage:
         """The same memory as bytes."""

@@ -3,6 +3,7 @@
 import collections
 import copy
 import io
+import mmap
 import os
 import pickle
 import stat
@@ -214,6 +215,13 @@ def test_a_path_is_mapped_read_and_replaced_in_one_step(tmp_path: Path) -> None:
     assert stat.S_IMODE(path.stat().st_mode) == 0o640
     assert mapped["b"].tolist() == [0, 1, 2]  # the old file is still mapped
     assert torch.load(path, mmap=True)["a"].sum() == 0
+    with serialization.set_default_mmap_options(mmap.MAP_SHARED):
+        dumbtorch.load(path, mmap=True)["a"][0] = 7
+    assert serialization.get_default_mmap_options() == mmap.MAP_PRIVATE
+    assert torch.load(path, mmap=True)["a"].tolist() == [7] + [0] * 999
+    with pytest.raises(ValueError, match="MAP_SHARED"):
+        serialization.set_default_mmap_options(77)
+    dumbtorch.save({"a": mapped["a"]}, path)
     with pytest.raises(pickle.PicklingError):
         dumbtorch.save({"a": lambda: 1}, path)
     assert dumbtorch.load(path)["a"].sum() == 0

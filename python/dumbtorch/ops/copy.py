@@ -7,6 +7,7 @@ from typing import Any
 
 from dumbtorch import _C, _dtypes, _formats
 from dumbtorch._device import device as Device
+from dumbtorch._device import named
 from dumbtorch.ops.layout import suggested_format
 from dumbtorch.ops.samples import S, T, unary
 from dumbtorch.ops.table import TABLE, composite, row
@@ -60,25 +61,21 @@ def to(
     Itself when nothing changes, unless ``copy``. Raises RuntimeError for a device that is not there.
     Reference: ``torch.Tensor.to``.
     """
-    flags = []
-    for argument in args:
-        if isinstance(argument, _dtypes.dtype):
-            dtype = argument
-        elif isinstance(argument, (str, Device)) or (isinstance(argument, int) and not isinstance(argument, bool)):
-            device = argument
-        elif isinstance(argument, _C.TensorBase):
-            other = argument
-        elif isinstance(argument, bool):
-            flags.append(argument)
-        elif argument is not None:
-            raise TypeError(f"to() received an invalid combination of arguments: got {type(argument).__name__}")
-    if len(flags) > 1:
-        copy = flags[1]
-    if other is not None:
+    first = type(args[0]) if len(args) == 1 else None
+    if first is _dtypes.dtype and device is None:  # by far the most calls are of these two kinds
+        dtype = args[0]
+    elif first is str or first is Device:
+        device = args[0]
+    elif args:
+        dtype, device, flags = _placed(args, dtype, device)
+        non_blocking, copy = (*flags, *(non_blocking, copy)[len(flags) :])
+    elif other is not None:
         dtype, device = other.dtype, other.device
+    elif isinstance(dtype, type):
+        dtype = _dtypes.PYTHON[dtype]
     same_dtype = dtype is None or dtype is self.dtype
     if device is not None:
-        wanted = device if isinstance(device, Device) else Device(device)
+        wanted = device if isinstance(device, Device) else named(device)
         here = self.device
         same_device = wanted.type == here.type and (wanted.index is None or wanted.index == (here.index or 0))
     else:
@@ -92,6 +89,39 @@ def to(
         _warn_discard(dtype)
     made = _CAST(self, None if same_dtype else dtype, None if same_device else wanted)
     return made if kept else made.contiguous(memory_format=memory_format)
+
+
+def _placed(args: tuple[Any, ...], dtype: Any, device: Any) -> tuple[Any, Any, list[bool]]:
+    """What the arguments of ``to`` without names mean: ([device,] [dtype]) or (other), then non_blocking and copy."""
+    first, *rest = args
+    if isinstance(first, _C.TensorBase):
+        found = [first.dtype, first.device]
+    elif isinstance(first, (_dtypes.dtype, type)):
+        found = [first, device]
+        if device is not None:
+            raise _wrong(args)
+    elif first is None or isinstance(first, (str, Device)) or (isinstance(first, int) and not isinstance(first, bool)):
+        found = [dtype, first]
+        if rest and not isinstance(rest[0], bool):
+            found[0] = rest.pop(0)
+            if dtype is not None:
+                raise _wrong(args)
+    else:
+        raise _wrong(args)
+    kind = _dtypes.PYTHON.get(found[0], found[0]) if isinstance(found[0], type) else found[0]
+    if not (kind is None or isinstance(kind, _dtypes.dtype)) or len(rest) > 2:
+        raise _wrong(args)
+    if not all(isinstance(flag, bool) for flag in rest):
+        raise _wrong(args)
+    return kind, found[1], rest
+
+
+def _wrong(args: tuple[Any, ...]) -> TypeError:
+    given = ", ".join(type(argument).__name__ for argument in args)
+    return TypeError(
+        f"to() received an invalid combination of arguments - got ({given}), but expected (device, dtype), (dtype) or "
+        "(other), then non_blocking and copy, and memory_format by name"
+    )
 
 
 def _warn_discard(kind: Any) -> None:

@@ -7,6 +7,12 @@ Reference: ``torch.serialization``.
 from dumbtorch.serialization._globals import add_safe_globals, clear_safe_globals, get_safe_globals, safe_globals
 from dumbtorch.serialization._inspect import get_unsafe_globals_in_checkpoint
 from dumbtorch.serialization._npz import load_npz, save_npz
+from dumbtorch.serialization._options import (
+    get_crc32_options,
+    get_default_mmap_options,
+    set_crc32_options,
+    set_default_mmap_options,
+)
 from dumbtorch.serialization._pickler import _get_layout
 from dumbtorch.serialization._reading import load
 from dumbtorch.serialization._restore import (
@@ -27,7 +33,9 @@ __all__ = [
     "add_safe_globals",
     "clear_safe_globals",
     "default_restore_location",
+    "get_crc32_options",
     "get_default_load_endianness",
+    "get_default_mmap_options",
     "get_safe_globals",
     "get_unsafe_globals_in_checkpoint",
     "load",
@@ -39,5 +47,7 @@ __all__ = [
     "save",
     "save_npz",
     "save_safetensors",
+    "set_crc32_options",
     "set_default_load_endianness",
+    "set_default_mmap_options",
 ]

@@ -55,11 +55,11 @@ class Writer:
 class Reader:
     """Reads the records of an archive, by their names inside its folder.
 
-    With `mapped` the contents of records are slices of the file's memory map (pages of their own once written to).
+    With `access` (of ``mmap``) the contents of records are slices of the file's memory map.
     Raises ArchiveError for everything that a file of PyTorch's cannot be.
     """
 
-    def __init__(self, file: Any, mapped: bool = False) -> None:
+    def __init__(self, file: Any, access: int | None = None) -> None:
         self._file = file
         self._size = file.seek(0, 2)
         try:
@@ -79,7 +79,7 @@ class Reader:
                 raise ArchiveError(f"the archive holds the record {info.filename[:80]!r}, which no .pt file has")
             self._infos[record] = info
         self._locate()
-        self._map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY) if mapped else None
+        self._map = None if access is None else mmap.mmap(file.fileno(), 0, access=access)
 
     def _locate(self) -> None:
         """Find where the bytes of each record are; no two records may have bytes in common."""

@@ -7,12 +7,14 @@ import os
 import pickle
 from collections.abc import Iterator
 from contextlib import contextmanager
+from mmap import ACCESS_COPY, ACCESS_WRITE, MAP_SHARED
 from typing import Any
 
 from dumbtorch.serialization import _legacy
 from dumbtorch.serialization._archive import Reader
 from dumbtorch.serialization._globals import Allowed
 from dumbtorch.serialization._machine import Machine, Source, UnpicklingError
+from dumbtorch.serialization._options import get_default_mmap_options
 from dumbtorch.serialization._pickler import Unpickler
 from dumbtorch.serialization._restore import Storages
 
@@ -51,7 +53,8 @@ def load(
     if pickle_module is not None and pickle_module is not pickle:
         raise RuntimeError("load(): the only pickle_module that dumbtorch can teach PyTorch's names is pickle itself")
     pickle_load_args.setdefault("encoding", "utf-8")
-    with opened(f) as file:
+    shared = bool(mmap) and get_default_mmap_options() == MAP_SHARED
+    with opened(f, "r+b" if shared else "rb") as file:
         start = file.tell()
         archive = file.read(4) == b"PK\x03\x04"
         file.seek(start)
@@ -65,7 +68,7 @@ def load(
         run = _Run(weights_only, pickle_load_args)
         if not archive:
             return _legacy.load(file, map_location, run)
-        reader = Reader(file, bool(mmap))
+        reader = Reader(file, (ACCESS_WRITE if shared else ACCESS_COPY) if mmap else None)
         if "constants.pkl" in reader:
             raise RuntimeError(
                 "load(): the file is a TorchScript archive, which holds a program and not only tensors. Load it in "
@@ -75,10 +78,10 @@ def load(
 
 
 @contextmanager
-def opened(f: Any) -> Iterator[Any]:
+def opened(f: Any, mode: str = "rb") -> Iterator[Any]:
     """A path's file, or the file given. Raises AttributeError for what is neither."""
     if isinstance(f, (str, bytes, os.PathLike)):
-        with open(f, "rb") as file:
+        with open(f, mode) as file:
             yield file
         return
     missing = [name for name in ("read", "readline", "seek", "tell") if not hasattr(f, name)]

@@ -236,6 +236,10 @@ class Module(Stateful):
         """Move to `device` without copying: the new values are whatever the memory holds."""
         return self._apply(lambda t: t.new_empty(t.shape, device=device), recurse=recurse)
 
+    def share_memory(self) -> Self:
+        """Move parameters and buffers to memory that processes share: see `Tensor.share_memory_`."""
+        return self._apply(lambda t: t.share_memory_())
+
     def cpu(self) -> Self:
         """Move all parameters and buffers to the CPU."""
         return self._apply(lambda t: t.cpu())
