@@ -144,7 +144,7 @@ comptime REDUCE_MEAN = 1
 comptime REDUCE_SUM = 2
 
 
-def _reduction(call: Call, i: Int) raises -> Int:
+def reduction_of(call: Call, i: Int) raises -> Int:
     var text = call.string(i)
     if text == "mean":
         return REDUCE_MEAN
@@ -162,7 +162,7 @@ def cross_entropy(mut call: Call) raises -> Obj:
     if code < FLOAT16 or code > FLOAT64:
         raise unsupported(call.name(), code)
     var ignore = call.int(2)
-    var reduction = _reduction(call, 3)
+    var reduction = reduction_of(call, 3)
     var indices = _check_targets(call, x, call.tensor(1), ignore)
     var source = contiguous_of(x, code)
     var rows = x[].shape[0]
@@ -213,7 +213,7 @@ def cross_entropy_backward(mut call: Call) raises -> Obj:
     if code < FLOAT16 or code > FLOAT64:
         raise unsupported(call.name(), code)
     var ignore = call.int(3)
-    var reduction = _reduction(call, 4)
+    var reduction = reduction_of(call, 4)
     var rows = x[].shape[0] if x[].rank() > 0 else 0
     if g[].numel != (rows if reduction == REDUCE_NONE else 1):
         raise call.fail("RuntimeError", String(t"grad_output has {g[].numel} elements for {rows} rows"))

@@ -258,6 +258,60 @@ REFERENCES: dict[str, Callable[..., Any]] = {
 }
 
 
+def _loss(function: Any, number: str = "", **options: Any) -> Callable[..., Any]:
+    """A loss of PyTorch with the parameters of our rows: its number has a name or does not count."""
+
+    def loss(input: Any, target: Any, value: float, reduction: str) -> Any:
+        return function(input, target, reduction=reduction, **options, **({number: value} if number else {}))
+
+    return loss
+
+
+def _divergence(input: Any, target: Any, reduction: str, log_target: bool = False) -> Any:
+    return torch.kl_div(input, target, ("none", "mean", "sum").index(reduction), log_target=log_target)
+
+
+def _soft_margin(input: Any, target: Any, reduction: str) -> Any:
+    """With a derivative by the target, which PyTorch's has not."""
+    loss = -F.logsigmoid(target * input)
+    return loss if reduction == "none" else loss.sum() if reduction == "sum" else loss.mean()
+
+
+def _nll(input: Any, target: Any, weight: Any, ignore_index: int, reduction: str) -> Any:
+    return F.nll_loss(input, target, weight, ignore_index=ignore_index, reduction=reduction)
+
+
+def _bags(weight: Any, indices: Any, offsets: Any, factors: Any = None, mode: int = 0, padding: int = -1) -> Any:
+    mode_name = ("sum", "mean", "max")[mode]
+    return F.embedding_bag(indices, weight, offsets, mode=mode_name, per_sample_weights=factors,
+                           padding_idx=padding if padding >= 0 else None)  # fmt: skip
+
+
+_LOSSES: dict[str, Callable[..., Any]] = {
+    "fused_mse_loss": _loss(F.mse_loss),
+    "fused_l1_loss": _loss(F.l1_loss),
+    "fused_smooth_l1_loss": _loss(F.smooth_l1_loss, "beta"),
+    "fused_huber_loss": _loss(F.huber_loss, "delta"),
+    "fused_binary_cross_entropy": _loss(F.binary_cross_entropy),
+    "fused_binary_cross_entropy_with_logits": _loss(F.binary_cross_entropy_with_logits),
+    "fused_kl_div": _loss(_divergence),
+    "fused_kl_div_log_target": _loss(_divergence, log_target=True),
+    "fused_soft_margin_loss": _loss(_soft_margin),
+    "fused_poisson_nll_log_input": _loss(F.poisson_nll_loss),
+    "fused_poisson_nll": _loss(F.poisson_nll_loss, "eps", log_input=False),
+    "nll": _nll,
+}
+
+
+def _loss_gradient(name: str) -> Callable[..., Any]:
+    return lambda grad, input, *rest: _gradient(lambda x: _LOSSES[name](x, *rest), input, grad)
+
+
+REFERENCES |= _LOSSES | {f"{name}_backward": _loss_gradient(name) for name in _LOSSES}
+REFERENCES["bags_of_rows"] = _bags
+REFERENCES["bags_of_rows_backward"] = lambda grad, weight, *rest: _gradient(lambda w: _bags(w, *rest), weight, grad)
+
+
 def reference(name: str) -> Callable[..., Any]:
     """The function of PyTorch that a row must agree with."""
     if name in REFERENCES:

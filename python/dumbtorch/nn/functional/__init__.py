@@ -7,10 +7,12 @@ from dumbtorch._tensor import Tensor
 from dumbtorch.nn.functional import _activation
 from dumbtorch.nn.functional._activation import *
 from dumbtorch.nn.functional._attention import *
+from dumbtorch.nn.functional._bags import *
 from dumbtorch.nn.functional._conv import *
 from dumbtorch.nn.functional._ctc import *
 from dumbtorch.nn.functional._linear import *
 from dumbtorch.nn.functional._loss import *
+from dumbtorch.nn.functional._margin import *
 from dumbtorch.nn.functional._multihead import *
 from dumbtorch.nn.functional._normalize import *
 from dumbtorch.nn.functional._pooling import *

@@ -64,6 +64,12 @@ def _renormalise(weight: Tensor, indices: Tensor, max_norm: float, norm_type: fl
         weight.index_copy_(0, rows, looked_up * scale)
 
 
+def _refuse_sparse(op: str) -> None:
+    raise RuntimeError(
+        f"{op}: sparse=True asks for a sparse gradient, but there are no sparse tensors: use sparse=False"
+    )
+
+
 def embedding(
     input: Tensor,
     weight: Tensor,
@@ -76,9 +82,11 @@ def embedding(
     """Rows of `weight` (count, dim) looked up by the integers in `input`; the result is (*input.shape, dim).
 
     The row at `padding_idx` gets no gradient; `max_norm` first shrinks, in place, the rows looked up whose
-    `norm_type`-norm exceeds it; `scale_grad_by_freq` divides gradients by how often a row occurs. `sparse` is
-    accepted: gradients are dense.
+    `norm_type`-norm exceeds it; `scale_grad_by_freq` divides gradients by how often a row occurs. RuntimeError
+    for `sparse`: there are no sparse tensors.
     """
+    if sparse:
+        _refuse_sparse("embedding")
     if padding_idx is not None:
         if not -weight.shape[0] <= padding_idx < weight.shape[0]:
             raise AssertionError("Padding_idx must be within num_embeddings")

@@ -8,8 +8,8 @@ from typing import Any
 
 from dumbtorch import _dtypes, ops
 from dumbtorch._tensor import Tensor
-from dumbtorch.autograd import Function
 from dumbtorch.nn.functional._activation import logsigmoid
+from dumbtorch.ops.losses import FUSED, NLL
 
 __all__ = [
     "binary_cross_entropy",
@@ -54,6 +54,19 @@ def _reduce(loss: Tensor, reduction: str) -> Tensor:
     return ops.sum(loss) if reduction == "sum" else loss
 
 
+def _fused(name: str, input: Tensor, target: Tensor, number: float, reduction: str) -> Tensor | None:
+    """The loss in one pass, where a kernel has it: for floats of one dtype and shape, in host memory."""
+    if (
+        input.dtype is target.dtype
+        and input.shape == target.shape
+        and input.is_floating_point()
+        and input.device.type == target.device.type == "cpu"
+    ):
+        made: Tensor = FUSED[name](input, target, number, reduction)
+        return made
+    return None
+
+
 def _warn_sizes(input: Tensor, target: Tensor) -> None:
     if target.shape != input.shape:
         warnings.warn(
@@ -83,6 +96,8 @@ def mse_loss(
     """(input - target)^2. With `weight`, the mean divides by the weights' sum."""
     _warn_sizes(input, target)
     reduction = _choose_reduction(size_average, reduce, reduction)
+    if weight is None and (fused := _fused("mse_loss", input, target, 0.0, reduction)) is not None:
+        return fused
     loss = _weighted(ops.square(input - target), weight, input)
     if weight is not None and reduction == "mean":
         return ops.sum(loss) / ops.sum(weight)
@@ -100,6 +115,8 @@ def l1_loss(
     """|input - target|. With `weight`, the mean divides by the weights' sum."""
     _warn_sizes(input, target)
     reduction = _choose_reduction(size_average, reduce, reduction)
+    if weight is None and (fused := _fused("l1_loss", input, target, 0.0, reduction)) is not None:
+        return fused
     loss = _weighted(ops.abs(input - target), weight, input)
     if weight is not None and reduction == "mean":
         return ops.sum(loss) / ops.sum(weight)
@@ -119,6 +136,9 @@ def smooth_l1_loss(
     reduction = _choose_reduction(size_average, reduce, reduction)
     if beta < 0:
         raise RuntimeError(f"smooth_l1_loss does not support negative values for beta, got {beta}")
+    name = "l1_loss" if beta == 0 else "smooth_l1_loss"
+    if (fused := _fused(name, input, target, beta, reduction)) is not None:
+        return fused
     distance = ops.abs(input - target)
     if beta != 0:
         distance = ops.where(distance < beta, ops.square(distance) * (0.5 / beta), distance - 0.5 * beta)
@@ -133,6 +153,8 @@ def huber_loss(
     reduction = _choose_reduction(None, None, reduction)
     if delta <= 0:
         raise RuntimeError(f"huber_loss does not support non-positive values for delta, got {delta}")
+    if weight is None and (fused := _fused("huber_loss", input, target, delta, reduction)) is not None:
+        return fused
     distance = ops.abs(input - target)
     loss = ops.where(distance < delta, ops.square(distance) * 0.5, (distance - 0.5 * delta) * delta)
     return _reduce(_weighted(loss, weight, input), reduction)
@@ -158,37 +180,19 @@ def kl_div(
             "divides only by the batch size, and aligns with the KL div math definition.",
             stacklevel=2,
         )
+    batches = reduction == "batchmean"
+    reduction = "sum" if batches else _choose_reduction(None, None, reduction)
+    fused = _fused("kl_div_log_target" if log_target else "kl_div", input, target, 0.0, reduction)
+    if fused is not None:
+        return fused / input.shape[0] if batches and input.ndim else fused
     if log_target:
         loss = ops.exp(target) * (target - input)
     else:
         # 0 * log(0) is 0 here.
         positive = target.masked_fill(target == 0, 1.0)
         loss = target * (ops.log(positive) - input)
-    if reduction == "batchmean":
-        total = ops.sum(loss)
-        return total / input.shape[0] if input.ndim else total
-    return _reduce(loss, _choose_reduction(None, None, reduction))
-
-
-class _BinaryCrossEntropy(Function):
-    """Logarithms are held at -100 and up, and the derivative's denominator away from 0, so 0 and 1 are allowed."""
-
-    @staticmethod
-    def forward(ctx: Any, input: Tensor, target: Tensor) -> Tensor:
-        ctx.save_for_backward(input, target)
-        log_yes = ops.log(input).clamp(min=-100)
-        log_no = ops.log1p(-input).clamp(min=-100)
-        return (target - 1) * log_no - target * log_yes
-
-    @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None]:
-        input, target = ctx.saved_tensors
-        grad_input = grad_target = None
-        if ctx.needs_input_grad[0]:
-            grad_input = grad * (input - target) / ((1 - input) * input).clamp(min=1e-12)
-        if ctx.needs_input_grad[1]:
-            grad_target = grad * (ops.log1p(-input).clamp(min=-100) - ops.log(input).clamp(min=-100))
-        return grad_input, grad_target
+    total = _reduce(loss, reduction)
+    return total / input.shape[0] if batches and input.ndim else total
 
 
 def binary_cross_entropy(
@@ -206,10 +210,15 @@ def binary_cross_entropy(
             f"Using a target size ({target.shape}) that is different to the input size ({input.shape}) is deprecated. "
             "Please ensure they have the same size."
         )
-    if input.numel() and not bool(ops.logical_and(input >= 0, input <= 1).all()):
-        raise RuntimeError("binary_cross_entropy: all elements of input should be between 0 and 1")
-    loss: Tensor = _BinaryCrossEntropy.apply(input, target)
-    return _reduce(loss if weight is None else loss * weight, reduction)
+    whole = reduction if weight is None else "none"
+    loss = _fused("binary_cross_entropy", input, target, 0.0, whole)
+    if loss is None:
+        if input.numel() and not bool(ops.logical_and(input >= 0, input <= 1).all()):
+            raise RuntimeError("binary_cross_entropy: all elements of input should be between 0 and 1")
+        loss = _reduce(
+            (target - 1) * ops.log1p(-input).clamp(min=-100) - target * ops.log(input).clamp(min=-100), whole
+        )
+    return loss if weight is None else _reduce(loss * weight, reduction)
 
 
 def binary_cross_entropy_with_logits(
@@ -225,6 +234,10 @@ def binary_cross_entropy_with_logits(
     reduction = _choose_reduction(size_average, reduce, reduction)
     if target.shape != input.shape:
         raise ValueError(f"Target size ({target.shape}) must be the same as input size ({input.shape})")
+    if pos_weight is None:
+        fused = _fused("binary_cross_entropy_with_logits", input, target, 0.0, reduction if weight is None else "none")
+        if fused is not None:
+            return fused if weight is None else _reduce(fused * weight, reduction)
     log_yes: Any = logsigmoid(input)
     if pos_weight is not None:
         log_yes = log_yes * ((pos_weight - 1) * target + 1)
@@ -274,16 +287,22 @@ def nll_loss(
     """
     reduction = _choose_reduction(size_average, reduce, reduction)
     classes = _check_classes("nll_loss", input, target, weight)
-    return _nll(input, target.long(), weight, ignore_index, reduction, classes)
+    return _nll(
+        input, target if target.dtype is _dtypes.int64 else target.long(), weight, ignore_index, reduction, classes
+    )
 
 
 def _nll(
     input: Tensor, target: Tensor, weight: Tensor | None, ignore_index: int, reduction: str, classes: int
 ) -> Tensor:
+    class_dim = 0 if input.ndim == 1 else 1
+    if input.device.type == "cpu":
+        loss: Tensor = NLL(input, target, weight, ignore_index, reduction)
+        return loss
+    target = target.long()
     ignored = target == ignore_index
     # Ignored places look up class 0 and are blanked afterwards.
     safe = target.masked_fill(ignored, 0)
-    class_dim = 0 if input.ndim == 1 else 1
     _check_range(safe, classes)
     picked = ops.gather(input, class_dim, safe.unsqueeze(class_dim)).squeeze(class_dim)
     loss = -picked.masked_fill(ignored, 0.0)
@@ -403,6 +422,10 @@ def poisson_nll_loss(
     `full` adds Stirling's approximation of log(target!).
     """
     reduction = _choose_reduction(size_average, reduce, reduction)
+    if not full:
+        fused = _fused("poisson_nll_log_input" if log_input else "poisson_nll", input, target, eps, reduction)
+        if fused is not None:
+            return fused
     loss = ops.exp(input) - target * input if log_input else input - target * ops.log(input + eps)
     if full:
         above = target.masked_fill(target <= 1, 1.0)
@@ -434,7 +457,8 @@ def soft_margin_loss(
 ) -> Tensor:
     """log(1 + exp(-target * input)) for targets of 1 and -1."""
     reduction = _choose_reduction(size_average, reduce, reduction)
-    return _reduce(-logsigmoid(target * input), reduction)
+    fused = _fused("soft_margin_loss", input, target, 0.0, reduction)
+    return _reduce(-logsigmoid(target * input), reduction) if fused is None else fused
 
 
 def margin_ranking_loss(

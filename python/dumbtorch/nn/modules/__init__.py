@@ -6,14 +6,18 @@ Each file lists its layers in its `__all__`; nothing else needs to name a new la
 from typing import TYPE_CHECKING
 
 from dumbtorch.nn.modules.activation import *
+from dumbtorch.nn.modules.adaptive import *
 from dumbtorch.nn.modules.batchnorm import *
 from dumbtorch.nn.modules.container import *
 from dumbtorch.nn.modules.conv import *
+from dumbtorch.nn.modules.distance import *
 from dumbtorch.nn.modules.dropout import *
 from dumbtorch.nn.modules.flatten import *
 from dumbtorch.nn.modules.instancenorm import *
+from dumbtorch.nn.modules.lazy_layers import *
 from dumbtorch.nn.modules.linear import *
 from dumbtorch.nn.modules.loss import *
+from dumbtorch.nn.modules.margin import *
 from dumbtorch.nn.modules.module import *
 from dumbtorch.nn.modules.multihead import *
 from dumbtorch.nn.modules.normalization import *
