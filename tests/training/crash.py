@@ -1,6 +1,6 @@
 """A training run for test_resume.py: goes on from its folder, prints each step, writes the final weights.
 
-python tests/training/crash.py FOLDER
+python tests/training/crash.py FOLDER WORKERS
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def loss(model: nn.Module, batch: Any) -> Any:
 
 def main() -> None:
     """Train for three epochs in all."""
-    folder = Path(sys.argv[1])
+    folder, workers = Path(sys.argv[1]), int(sys.argv[2])
     torch.manual_seed(1)
     random.seed(1)
     model = nn.Sequential(nn.Linear(6, 16), nn.BatchNorm1d(16), nn.ReLU(), nn.Dropout(0.2), nn.Linear(16, 2))
@@ -60,7 +60,8 @@ def main() -> None:
         progress=False,
     )
     data = Noisy()
-    trainer.fit(DataLoader(data, 4, shuffle=True), DataLoader(data, 10), epochs=3, resume=True)
+    train = DataLoader(data, 4, shuffle=True, num_workers=workers, persistent_workers=workers > 0)
+    trainer.fit(train, DataLoader(data, 10), epochs=3, resume=True)
     assert trainer.average is not None
     torch.save([model.state_dict(), trainer.average.state_dict(), optimizer.state_dict()], folder / "final.pt")
     print("done", flush=True)

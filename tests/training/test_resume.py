@@ -18,30 +18,31 @@ import dumbtorch
 from dumbtorch.serialization import _reading
 
 ROOT = Path(__file__).resolve().parents[2]
-KILLS = int(os.environ.get("DUMBTORCH_TEST_KILLS", "6"))
+KILLS = int(os.environ.get("DUMBTORCH_TEST_KILLS", "5"))
 BATCHES = 3 * (13 + 5)  # of three epochs with their validations
 
 
-def start(folder: Path) -> subprocess.Popen[str]:
-    command = [sys.executable, str(ROOT / "tests" / "training" / "crash.py"), str(folder)]
+def start(folder: Path, workers: int) -> subprocess.Popen[str]:
+    command = [sys.executable, str(ROOT / "tests" / "training" / "crash.py"), str(folder), str(workers)]
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
-def finished(folder: Path) -> list[str]:
-    process = start(folder)
+def finished(folder: Path, workers: int) -> list[str]:
+    process = start(folder, workers)
     out, errors = process.communicate(timeout=120)
     assert process.returncode == 0, errors
     return out.splitlines()
 
 
-def test_killed_runs_end_alike(tmp_path: Path) -> None:
-    assert len(finished(tmp_path / "whole")) == BATCHES + 1
+@pytest.mark.parametrize("workers", [0, 2])
+def test_killed_runs_end_alike(workers: int, tmp_path: Path) -> None:
+    assert len(finished(tmp_path / "whole", workers)) == BATCHES + 1
     source = random.Random(4)
     folder, kills = tmp_path / "killed", 0
     while kills < KILLS:
         # After some batches and a moment: in a step, in a checkpoint, in a validation, between two epochs.
         aim, moment = source.randrange(0, max(2, 2 * BATCHES // KILLS)), source.random() * 0.004
-        process = start(folder)
+        process = start(folder, workers)
         assert process.stdout is not None
         for _ in range(aim):
             if process.stdout.readline() == "done\n":
@@ -55,7 +56,7 @@ def test_killed_runs_end_alike(tmp_path: Path) -> None:
             folder = tmp_path / f"killed {kills}"
         else:
             kills += 1
-    assert finished(folder)[-1] == "done"
+    assert finished(folder, workers)[-1] == "done"
     assert (folder / "final.pt").read_bytes() == (tmp_path / "whole" / "final.pt").read_bytes()
     assert (folder / "log.csv").read_text() == (tmp_path / "whole" / "log.csv").read_text()
     assert sorted(file.name for file in folder.iterdir()) == ["best.pt", "final.pt", "last.pt", "log.csv"]

@@ -5,10 +5,12 @@ from __future__ import annotations
 import gc
 import itertools
 import os
+import random
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import psutil
 import pytest
 import torch as reference
@@ -33,6 +35,17 @@ class Stream(data.IterableDataset[Any]):
         first, step = (info.id, info.num_workers) if info else (0, 1)
         for i in range(first, 23, step):
             yield dumbtorch.tensor(float(i)) + dumbtorch.rand(())
+
+
+class Noisy(data.Dataset[Any]):
+    """Samples that every generator has changed."""
+
+    def __getitem__(self, index: int) -> Any:
+        noise = dumbtorch.rand(2).tolist() + [random.random(), np.random.rand()]
+        return dumbtorch.tensor([index, *noise], dtype=dumbtorch.float64)
+
+    def __len__(self) -> int:
+        return 23
 
 
 def own(seed: int = 5) -> Any:
@@ -63,6 +76,12 @@ LOADERS: dict[str, Callable[[], data.DataLoader[Any]]] = {
     "workers": lambda: shuffled(num_workers=2, multiprocessing_context="fork"),
     "workers that stay": lambda: shuffled(
         num_workers=2, multiprocessing_context="fork", persistent_workers=True, generator=own()
+    ),
+    "random samples of workers": lambda: data.DataLoader(
+        Noisy(), 4, True, num_workers=2, multiprocessing_context="fork"
+    ),
+    "random samples of workers that stay": lambda: data.DataLoader(
+        Noisy(), 4, True, num_workers=3, multiprocessing_context="fork", persistent_workers=True, prefetch_factor=1
     ),
     "stream": lambda: data.DataLoader(Stream(), 4),
     "stream of workers": lambda: data.DataLoader(Stream(), 4, num_workers=2, multiprocessing_context="fork"),
@@ -100,6 +119,27 @@ def test_any_batch_is_a_place_to_go_on_from(name: str) -> None:
         dumbtorch.set_rng_state(rng)
         rest = list(program(fresh, 2 if place <= per_pass else 1))
         assert first + rest == whole, (name, place)
+
+
+def test_random_samples_do_not_depend_on_the_number_of_workers() -> None:
+    def batches(workers: int) -> list[Any]:
+        loader = data.DataLoader(
+            Noisy(), 4, True, num_workers=workers, multiprocessing_context="fork", generator=own()
+        )  # fmt: skip
+        return [plain(batch) for _ in range(2) for batch in loader]
+
+    one = batches(1)
+    assert one == batches(3)
+    assert len({number for batch in one for row in batch for number in row[1:]}) == 2 * 23 * 4  # all differ
+
+
+def test_seeds_of_worker_init_fn_hold() -> None:
+    def init(worker: int) -> None:
+        random.seed(7)
+
+    loader = data.DataLoader(Noisy(), 4, num_workers=2, multiprocessing_context="fork", worker_init_fn=init)
+    first, second, third = (plain(batch)[0][3] for batch in itertools.islice(loader, 3))
+    assert first == second == random.Random(7).random() != third
 
 
 def test_state_between_passes() -> None:

@@ -57,6 +57,7 @@ class MultiProcessIterator(Iterator[Any]):
         settings: Sequence[WorkerSettings],
         index_source: Iterable[Any],
         *,
+        first: int,
         prefetch_factor: int,
         timeout: float,
         in_order: bool,
@@ -77,22 +78,22 @@ class MultiProcessIterator(Iterator[Any]):
             self._close()
             raise
         self._sent = 0
-        self._begin(index_source)
+        self._begin(index_source, first)
 
     @property
     def closed(self) -> bool:
         """Whether the workers are gone."""
         return not self._close.alive
 
-    def restart(self, index_source: Iterable[Any]) -> None:
+    def restart(self, index_source: Iterable[Any], base_seed: int, first: int) -> None:
         """Begin another pass with the same workers."""
         for number, worker in enumerate(self._workers):
-            self._send(number, Restart())
+            self._send(number, Restart(base_seed))
             worker.load, worker.active = 0, True
-        self._begin(index_source)
+        self._begin(index_source, first)
 
-    def _begin(self, index_source: Iterable[Any]) -> None:
-        self._indices = iter(index_source)
+    def _begin(self, index_source: Iterable[Any], first: int) -> None:
+        self._indices = enumerate(index_source, first)  # the places of the batches in the pass
         self._turn = 0
         self._next = self._sent
         self._waiting: dict[int, int] = {}  # task number -> worker
@@ -130,14 +131,14 @@ class MultiProcessIterator(Iterator[Any]):
             if number is None:
                 return
             try:
-                indices = next(self._indices)
+                place, indices = next(self._indices)
             except StopIteration:
                 return
             self._turn = number + 1
             self._waiting[self._sent] = number
             self._workers[number].load += 1
             self._sent += 1
-            self._send(number, Task(self._sent - 1, indices))
+            self._send(number, Task(self._sent - 1, place, indices))
 
     def _choose(self) -> int | None:
         count = len(self._workers)

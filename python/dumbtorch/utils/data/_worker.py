@@ -21,6 +21,7 @@ from ._fetch import Collate, Fetcher, make_fetcher
 from .dataset import Dataset, IterableDataset
 
 _ORPHAN_CHECK_SECONDS = 5.0
+_FIRST_BATCH = 1 << 20  # added to a base seed for the first batch of a pass: beyond all workers
 
 
 @dataclass(frozen=True)
@@ -67,14 +68,18 @@ class WorkerSettings:
 
 @dataclass(frozen=True)
 class Task:
-    """Fetch the batch of ``indices``; ``number`` counts tasks over the life of the workers."""
+    """Fetch the batch of ``indices``; ``number`` counts tasks over the life of the workers, ``place`` in the pass."""
 
     number: int
+    place: int
     indices: Any
 
 
+@dataclass(frozen=True)
 class Restart:
     """A new pass begins: iterate over the dataset anew (persistent workers)."""
+
+    base_seed: int
 
 
 @dataclass(frozen=True)
@@ -149,6 +154,7 @@ def _serve(settings: WorkerSettings, connection: Connection, failure: RemoteErro
     where = f"in DataLoader worker process {settings.id}"
     fetch: Fetcher | None = None
     exhausted = False
+    base_seed = settings.base_seed
     while True:
         # If the parent is killed, copies of its end of the pipe in other processes can keep the pipe open.
         while not connection.poll(_ORPHAN_CHECK_SECONDS):
@@ -156,10 +162,12 @@ def _serve(settings: WorkerSettings, connection: Connection, failure: RemoteErro
                 return
         task = _transport.receive(connection)
         if isinstance(task, Restart):
-            fetch, exhausted = None, False
+            fetch, exhausted, base_seed = None, False, task.base_seed
             continue
         if exhausted:  # sent before the parent knew; it expects no answer
             continue
+        if settings.init is None:  # it may have chosen seeds of its own
+            _seed_everything(base_seed, _FIRST_BATCH + task.place)
         try:
             if failure is not None:
                 result, failure = Result(task.number, error=failure), None
@@ -191,11 +199,16 @@ def _answer(connection: Connection, result: Result, where: str) -> None:
     _transport.send(connection, Result(result.number, error=RemoteError(RuntimeError, error.text, where)))
 
 
-def _seed_everything(base_seed: int, worker_id: int) -> None:
-    seed = base_seed + worker_id
+def _seed_everything(base_seed: int, number: int) -> None:
+    """Seed every generator: for a worker by its id; then for each batch by its place in the pass, after all ids.
+
+    Seeds of batches make their random numbers the same for any number of workers, and for a pass that goes on from its
+    middle.
+    """
+    seed = (base_seed + number) % 2**64
     random.seed(seed)
     manual_seed(seed)
     numpy = sys.modules.get("numpy")
     if numpy is not None:
         # A sequence of both numbers: with their sum, worker 1 of one epoch could repeat worker 0 of another.
-        numpy.random.seed(numpy.random.SeedSequence([base_seed, worker_id]).generate_state(4))
+        numpy.random.seed(numpy.random.SeedSequence([base_seed, number]).generate_state(4))

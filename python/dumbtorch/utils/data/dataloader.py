@@ -32,7 +32,8 @@ class DataLoader(Generic[T_co]):
     without batching). pin_memory: page-locked batches where there is a GPU. drop_last: leave out a last batch that is
     not full. timeout: seconds to wait for a batch of the workers, 0 for no limit (RuntimeError beyond). worker_init_fn:
     called with the worker id in each worker after seeding. multiprocessing_context: a start method or context.
-    generator: source of the order and of the workers' seeds (worker ``i`` gets ``base_seed + i``). prefetch_factor:
+    generator: source of the order and of the workers' seeds (worker ``i`` gets ``base_seed + i``; without a
+    worker_init_fn each batch has a seed of its own, so that the number of workers changes nothing). prefetch_factor:
     batches under way a worker, default 2. persistent_workers: keep workers for the next pass. in_order: with workers,
     hand batches out in the order of the sampler, default True.
 
@@ -184,21 +185,22 @@ class DataLoader(Generic[T_co]):
         streaming = isinstance(self.dataset, IterableDataset)
         if passed and not streaming:
             source = skip(source, passed)
-        batches = self._fetching(source, base_seed)
+        batches = self._fetching(source, base_seed, 0 if streaming else passed)
         if passed and streaming:
             batches = skip(batches, passed)
         return self._deliver(batches, self._position)
 
-    def _fetching(self, source: Iterable[Any], base_seed: int) -> Iterator[Any]:
+    def _fetching(self, source: Iterable[Any], base_seed: int, first: int) -> Iterator[Any]:
         settings = [self._worker_settings(base_seed, i) for i in range(max(1, self.num_workers))]
         if self.num_workers == 0:
             return SingleProcessIterator(settings[0], source)
         if self.persistent_workers and self._iterator is not None and not self._iterator.closed:
-            self._iterator.restart(source)
+            self._iterator.restart(source, base_seed, first)
             return self._iterator
         batches = MultiProcessIterator(
             settings,
             source,
+            first=first,
             prefetch_factor=self.prefetch_factor or 1,
             timeout=self.timeout,
             in_order=self.in_order,
@@ -260,7 +262,7 @@ class DataLoader(Generic[T_co]):
         """The next pass goes on where the saved one stood: same order, same batches, from the next one on.
 
         For a loader of the same dataset and options. A map-style dataset is not asked for the batches that are passed
-        over; a stream is read again up to there. Random numbers drawn inside worker processes start anew.
+        over; a stream is read again up to there. With a worker_init_fn, random numbers of the workers start anew.
 
         Example::
 
