@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import wraps
 from typing import Any
 
@@ -65,14 +66,28 @@ def calculate_gain(nonlinearity: str, param: float | None = None) -> float:
     raise ValueError(f"Unsupported nonlinearity {nonlinearity}")
 
 
+_skipping = False
+
+
+@contextmanager
+def skipped() -> Iterator[None]:
+    """Within it `uniform_`, `normal_`, `constant_` and what is made of them leave tensors as they are."""
+    global _skipping
+    before, _skipping = _skipping, True
+    try:
+        yield
+    finally:
+        _skipping = before
+
+
 def _uniform(tensor: Tensor, low: float, high: float, generator: Any) -> Tensor:
     with no_grad():
-        return tensor.uniform_(low, high, generator=generator)
+        return tensor if _skipping else tensor.uniform_(low, high, generator=generator)
 
 
 def _normal(tensor: Tensor, mean: float, std: float, generator: Any) -> Tensor:
     with no_grad():
-        return tensor.normal_(mean, std, generator=generator)
+        return tensor if _skipping else tensor.normal_(mean, std, generator=generator)
 
 
 def uniform_(tensor: Tensor, a: float = 0.0, b: float = 1.0, generator: Any = None) -> Tensor:
@@ -129,7 +144,7 @@ def _refused(drawn: Tensor, mean: float, std: float, peak: float, generator: Any
 def constant_(tensor: Tensor, val: float) -> Tensor:
     """Fill with `val`."""
     with no_grad():
-        return tensor.fill_(val)
+        return tensor if _skipping else tensor.fill_(val)
 
 
 def ones_(tensor: Tensor) -> Tensor:
