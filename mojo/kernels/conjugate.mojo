@@ -10,15 +10,17 @@ from tensor.call import Call, register
 from tensor.dtype import complex_part, is_complex, is_floating, itemsize, type_name
 from tensor.errors import set_python_error
 from tensor.layout import Dims, dense_strides, is_dense, no_dims, same_dims
-from tensor.memory import at, load, store
+from tensor.memory import at, function_at, load, store
 from tensor.object import CONJUGATE, LAZY, NEGATIVE, TPtr, as_tensor, new_strided
 from tensor.promote import check_can_cast
 from tensor.py import Obj, decref, new_ref, release_gil, take_gil
 from tensor.runtime import runtime
+from tensor.storage import check_status
 from tensor.threads import Body, parallel
 from tensor.viewing import view_of
 from kernels.pointwise import check_writable, resize_out
-from kernels.transfer_api import copy_strided
+from kernels.device_api import device_entry
+from kernels.transfer_api import copy_into, copy_strided
 
 comptime CHUNK = 1 << 18  # bytes of one task
 
@@ -89,8 +91,44 @@ def _flip_strided(data: Int, size: Int, signs: SIMD[DType.uint64, 2], shape: Dim
         _flip_strided(data + i * strides[dim] * size, size, signs, shape, strides, ndim, dim + 1)
 
 
-def flip_signs(t: TPtr, work: Int):
+def _flip_on_device(dst: TPtr, src: TPtr, work: Int) raises:
+    """`dst = src` with signs flipped, on the device of both, in one dense layout."""
+    comptime FlipFn = def(Int, Int, Int, Int, Int, Int) thin abi("C") -> Int
+    var device = dst[].device()
+    var f = function_at[FlipFn](device_entry(device, "flip_signs"))
+    var code = dst[].code()
+    var part = itemsize(complex_part(code))
+    var even = work & NEGATIVE != 0
+    var odd = even != (is_complex(code) and work & CONJUGATE != 0)
+    var parts = dst[].numel * itemsize(code) // part
+    check_status(
+        f(device & 255, dst[].data(), src[].data(), parts, part, Int(even) + 2 * Int(odd)), device, "flipping signs"
+    )
+
+
+def _flip_inside_device(t: TPtr, work: Int) raises:
+    """Flips signs in place, on a device."""
+    if t[].contiguous() or is_dense(t[].shape, t[].strides, t[].rank()):
+        _flip_on_device(t, t, work)
+        return
+    # between the elements lie others: flip a dense copy, write it back
+    var plain = view_of(t, t[].offset, t[].shape, t[].strides, t[].rank())
+    try:
+        as_tensor(plain)[].flags &= ~UInt16(LAZY)
+        var made = flipped(as_tensor(plain), work)
+        try:
+            copy_into(as_tensor(plain), as_tensor(made))
+        finally:
+            decref(made)
+    finally:
+        decref(plain)
+
+
+def flip_signs(t: TPtr, work: Int) raises:
     """Flips signs in place; the tensor's memory is its own already."""
+    if t[].device() != 0:
+        _flip_inside_device(t, work)
+        return
     var signs = _signs(t[].code(), work)
     var size = itemsize(t[].code())
     if t[].contiguous() or is_dense(t[].shape, t[].strides, t[].rank()):
@@ -107,7 +145,19 @@ def flipped(t: TPtr, work: Int) raises -> Obj:
     var m = as_tensor(made)
     if m[].numel == 0:
         return made
-    if same_dims(strides, t[].strides, n):
+    if t[].device() != 0:
+        try:
+            var plain = view_of(t, t[].offset, t[].shape, t[].strides, n)
+            as_tensor(plain)[].flags &= ~UInt16(LAZY)
+            try:
+                copy_into(m, as_tensor(plain))
+            finally:
+                decref(plain)
+            _flip_on_device(m, m, work)
+        except e:
+            decref(made)
+            raise e^
+    elif same_dims(strides, t[].strides, n):
         _Flip(m[].data(), t[].data(), m[].numel * itemsize(m[].code()), _signs(m[].code(), work)).execute()
     else:
         copy_strided(m[].data(), m[].code(), strides, t[].data(), t[].code(), t[].strides, t[].shape, n)
@@ -126,9 +176,14 @@ def resolved_export(o: Int) abi("C") -> Int:
 
 
 @export("dumbtorch_flip_signs")
-def flip_export(o: Int, work: Int) abi("C") -> None:
-    """`flip_signs`, for what was just written into a tensor with pending work."""
-    flip_signs(as_tensor(o), work)
+def flip_export(o: Int, work: Int) abi("C") -> Int:
+    """`flip_signs`, for what was just written into a tensor with pending work; below 0 with the Python error set."""
+    try:
+        flip_signs(as_tensor(o), work)
+        return 0
+    except e:
+        set_python_error(e)
+        return -1
 
 
 def _pending(t: TPtr, work: Int) raises -> Obj:

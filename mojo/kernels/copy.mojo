@@ -34,7 +34,8 @@ def write(dst: TPtr, src: TPtr) raises:
     _write_bits(dst, src)
     var pending = dst[].lazy() ^ src[].lazy()
     if pending != 0:
-        external_call["dumbtorch_flip_signs", NoneType](Int(dst), pending)
+        if external_call["dumbtorch_flip_signs", Int](Int(dst), pending) != 0:
+            raise Error("P|")
 
 
 @always_inline
@@ -101,7 +102,13 @@ def _across(dst: TPtr, src: TPtr) raises:
             _host(m[].data(), m[].code(), m[].strides, as_tensor(source)[].data(), as_tensor(source), m)
             var e = extent(dst[].shape, dst[].strides, dst[].rank())
             try:
-                device_copy(here, dst[].data(), m[].data(), (e[1] - e[0]) * itemsize(m[].code()), 0)
+                device_copy(
+                    here,
+                    dst[].data() + e[0] * itemsize(m[].code()),
+                    m[].storage()[].data,
+                    (e[1] - e[0]) * itemsize(m[].code()),
+                    0,
+                )
             finally:
                 decref(made)
     finally:
@@ -173,13 +180,15 @@ def _on_host(t: TPtr) raises -> Obj:
     var f = as_tensor(flat)
     try:
         if count > 0:
-            device_copy(t[].device(), f[].data(), t[].data(), count * itemsize(t[].code()), 1)
+            var size = itemsize(t[].code())
+            device_copy(t[].device(), f[].data(), t[].data() + e[0] * size, count * size, 1)
     except err:
         decref(flat)
         raise err^
     from tensor.object import set_layout
 
     set_layout(f, t[].shape, t[].strides, t[].rank())
+    f[].offset = -e[0]  # strides may be negative
     return flat
 
 

@@ -1,9 +1,11 @@
-"""Copies between any strides and casts between the real dtypes, on an accelerator."""
+"""Copies between any strides, casts between the real dtypes and flips of signs, on an accelerator."""
 
 from std.memory import Pointer
-from std.sys.info import _accelerator_arch
+from std.sys.info import _accelerator_arch, size_of
 from max.gpu import block_dim, global_idx, grid_dim
 from kernels.gpu.device import device, fail
+
+from kernels.gpu.pointwise import register_entry
 
 from kernels.gpu.launch import (
     AS_BOOL, AS_FLOAT32, AS_FLOAT64, AS_INT64, CLASSES, bits_code, class_of_code, class_type, grid, pieces, set_operand,
@@ -12,7 +14,8 @@ from kernels.gpu.launch import (
 from kernels.gpu.work import LANES, THREADS, Work, get, set
 from kernels.transfer import Transfer, same_bits
 from tensor.dtype import BOOL, UINT64, itemsize
-from tensor.memory import address_of, at
+from tensor.memory import address_of, at, load, store
+from tensor.runtime import MAX_RANK
 from tensor.storage import DeviceTable
 from tensor.layout import Dims
 
@@ -37,6 +40,8 @@ def copy(
     index: Int, dst: Int, dst_code: Int, ds: Dims, src: Int, src_code: Int, ss: Dims, shape: Dims, ndim: Int
 ) raises -> Int:
     """Queues dst = src: shape and byte strides fastest first. 1: there is no kernel for these dtypes."""
+    if dst_code == src_code and itemsize(dst_code) == 16 and ndim < MAX_RANK:
+        return _halves(index, dst, ds, src, ss, shape, ndim)
     var to = dst_code
     var from_ = src_code
     if same_bits(to, from_):
@@ -66,6 +71,55 @@ def copy(
     return 0
 
 
+def _halves(index: Int, dst: Int, ds: Dims, src: Int, ss: Dims, shape: Dims, ndim: Int) raises -> Int:
+    """Copies elements of 16 bytes as two of 8 each: one more dimension, the fastest."""
+    var to = ds.copy()
+    var from_ = ss.copy()
+    var sizes = shape.copy()
+    for i in range(ndim):
+        var d = ndim - i
+        to[d] = ds[d - 1]
+        from_[d] = ss[d - 1]
+        sizes[d] = shape[d - 1]
+    to[0] = 8
+    from_[0] = 8
+    sizes[0] = 2
+    return copy(index, dst, UINT64, to, src, UINT64, from_, sizes, ndim + 1)
+
+
+def flip_kernel[T: DType](dst: Int64, src: Int64, parts: Int64, which: Int64):
+    """Flips the sign bits of the even parts (`which` & 1) and the odd ones (2)."""
+    comptime SIZE = size_of[Scalar[T]]()
+    comptime SIGN = Scalar[T](1) << Scalar[T](8 * SIZE - 1)
+    var i = Int(global_idx.x)
+    while i < Int(parts):
+        var x = load[Scalar[T]](Int(src) + i * SIZE)
+        if (Int(which) >> (i & 1)) & 1 != 0:
+            x ^= SIGN
+        store[Scalar[T]](Int(dst) + i * SIZE, x)
+        i += Int(grid_dim.x * block_dim.x)
+
+
+def flip(index: Int, dst: Int, src: Int, parts: Int, size: Int, which: Int) abi("C") -> Int:
+    """The entry "flip_signs": contiguous floats of `size` bytes."""
+    try:
+        var d = device(index)
+        comptime for T in [DType.uint16, DType.uint32, DType.uint64]:
+            if size == size_of[Scalar[T]]():
+                d[].context().enqueue_function[flip_kernel[T]](
+                    Int64(dst),
+                    Int64(src),
+                    Int64(parts),
+                    Int64(which),
+                    grid_dim=grid(parts, d[].processors),
+                    block_dim=THREADS,
+                )
+                return 0
+        return 1
+    except e:
+        return fail(e, "flip_signs")
+
+
 @export("dumbtorch_accelerator_copy")
 def copy_words(
     index: Int, dst: Int, dst_code: Int, ds: Pointer[Dims, MutAnyOrigin], src: Int, src_code: Int,
@@ -92,3 +146,5 @@ def register_copy(table: Int) abi("C") -> None:
     """Fills in this family's functions of a DeviceTable."""
     var transfer_: def(Int, Pointer[Transfer, MutAnyOrigin], Int, Int) thin abi("C") -> Int = transfer
     at[DeviceTable](table)[].transfer = address_of(transfer_)
+    var flip_: def(Int, Int, Int, Int, Int, Int) thin abi("C") -> Int = flip
+    register_entry("flip_signs", address_of(flip_))
