@@ -11,6 +11,7 @@ from typing import Any
 
 from benchmarks import (
     busy,
+    data,
     indexing,
     layers,
     linalg,
@@ -47,6 +48,7 @@ TIMED: dict[str, tuple[str, Callable[[], list[Case]]]] = {
     "recurrent": ("Recurrent layers", recurrent.cases),
     "transformers": ("Attention and transformers", transformers.cases),
     "steps": ("Training steps", steps.cases),
+    "data": ("Data and distributions", data.cases),
 }
 PROCESSES: dict[str, tuple[str, Callable[[Any, Any, int], Iterable[Figure]]]] = {
     "memory": ("Peak memory", processes.memory),

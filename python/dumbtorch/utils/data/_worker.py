@@ -210,5 +210,5 @@ def _seed_everything(base_seed: int, number: int) -> None:
     manual_seed(seed)
     numpy = sys.modules.get("numpy")
     if numpy is not None:
-        # A sequence of both numbers: with their sum, worker 1 of one epoch could repeat worker 0 of another.
-        numpy.random.seed(numpy.random.SeedSequence([base_seed, number]).generate_state(4))
+        # Both numbers: with their sum, worker 1 of one epoch could repeat worker 0 of another.
+        numpy.random.seed([base_seed % 2**32, base_seed >> 32, number])
