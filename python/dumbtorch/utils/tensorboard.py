@@ -80,6 +80,7 @@ def _taking_tensors(method: Callable[..., Any]) -> Callable[..., Any]:
 
 for _name in (
     "add_audio", "add_embedding", "add_histogram", "add_histogram_raw", "add_hparams", "add_image",
-    "add_image_with_boxes", "add_images", "add_mesh", "add_pr_curve", "add_pr_curve_raw", "add_scalar", "add_scalars", "add_video",
+    "add_image_with_boxes", "add_images", "add_mesh", "add_pr_curve", "add_pr_curve_raw", "add_scalar", "add_scalars",
+    "add_video",
 ):  # fmt: skip
     setattr(SummaryWriter, _name, _taking_tensors(getattr(tensorboardX.SummaryWriter, _name)))
