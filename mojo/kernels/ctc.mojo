@@ -68,20 +68,15 @@ struct Batch(Copyable):
 
     def row_bytes[dt: DType](self) -> Int:
         """Of one row of states with its edges."""
-        return (ceildiv(self.states, 64) * 64 + 2 * EDGE) * size_of[
-            Scalar[dt]
-        ]()
+        return (ceildiv(self.states, 64) * 64 + 2 * EDGE) * size_of[Scalar[dt]]()
 
     def worker_bytes[dt: DType](self) -> Int:
-        """Scratch of one worker: two rows, the emissions, the shortcuts, and the states' labels.
-        """
+        """Scratch of one worker: two rows, the emissions, the shortcuts, and the states' labels."""
         return 4 * self.row_bytes[dt]() + (ceildiv(self.states, 8) * 8) * 8
 
 
 @always_inline
-def _sum3[
-    dt: DType, w: Int
-](a: SIMD[dt, w], b: SIMD[dt, w], c: SIMD[dt, w]) -> SIMD[dt, w]:
+def _sum3[dt: DType, w: Int](a: SIMD[dt, w], b: SIMD[dt, w], c: SIMD[dt, w]) -> SIMD[dt, w]:
     """log(exp(a) + exp(b) + exp(c))."""
     var high = a.gt(b).select(a, b)
     high = high.gt(c).select(high, c)
@@ -105,9 +100,7 @@ struct Sequences[dt: DType](Body, Copyable, Movable):
         for s in range(states):
             var label = k.blank
             if s % 2 == 1:
-                label = load[Int](
-                    k.labels + 8 * (k.starts[task] + s // 2 * k.label_step)
-                )
+                label = load[Int](k.labels + 8 * (k.starts[task] + s // 2 * k.label_step))
             store[Int](labels + 8 * s, label)
         # all rows begin as impossible, their edges stay so
         var impossible = -infinity[Self.dt, 1]()
@@ -121,31 +114,22 @@ struct Sequences[dt: DType](Body, Copyable, Movable):
             for s in range(2, states):
                 if load[Int](labels + 8 * s) != load[Int](labels + 8 * (s - 2)):
                     ptr[Self.dt](shortcut)[unsafe_offset=s] = 0
-            self._forward(
-                task, steps, states, labels, a, a + row, shortcut, emitted
-            )
+            self._forward(task, steps, states, labels, a, a + row, shortcut, emitted)
         else:
             for s in range(states - 2):
                 if load[Int](labels + 8 * s) != load[Int](labels + 8 * (s + 2)):
                     ptr[Self.dt](shortcut)[unsafe_offset=s] = 0
-            self._backward(
-                task, steps, states, labels, a, a + row, shortcut, emitted
-            )
+            self._backward(task, steps, states, labels, a, a + row, shortcut, emitted)
 
     @always_inline
-    def _emissions(
-        self, task: Int, t: Int, states: Int, labels: Int, to: Int
-    ) -> Int:
-        """Gathers the states' logarithms of probability at one step; returns the address of the step's classes.
-        """
+    def _emissions(self, task: Int, t: Int, states: Int, labels: Int, to: Int) -> Int:
+        """Gathers the states' logarithms of probability at one step; returns the address of the step's classes."""
         ref k = self.batch
         var here = at[Self.dt](k.log_probs, (t * k.count + task) * k.classes)
         var blank = ptr[Self.dt](here)[unsafe_offset=k.blank]
         ptr[Self.dt](to)[] = blank
         for s in range(1, states, 2):
-            ptr[Self.dt](to)[unsafe_offset=s] = ptr[Self.dt](here)[
-                unsafe_offset=load[Int](labels + 8 * s)
-            ]
+            ptr[Self.dt](to)[unsafe_offset=s] = ptr[Self.dt](here)[unsafe_offset=load[Int](labels + 8 * s)]
             ptr[Self.dt](to)[unsafe_offset=s + 1] = blank
         return here
 
@@ -169,15 +153,11 @@ struct Sequences[dt: DType](Body, Copyable, Movable):
             _ = self._emissions(task, t, states, labels, emitted)
             if t == 0:
                 for s in range(min(2, states)):
-                    ptr[Self.dt](new)[unsafe_offset=s] = ptr[Self.dt](emitted)[
-                        unsafe_offset=s
-                    ]
+                    ptr[Self.dt](new)[unsafe_offset=s] = ptr[Self.dt](emitted)[unsafe_offset=s]
             else:
                 for s in range(0, states, W):
                     var o = ptr[Self.dt](old)
-                    var by_two = o.unsafe_load[width=W](s - 2) + ptr[Self.dt](
-                        shortcut
-                    ).unsafe_load[width=W](s)
+                    var by_two = o.unsafe_load[width=W](s - 2) + ptr[Self.dt](shortcut).unsafe_load[width=W](s)
                     var v = _sum3(
                         o.unsafe_load[width=W](s),
                         o.unsafe_load[width=W](s - 1),
@@ -241,15 +221,11 @@ struct Sequences[dt: DType](Body, Copyable, Movable):
             var here = self._emissions(task, t, states, labels, emitted)
             if back == 0:
                 for s in range(max(0, states - 2), states):
-                    ptr[Self.dt](new)[unsafe_offset=s] = ptr[Self.dt](emitted)[
-                        unsafe_offset=s
-                    ]
+                    ptr[Self.dt](new)[unsafe_offset=s] = ptr[Self.dt](emitted)[unsafe_offset=s]
             else:
                 for s in range(0, states, W):
                     var o = ptr[Self.dt](old)
-                    var by_two = o.unsafe_load[width=W](s + 2) + ptr[Self.dt](
-                        shortcut
-                    ).unsafe_load[width=W](s)
+                    var by_two = o.unsafe_load[width=W](s + 2) + ptr[Self.dt](shortcut).unsafe_load[width=W](s)
                     var v = _sum3(
                         o.unsafe_load[width=W](s),
                         o.unsafe_load[width=W](s + 1),
@@ -273,21 +249,13 @@ struct Sequences[dt: DType](Body, Copyable, Movable):
             )
             var c = 0
             while c + W <= k.classes:
-                var p = exp(ptr[Self.dt](here).unsafe_load[width=W](c)) - ptr[
-                    Self.dt
-                ](to).unsafe_load[width=W](c)
+                var p = exp(ptr[Self.dt](here).unsafe_load[width=W](c)) - ptr[Self.dt](to).unsafe_load[width=W](c)
                 ptr[Self.dt](to).unsafe_store(c, p * g)
                 c += W
             if c < k.classes:
                 var lanes = k.classes - c
-                var p = exp(
-                    load_first[Self.dt, W](
-                        ptr[Self.dt](at[Self.dt](here, c)), lanes
-                    )
-                )
-                p -= load_first[Self.dt, W](
-                    ptr[Self.dt](at[Self.dt](to, c)), lanes
-                )
+                var p = exp(load_first[Self.dt, W](ptr[Self.dt](at[Self.dt](here, c)), lanes))
+                p -= load_first[Self.dt, W](ptr[Self.dt](at[Self.dt](to, c)), lanes)
                 _put[Self.dt](to, c, lanes, p * g)
             swap(old, new)
 
@@ -302,28 +270,21 @@ struct Sequences[dt: DType](Body, Copyable, Movable):
         labels: Int,
         to: Int,
     ):
-        """Adds to each class the probability that its states are passed at this step, given the target.
-        """
+        """Adds to each class the probability that its states are passed at this step, given the target."""
         comptime W = width[Self.dt]()
         var blanks = Scalar[Self.dt](0)
         for s in range(0, states, W):
             var lanes = states - s
-            var a = load_first[Self.dt, W](
-                ptr[Self.dt](at[Self.dt](alpha, s)), lanes
-            )
+            var a = load_first[Self.dt, W](ptr[Self.dt](at[Self.dt](alpha, s)), lanes)
             a += ptr[Self.dt](beta).unsafe_load[width=W](s)
-            var p = exp(
-                a - ptr[Self.dt](emitted).unsafe_load[width=W](s) + loss
-            )
+            var p = exp(a - ptr[Self.dt](emitted).unsafe_load[width=W](s) + loss)
             p = a.eq(-infinity[Self.dt, W]()).select(SIMD[Self.dt, W](0), p)
             comptime for i in range(W):
                 if i < lanes:
                     comptime if i % 2 == 0:
                         blanks += p[i]
                     else:
-                        ptr[Self.dt](to)[
-                            unsafe_offset=load[Int](labels + 8 * (s + i))
-                        ] += p[i]
+                        ptr[Self.dt](to)[unsafe_offset=load[Int](labels + 8 * (s + i))] += p[i]
         ptr[Self.dt](to)[unsafe_offset=self.batch.blank] += blanks
 
 
@@ -352,9 +313,7 @@ def _run[dt: DType](k: Batch) raises:
     ws.give()
 
 
-def _lengths(
-    call: Call, slot: Int, count: Int, highest: Int, mut held: Held
-) raises -> Int:
+def _lengths(call: Call, slot: Int, count: Int, highest: Int, mut held: Held) raises -> Int:
     """The address of one length for each sample, each from 0 to `highest`."""
     var t = call.tensor(slot)
     if t[].rank() != 1 or t[].shape[0] != count:
@@ -368,21 +327,14 @@ def _lengths(
     for i in range(count):
         var n = load[Int](data + 8 * i)
         if n < 0:
-            raise Error(
-                t"RuntimeError|Expected {call.param(slot)} to have value at"
-                t" least 0, but got value {n}"
-            )
+            raise Error(t"RuntimeError|Expected {call.param(slot)} to have value at least 0, but got value {n}")
         if highest >= 0 and n > highest:
-            raise Error(
-                t"RuntimeError|Expected {call.param(slot)} to have value at"
-                t" most {highest}, but got value {n}"
-            )
+            raise Error(t"RuntimeError|Expected {call.param(slot)} to have value at most {highest}, but got value {n}")
     return data
 
 
 def _batch(call: Call, first: Int, mut k: Batch, mut held: Held) raises -> TPtr:
-    """Reads (log_probs, targets, input_lengths, target_lengths, blank) from slot `first` on, all checked.
-    """
+    """Reads (log_probs, targets, input_lengths, target_lengths, blank) from slot `first` on, all checked."""
     var x = call.tensor(first)
     var code = x[].code()
     if code != FLOAT32 and code != FLOAT64:
@@ -396,10 +348,7 @@ def _batch(call: Call, first: Int, mut k: Batch, mut held: Held) raises -> TPtr:
     if targets[].code() != INT64 and targets[].code() != INT32:
         raise call.fail(
             "RuntimeError",
-            String(
-                t"targets must be of type int32 or int64, not"
-                t" {type_name(targets[].code())}"
-            ),
+            String(t"targets must be of type int32 or int64, not {type_name(targets[].code())}"),
         )
     if x[].device() != 0 or targets[].device() != 0:
         raise call.fail("RuntimeError", "there is no kernel for this device")
@@ -446,10 +395,7 @@ def _batch(call: Call, first: Int, mut k: Batch, mut held: Held) raises -> TPtr:
             if label < 0 or label >= k.classes:
                 raise call.fail(
                     "RuntimeError",
-                    String(
-                        t"target {label} is not a label: there are"
-                        t" {k.classes} classes"
-                    ),
+                    String(t"target {label} is not a label: there are {k.classes} classes"),
                 )
     k.states = 2 * longest + 1
     k.log_probs = held.keep(contiguous_of(x, code))[].data()
@@ -457,8 +403,7 @@ def _batch(call: Call, first: Int, mut k: Batch, mut held: Held) raises -> TPtr:
 
 
 def ctc_forward(mut call: Call) raises -> Obj:
-    """(log_probs, targets, input_lengths, target_lengths, blank) -> (losses, forward variables).
-    """
+    """(log_probs, targets, input_lengths, target_lengths, blank) -> (losses, forward variables)."""
     var k = Batch()
     var held = Held()
     try:
@@ -471,9 +416,7 @@ def ctc_forward(mut call: Call) raises -> Obj:
         var alphas = held.keep(new_tensor(x[].code(), shape, 3))
         k.losses = losses[].data()
         k.alphas = alphas[].data()
-        memset(
-            k.alphas, 0, alphas[].numel * (8 if x[].code() == FLOAT64 else 4)
-        )
+        memset(k.alphas, 0, alphas[].numel * (8 if x[].code() == FLOAT64 else 4))
         if x[].code() == FLOAT64:
             _run[DType.float64](k)
         else:
@@ -489,8 +432,7 @@ def ctc_forward(mut call: Call) raises -> Obj:
 
 
 def ctc_backward(mut call: Call) raises -> Obj:
-    """(grad_output, log_probs, targets, input_lengths, target_lengths, blank, losses, alphas, zero_infinity).
-    """
+    """(grad_output, log_probs, targets, input_lengths, target_lengths, blank, losses, alphas, zero_infinity)."""
     var k = Batch()
     var held = Held()
     try:
@@ -499,17 +441,10 @@ def ctc_backward(mut call: Call) raises -> Obj:
         var g = call.tensor(0)
         var losses = call.tensor(6)
         var alphas = call.tensor(7)
-        if (
-            g[].numel != k.count
-            or losses[].numel != k.count
-            or alphas[].numel != k.count * k.steps * k.states
-        ):
+        if g[].numel != k.count or losses[].numel != k.count or alphas[].numel != k.count * k.steps * k.states:
             raise call.fail(
                 "RuntimeError",
-                (
-                    "the gradient or the variables kept do not fit log_probs"
-                    " and targets"
-                ),
+                "the gradient or the variables kept do not fit log_probs and targets",
             )
         k.grad = held.keep(contiguous_of(g, code))[].data()
         k.losses = held.keep(contiguous_of(losses, code))[].data()

@@ -55,29 +55,19 @@ def _input(call: Call, slot: Int) raises -> TPtr:
     return t
 
 
-def _matrix(
-    call: Call, slot: Int, rows: Int, columns: Int, like: TPtr, mut held: Held
-) raises -> Int:
-    """The address of an argument of this many rows and columns (0: a vector), in the computing type; 0 for None.
-    """
+def _matrix(call: Call, slot: Int, rows: Int, columns: Int, like: TPtr, mut held: Held) raises -> Int:
+    """The address of an argument of this many rows and columns (0: a vector), in the computing type; 0 for None."""
     if call.is_none(slot):
         return 0
     var t = call.tensor(slot)
-    var fits = (
-        t[].rank() == 2 and t[].shape[0] == rows and t[].shape[1] == columns
-    )
+    var fits = t[].rank() == 2 and t[].shape[0] == rows and t[].shape[1] == columns
     if columns == 0:
         fits = t[].rank() == 1 and t[].shape[0] == rows
     if not fits:
-        var wanted = String(t"[{rows}]") if columns == 0 else String(
-            t"[{rows}, {columns}]"
-        )
+        var wanted = String(t"[{rows}]") if columns == 0 else String(t"[{rows}, {columns}]")
         raise call.fail(
             "RuntimeError",
-            String(
-                t"Expected '{call.param(slot)}' of shape {wanted}, got"
-                t" {shape_text(t[].shape, t[].rank())}"
-            ),
+            String(t"Expected '{call.param(slot)}' of shape {wanted}, got {shape_text(t[].shape, t[].rank())}"),
         )
     if t[].code() != like[].code():
         raise call.fail(
@@ -92,21 +82,15 @@ def _matrix(
     return held.keep(contiguous_of(t, _computing(t[].code())))[].data()
 
 
-def _kept(
-    call: Call, slot: Int, count: Int, code: Int, mut held: Held
-) raises -> Int:
-    """The address of what the forward pass has kept, or of a gradient; 0 for None.
-    """
+def _kept(call: Call, slot: Int, count: Int, code: Int, mut held: Held) raises -> Int:
+    """The address of what the forward pass has kept, or of a gradient; 0 for None."""
     if call.is_none(slot):
         return 0
     var t = call.tensor(slot)
     if t[].numel != count or t[].device() != 0:
         raise call.fail(
             "RuntimeError",
-            String(
-                t"'{call.param(slot)}' has {t[].numel} elements and should have"
-                t" {count}"
-            ),
+            String(t"'{call.param(slot)}' has {t[].numel} elements and should have {count}"),
         )
     return held.keep(contiguous_of(t, code))[].data()
 
@@ -118,8 +102,7 @@ def _required(call: Call, slot: Int, address: Int) raises -> Int:
 
 
 def _sizes(call: Call, slot: Int, x: TPtr, mut k: Layer, mut held: Held) raises:
-    """The sizes of the steps, of a packed sequence or of (steps, batch, inputs).
-    """
+    """The sizes of the steps, of a packed sequence or of (steps, batch, inputs)."""
     if call.is_none(slot):
         if x[].rank() != 3:
             raise call.fail(
@@ -134,18 +117,10 @@ def _sizes(call: Call, slot: Int, x: TPtr, mut k: Layer, mut held: Held) raises:
         k.batch = x[].shape[1]
     else:
         var t = call.tensor(slot)
-        if (
-            x[].rank() != 2
-            or t[].rank() != 1
-            or t[].code() != INT64
-            or t[].device() != 0
-        ):
+        if x[].rank() != 2 or t[].rank() != 1 or t[].code() != INT64 or t[].device() != 0:
             raise call.fail(
                 "RuntimeError",
-                (
-                    "a packed sequence is input of 2 dimensions with"
-                    " batch_sizes of type int64 on the CPU"
-                ),
+                "a packed sequence is input of 2 dimensions with batch_sizes of type int64 on the CPU",
             )
         var sizes = held.keep(contiguous_of(t, INT64))[].data()
         k.steps = t[].shape[0]
@@ -162,53 +137,30 @@ def _sizes(call: Call, slot: Int, x: TPtr, mut k: Layer, mut held: Held) raises:
         if k.total != x[].shape[0]:
             raise call.fail(
                 "RuntimeError",
-                String(
-                    t"Expected the sum of batch_sizes to be the number of rows"
-                    t" {x[].shape[0]}, got {k.total}"
-                ),
+                String(t"Expected the sum of batch_sizes to be the number of rows {x[].shape[0]}, got {k.total}"),
             )
         k.batch = k.sizes[0] if k.steps > 0 else 0
     if k.steps == 0:
-        raise Error(
-            "RuntimeError|Expected sequence length to be larger than 0 in RNN"
-        )
+        raise Error("RuntimeError|Expected sequence length to be larger than 0 in RNN")
     k.inputs = x[].shape[x[].rank() - 1]
 
 
-def _weights(
-    call: Call, x: TPtr, mode: Int, first: Int, mut k: Layer, mut held: Held
-) raises:
-    """The states and the weights: hx, cx, w_ih, w_hh and w_hr from slot `first` on, biases excepted.
-    """
+def _weights(call: Call, x: TPtr, mode: Int, first: Int, mut k: Layer, mut held: Held) raises:
+    """The states and the weights: hx, cx, w_ih, w_hh and w_hr from slot `first` on, biases excepted."""
     var state = call.tensor(first)
     var w_hh = call.tensor(first + 3)
     var gates = 4 if mode == IS_LSTM else (3 if mode == IS_GRU else 1)
-    if (
-        w_hh[].rank() != 2
-        or w_hh[].shape[0] % gates != 0
-        or w_hh[].shape[0] == 0
-    ):
+    if w_hh[].rank() != 2 or w_hh[].shape[0] % gates != 0 or w_hh[].shape[0] == 0:
         raise call.fail(
             "RuntimeError",
-            String(
-                t"weights of {shape_text(w_hh[].shape, w_hh[].rank())} are not"
-                t" of {gates} gates"
-            ),
+            String(t"weights of {shape_text(w_hh[].shape, w_hh[].rank())} are not of {gates} gates"),
         )
     k.hidden = w_hh[].shape[0] // gates
     k.width = w_hh[].shape[1]
-    if (
-        state[].rank() != 2
-        or state[].shape[0] != k.batch
-        or state[].shape[1] != k.width
-        or k.width == 0
-    ):
+    if state[].rank() != 2 or state[].shape[0] != k.batch or state[].shape[1] != k.width or k.width == 0:
         raise call.fail(
             "RuntimeError",
-            String(
-                t"Expected hidden size ({k.batch}, {k.width}), got"
-                t" {shape_text(state[].shape, state[].rank())}"
-            ),
+            String(t"Expected hidden size ({k.batch}, {k.width}), got {shape_text(state[].shape, state[].rank())}"),
         )
     k.h0 = _matrix(call, first, k.batch, k.width, x, held)
     k.w_ih = _required(
@@ -225,17 +177,13 @@ def _weights(
         )
 
 
-def _projection(
-    call: Call, slot: Int, x: TPtr, mode: Int, mut k: Layer, mut held: Held
-) raises:
+def _projection(call: Call, slot: Int, x: TPtr, mode: Int, mut k: Layer, mut held: Held) raises:
     if mode == IS_LSTM:
         k.w_hr = _matrix(call, slot, k.width, k.hidden, x, held)
     if k.w_hr == 0 and k.width != k.hidden:
         raise call.fail(
             "RuntimeError",
-            String(
-                t"a state of {k.width} does not fit {k.hidden} hidden units"
-            ),
+            String(t"a state of {k.width} does not fit {k.hidden} hidden units"),
         )
 
 
@@ -264,7 +212,8 @@ def _run_forward[K: Cell](k: Layer, code: Int, hn: Int, cn: Int) raises:
 
 
 def recurrent(mut call: Call) raises -> Obj:
-    """(input, hx, cx, w_ih, w_hh, b_ih, b_hh, w_hr, batch_sizes, mode, reverse) -> (output, hn, cn, gates, cells).
+    """(input, hx, cx, w_ih, w_hh, b_ih, b_hh, w_hr, batch_sizes, mode, reverse, keep) -> (output, hn, cn, gates,
+    cells); without `keep` the last two are empty, and there is no derivative.
     """
     var x = _input(call, 0)
     var mode = _mode(call, 9)
@@ -287,18 +236,13 @@ def recurrent(mut call: Call) raises -> Obj:
         shape[x[].rank() - 1] = k.width
         var output = held.keep(new_tensor(computing, shape, x[].rank()))
         var hn = _new(computing, k.batch, k.width, held)
-        var cn = _new(
-            computing, k.batch if mode == IS_LSTM else 0, k.hidden, held
-        )
-        var kept = _new(
-            computing, k.total if mode >= IS_LSTM else 0, 4 * k.hidden, held
-        )
-        var cells = _new(
-            computing, k.total if mode == IS_LSTM else 0, k.hidden, held
-        )
+        var cn = _new(computing, k.batch if mode == IS_LSTM else 0, k.hidden, held)
+        var keep = call.bool(11)
+        var kept = _new(computing, k.total if keep and mode >= IS_LSTM else 0, 4 * k.hidden, held)
+        var cells = _new(computing, k.total if keep and mode == IS_LSTM else 0, k.hidden, held)
         k.output = output[].data()
-        k.gates = kept[].data() if mode >= IS_LSTM else k.output
-        k.cells = cells[].data()
+        k.gates = k.output if mode < IS_LSTM else (kept[].data() if keep else 0)
+        k.cells = cells[].data() if keep else 0
         if mode == IS_LSTM:
             memcpy(
                 cn[].data(),
@@ -378,9 +322,7 @@ def recurrent_backward(mut call: Call) raises -> Obj:
         var computing = _computing(code)
         var gates = 4 if mode == IS_LSTM else (3 if mode == IS_GRU else 1)
         k.x = held.keep(contiguous_of(x, computing))[].data()
-        k.output = _required(
-            call, 9, _kept(call, 9, k.total * k.width, computing, held)
-        )
+        k.output = _required(call, 9, _kept(call, 9, k.total * k.width, computing, held))
         k.gates = k.output
         if mode >= IS_LSTM:
             k.gates = _required(
@@ -389,9 +331,7 @@ def recurrent_backward(mut call: Call) raises -> Obj:
                 _kept(call, 10, k.total * 4 * k.hidden, computing, held),
             )
         if mode == IS_LSTM:
-            k.cells = _required(
-                call, 11, _kept(call, 11, k.total * k.hidden, computing, held)
-            )
+            k.cells = _required(call, 11, _kept(call, 11, k.total * k.hidden, computing, held))
         var g = Gradients()
         g.output = _kept(call, 0, k.total * k.width, computing, held)
         var d_h = _state_gradient(call, 1, k.batch, k.width, computing, held)
@@ -409,18 +349,10 @@ def recurrent_backward(mut call: Call) raises -> Obj:
             d_x = held.keep(new_tensor(computing, x[].shape, x[].rank()))
         else:
             d_x = _new(computing, 0, k.inputs, held)
-        var d_w_ih = _new(
-            computing, rows if needs & NEEDS_W_IH != 0 else 0, k.inputs, held
-        )
-        var d_w_hh = _new(
-            computing, rows if needs & NEEDS_W_HH != 0 else 0, k.width, held
-        )
-        var d_b_ih = _new(
-            computing, 1 if needs & NEEDS_BIAS != 0 else 0, rows, held
-        )
-        var d_b_hh = _new(
-            computing, 1 if needs & NEEDS_BIAS != 0 else 0, rows, held
-        )
+        var d_w_ih = _new(computing, rows if needs & NEEDS_W_IH != 0 else 0, k.inputs, held)
+        var d_w_hh = _new(computing, rows if needs & NEEDS_W_HH != 0 else 0, k.width, held)
+        var d_b_ih = _new(computing, 1 if needs & NEEDS_BIAS != 0 else 0, rows, held)
+        var d_b_hh = _new(computing, 1 if needs & NEEDS_BIAS != 0 else 0, rows, held)
         var d_w_hr = _new(
             computing,
             k.width if needs & NEEDS_W_HR != 0 and k.w_hr != 0 else 0,

@@ -15,11 +15,8 @@ from kernels.math import maximum, sigmoid, tanh
 
 
 @always_inline
-def get[
-    dt: DType, w: Int, part: Bool
-](address: Int, i: Int, lanes: Int) -> SIMD[dt, w]:
-    """Elements i .. i + w; with `part` only the first lanes of them, the rest zero.
-    """
+def get[dt: DType, w: Int, part: Bool](address: Int, i: Int, lanes: Int) -> SIMD[dt, w]:
+    """Elements i .. i + w; with `part` only the first lanes of them, the rest zero."""
     comptime if part:
         return load_first[dt, w](ptr[dt](at[dt](address, i)), lanes)
     else:
@@ -27,9 +24,7 @@ def get[
 
 
 @always_inline
-def put[
-    dt: DType, w: Int, part: Bool
-](address: Int, i: Int, lanes: Int, v: SIMD[dt, w]):
+def put[dt: DType, w: Int, part: Bool](address: Int, i: Int, lanes: Int, v: SIMD[dt, w]):
     comptime if part:
         masked_store[w](v, ptr[dt](at[dt](address, i)), first_lanes[w](lanes))
     else:
@@ -38,8 +33,7 @@ def put[
 
 @fieldwise_init
 struct Unit(ImplicitlyCopyable, Movable):
-    """Addresses of the same hidden units in what a step reads and writes; 0 for what a cell has not.
-    """
+    """Addresses of the same hidden units in what a step reads and writes; 0 for what a cell has not."""
 
     var gates: Int  # KEPT blocks
     var before: Int  # the state before the step
@@ -58,19 +52,13 @@ trait Cell:
     comptime CARRIES: Bool  # the state has an own part in the next one, besides the products
 
     @staticmethod
-    def forward[
-        dt: DType, w: Int, part: Bool
-    ](u: Unit, h: Int, lanes: Int) -> SIMD[dt, w]:
-        """The new state; `h` is the number of hidden units, the distance of the blocks.
-        """
+    def forward[dt: DType, w: Int, part: Bool](u: Unit, h: Int, lanes: Int) -> SIMD[dt, w]:
+        """The new state; `h` is the number of hidden units, the distance of the blocks."""
         ...
 
     @staticmethod
-    def backward[
-        dt: DType, w: Int, part: Bool
-    ](u: Unit, h: Int, lanes: Int, g: SIMD[dt, w]):
-        """Writes the gradients of the gates' sums for the gradient `g` of the new state.
-        """
+    def backward[dt: DType, w: Int, part: Bool](u: Unit, h: Int, lanes: Int, g: SIMD[dt, w]):
+        """Writes the gradients of the gates' sums for the gradient `g` of the new state."""
         ...
 
 
@@ -84,16 +72,12 @@ struct Tanh(Cell):
 
     @staticmethod
     @always_inline
-    def forward[
-        dt: DType, w: Int, part: Bool
-    ](u: Unit, h: Int, lanes: Int) -> SIMD[dt, w]:
+    def forward[dt: DType, w: Int, part: Bool](u: Unit, h: Int, lanes: Int) -> SIMD[dt, w]:
         return tanh(get[dt, w, part](u.gates, 0, lanes))
 
     @staticmethod
     @always_inline
-    def backward[
-        dt: DType, w: Int, part: Bool
-    ](u: Unit, h: Int, lanes: Int, g: SIMD[dt, w]):
+    def backward[dt: DType, w: Int, part: Bool](u: Unit, h: Int, lanes: Int, g: SIMD[dt, w]):
         var y = get[dt, w, part](u.gates, 0, lanes)
         put[dt, w, part](u.grads, 0, lanes, g * (1 - y * y))
 
@@ -108,16 +92,12 @@ struct Relu(Cell):
 
     @staticmethod
     @always_inline
-    def forward[
-        dt: DType, w: Int, part: Bool
-    ](u: Unit, h: Int, lanes: Int) -> SIMD[dt, w]:
+    def forward[dt: DType, w: Int, part: Bool](u: Unit, h: Int, lanes: Int) -> SIMD[dt, w]:
         return maximum(get[dt, w, part](u.gates, 0, lanes), SIMD[dt, w](0))
 
     @staticmethod
     @always_inline
-    def backward[
-        dt: DType, w: Int, part: Bool
-    ](u: Unit, h: Int, lanes: Int, g: SIMD[dt, w]):
+    def backward[dt: DType, w: Int, part: Bool](u: Unit, h: Int, lanes: Int, g: SIMD[dt, w]):
         var y = get[dt, w, part](u.gates, 0, lanes)
         put[dt, w, part](u.grads, 0, lanes, y.le(0).select(SIMD[dt, w](0), g))
 
@@ -134,9 +114,7 @@ struct LSTM(Cell):
 
     @staticmethod
     @always_inline
-    def forward[
-        dt: DType, w: Int, part: Bool
-    ](u: Unit, h: Int, lanes: Int) -> SIMD[dt, w]:
+    def forward[dt: DType, w: Int, part: Bool](u: Unit, h: Int, lanes: Int) -> SIMD[dt, w]:
         var i = sigmoid(get[dt, w, part](u.gates, 0, lanes))
         var f = sigmoid(get[dt, w, part](u.gates, h, lanes))
         var g = tanh(get[dt, w, part](u.gates, 2 * h, lanes))
@@ -152,9 +130,7 @@ struct LSTM(Cell):
 
     @staticmethod
     @always_inline
-    def backward[
-        dt: DType, w: Int, part: Bool
-    ](u: Unit, h: Int, lanes: Int, g: SIMD[dt, w]):
+    def backward[dt: DType, w: Int, part: Bool](u: Unit, h: Int, lanes: Int, g: SIMD[dt, w]):
         var i = get[dt, w, part](u.gates, 0, lanes)
         var f = get[dt, w, part](u.gates, h, lanes)
         var n = get[dt, w, part](u.gates, 2 * h, lanes)
@@ -174,8 +150,7 @@ struct LSTM(Cell):
 
 
 struct GRU(Cell):
-    """Kept: r, z, n and the state's product that r multiplies. The gradients of r, z, that product, and n's sum.
-    """
+    """Kept: r, z, n and the state's product that r multiplies. The gradients of r, z, that product, and n's sum."""
 
     comptime GATES = 3
     comptime ADDED = 2
@@ -186,15 +161,10 @@ struct GRU(Cell):
 
     @staticmethod
     @always_inline
-    def forward[
-        dt: DType, w: Int, part: Bool
-    ](u: Unit, h: Int, lanes: Int) -> SIMD[dt, w]:
+    def forward[dt: DType, w: Int, part: Bool](u: Unit, h: Int, lanes: Int) -> SIMD[dt, w]:
         var r = sigmoid(get[dt, w, part](u.gates, 0, lanes))
         var z = sigmoid(get[dt, w, part](u.gates, h, lanes))
-        var n = tanh(
-            get[dt, w, part](u.gates, 2 * h, lanes)
-            + r * get[dt, w, part](u.gates, 3 * h, lanes)
-        )
+        var n = tanh(get[dt, w, part](u.gates, 2 * h, lanes) + r * get[dt, w, part](u.gates, 3 * h, lanes))
         put[dt, w, part](u.gates, 0, lanes, r)
         put[dt, w, part](u.gates, h, lanes, z)
         put[dt, w, part](u.gates, 2 * h, lanes, n)
@@ -202,9 +172,7 @@ struct GRU(Cell):
 
     @staticmethod
     @always_inline
-    def backward[
-        dt: DType, w: Int, part: Bool
-    ](u: Unit, h: Int, lanes: Int, g: SIMD[dt, w]):
+    def backward[dt: DType, w: Int, part: Bool](u: Unit, h: Int, lanes: Int, g: SIMD[dt, w]):
         var r = get[dt, w, part](u.gates, 0, lanes)
         var z = get[dt, w, part](u.gates, h, lanes)
         var n = get[dt, w, part](u.gates, 2 * h, lanes)

@@ -1,9 +1,10 @@
 """The time loops of recurrent layers.
 
-The input's products of all steps are one GEMM. A step is then one parallel region: a task takes a block of hidden units
-(and of rows), multiplies the state by the block's columns of every gate, which were packed once for all steps, and goes
-on to the gates while the sums are in the L1 cache. Going back a step is one region as well: the product that gives the
-state's gradient, and the gates' derivatives; the weights' gradients are one GEMM over all steps at the end.
+The input's products are done for several steps at once, not more than the cache holds. A step is then one parallel
+region: a task takes a block of hidden units (and of rows), multiplies the state by the block's columns of every gate,
+which were packed once for all steps, and goes on to the gates while the sums are in the L1 cache. Going back a step is
+one region as well: the product that gives the state's gradient, and the gates' derivatives; the weights' gradients are
+one GEMM over all steps at the end.
 """
 
 from std.math import ceildiv
@@ -32,6 +33,9 @@ comptime CHUNK = 4 * MR
 
 comptime DEPTH = 256
 """Depth of a block of a product: a packed panel of it stays in the L1 cache."""
+
+comptime AHEAD = 128
+"""Rows whose products of the input are done before their steps: the weights are read once for all of them."""
 
 comptime SERIAL_WORK = 1 << 16
 """Multiply-adds of a step that one thread does alone."""
@@ -91,19 +95,12 @@ struct Layer(Movable):
         return self.steps - 1 - n if self.reverse else n
 
     def preceded(self, n: Int) -> Int:
-        """How many rows of the n-th step have one before it; they are the first ones. The others begin here.
-        """
-        return (
-            min(self.sizes[self.nth(n - 1)], self.sizes[self.nth(n)]) if n
-            > 0 else 0
-        )
+        """How many rows of the n-th step have one before it; they are the first ones. The others begin here."""
+        return min(self.sizes[self.nth(n - 1)], self.sizes[self.nth(n)]) if n > 0 else 0
 
 
-def _rows_before[
-    dt: DType
-](k: Layer, n: Int, kept: Int, first: Int, columns: Int, to: Int):
-    """Copies the rows that came before the n-th step's: of the step before it, or of the beginning.
-    """
+def _rows_before[dt: DType](k: Layer, n: Int, kept: Int, first: Int, columns: Int, to: Int):
+    """Copies the rows that came before the n-th step's: of the step before it, or of the beginning."""
     comptime SIZE = size_of[Scalar[dt]]()
     var known = k.preceded(n)
     if known > 0:
@@ -124,19 +121,8 @@ def _rows_before[
 @no_inline
 def _panel_product[
     dt: DType
-](
-    a: Mat,
-    rows: Int,
-    depth: Int,
-    panel: Int,
-    c: Int,
-    stride: Int,
-    columns: Int,
-    beta: Scalar[dt],
-    bias: Int,
-):
-    """C[rows, columns] = A @ panel + beta * C + bias, for a packed panel of the register tile's columns.
-    """
+](a: Mat, rows: Int, depth: Int, panel: Int, c: Int, stride: Int, columns: Int, beta: Scalar[dt], bias: Int,):
+    """C[rows, columns] = A @ panel + beta * C + bias, for a packed panel of the register tile's columns."""
     comptime NR = 2 * width[dt]()
     var groups = ceildiv(rows, MR)
     var e = Epilogue[dt](1, beta, bias)
@@ -169,15 +155,12 @@ def _spread[B: Body](body: B, tasks: Int, work: Int):
 
 
 def _padded(columns: Int) -> Int:
-    """A distance of rows that does not put them all into one set of the cache.
-    """
+    """A distance of rows that does not put them all into one set of the cache."""
     return ceildiv(columns, 16) * 16 + 16
 
 
 def _no_memory() -> Error:
-    return Error(
-        "OutOfMemoryError|recurrent(): no memory for the scratch of the steps"
-    )
+    return Error("OutOfMemoryError|recurrent(): no memory for the scratch of the steps")
 
 
 # ---------------------------------------------------------------- forward
@@ -208,22 +191,13 @@ struct ForwardStep[K: Cell, dt: DType](Body, ImplicitlyCopyable, Movable):
         var first = task // self.blocks * CHUNK
         var end = min(first + CHUNK, self.rows)
         if self.panels != 0:
-            var a = Mat(
-                at[Self.dt](self.before, first * self.stride), self.stride, 1
-            )
+            var a = Mat(at[Self.dt](self.before, first * self.stride), self.stride, 1)
             comptime for q in range(Self.K.GATES):
                 comptime added = q < Self.K.ADDED
                 comptime place = q if added else q + 1
-                var panel = at[Self.dt](
-                    self.panels, (block * Self.K.GATES + q) * NR * self.width
-                )
-                var c = at[Self.dt](
-                    self.gates, (first * Self.K.KEPT + place) * self.hidden + j
-                )
-                var bias = (
-                    at[Self.dt](self.bias, j) if not added
-                    and self.bias != 0 else 0
-                )
+                var panel = at[Self.dt](self.panels, (block * Self.K.GATES + q) * NR * self.width)
+                var c = at[Self.dt](self.gates, (first * Self.K.KEPT + place) * self.hidden + j)
+                var bias = at[Self.dt](self.bias, j) if not added and self.bias != 0 else 0
                 _panel_product[Self.dt](
                     a,
                     end - first,
@@ -261,8 +235,54 @@ struct ForwardStep[K: Cell, dt: DType](Body, ImplicitlyCopyable, Movable):
             put[Self.dt, W, part](self.after, r * self.stride + j, lanes, y)
 
 
+@fieldwise_init
+struct InputProducts[K: Cell, dt: DType](Body, ImplicitlyCopyable, Movable):
+    """The products of some rows of the input with the weights of all gates."""
+
+    var hidden: Int
+    var inputs: Int
+    var blocks: Int
+    var panels: Int
+    var bias: Int
+    var rows: Int
+    var x: Int
+    var stride: Int  # of the rows of `x`
+    var gates: Int
+
+    def run(self, task: Int, worker: Int):
+        comptime NR = 2 * width[Self.dt]()
+        var block = task % self.blocks
+        var j = block * NR
+        var first = task // self.blocks * CHUNK
+        var a = Mat(at[Self.dt](self.x, first * self.stride), self.stride, 1)
+        comptime for q in range(Self.K.GATES):
+            _panel_product[Self.dt](
+                a,
+                min(CHUNK, self.rows - first),
+                self.inputs,
+                at[Self.dt](self.panels, (block * Self.K.GATES + q) * NR * self.inputs),
+                at[Self.dt](self.gates, (first * Self.K.KEPT + q) * self.hidden + j),
+                Self.K.KEPT * self.hidden,
+                min(NR, self.hidden - j),
+                0,
+                at[Self.dt](self.bias, q * self.hidden + j),
+            )
+
+
+def _pack_gates[K: Cell, dt: DType](w: Int, h: Int, columns: Int, to: Int):
+    """Packs weights (gates * h, columns): for each block of hidden units a panel of each gate."""
+    comptime NR = 2 * width[dt]()
+    for block in range(ceildiv(h, NR)):
+        for q in range(K.GATES):
+            var row = Mat(at[dt](w, (q * h + block * NR) * columns), columns, 1)
+            var panel = at[dt](to, (block * K.GATES + q) * NR * columns)
+            pack[dt, dt, NR](row, min(NR, h - block * NR), columns, panel)
+
+
 def forward[K: Cell, dt: DType](k: Layer, hn: Int, cn: Int) raises:
     """Fills output, gates and cells, and the last state of each row; `cn` begins as the first cell.
+
+    Where gates and cells are not there, nothing is kept of them for longer than it is needed.
     """
     comptime NR = 2 * width[dt]()
     comptime SIZE = size_of[Scalar[dt]]()
@@ -272,35 +292,42 @@ def forward[K: Cell, dt: DType](k: Layer, hn: Int, cn: Int) raises:
     var blocks = ceildiv(h, NR)
     var stride = _padded(k.width)
     var packed = blocks * K.GATES * NR * k.width if k.steps > 1 else 0
+    var ahead = k.steps > 1 and k.total >= AHEAD // 2
+    var x_stride = _padded(k.inputs)
+    var x_rows = min(k.total, AHEAD + k.batch)
+    var of_input = blocks * K.GATES * NR * k.inputs + x_rows * x_stride if ahead else 0
     var free = k.batch * h if k.w_hr != 0 else 0
-    var ws = Workspace.take(
-        (packed + columns + 2 * k.batch * stride + free + 16) * SIZE
-    )
+    var passing = (x_rows if ahead else k.total) * stored if k.gates == 0 else 0
+    var passing_cells = k.batch * h if k.cells == 0 and K.HAS_CELL else 0
+    var scratch = packed + of_input + columns + 2 * k.batch * stride + free + passing + passing_cells + 16
+    var ws = Workspace.take(scratch * SIZE)
     if ws.address == 0:
         raise _no_memory()
-    var bias = at[dt](ws.address, packed)
+    var input_panels = at[dt](ws.address, packed)
+    var bias = at[dt](input_panels, of_input)
     var states = at[dt](bias, columns)
     var projected = at[dt](states, 2 * k.batch * stride)
-    if k.b_ih != 0:
-        for j in range(columns):
-            var b = ptr[dt](k.b_ih)[unsafe_offset=j]
+    var gates = k.gates if k.gates != 0 else at[dt](projected, free)
+    var cells = k.cells if k.cells != 0 else at[dt](projected, free + passing)
+    var origin = 0  # the row that `gates` begins with
+    for j in range(columns):
+        var b = Scalar[dt](0)
+        if k.b_ih != 0:
+            b = ptr[dt](k.b_ih)[unsafe_offset=j]
             if j < K.ADDED * h:
                 b += ptr[dt](k.b_hh)[unsafe_offset=j]
-            ptr[dt](bias)[unsafe_offset=j] = b
-    gemm[dt](
-        k.total, columns, k.inputs, 1, k.x, k.inputs, 1, k.w_ih, 1, k.inputs, 0, k.gates, stored, 1,
-        bias if k.b_ih != 0 else 0,
-    )  # fmt: skip
+        ptr[dt](bias)[unsafe_offset=j] = b
     if packed != 0:
-        for block in range(blocks):
-            for q in range(K.GATES):
-                var row = Mat(
-                    at[dt](k.w_hh, (q * h + block * NR) * k.width), k.width, 1
-                )
-                var to = at[dt](
-                    ws.address, (block * K.GATES + q) * NR * k.width
-                )
-                pack[dt, dt, NR](row, min(NR, h - block * NR), k.width, to)
+        _pack_gates[K, dt](k.w_hh, h, k.width, ws.address)
+    var products = InputProducts[K, dt](
+        hidden=h, inputs=k.inputs, blocks=blocks, panels=input_panels, bias=bias, rows=0,
+        x=at[dt](input_panels, blocks * K.GATES * NR * k.inputs), stride=x_stride, gates=0,
+    )  # fmt: skip
+    if ahead:
+        _pack_gates[K, dt](k.w_ih, h, k.inputs, input_panels)
+    else:
+        gemm[dt](k.total, columns, k.inputs, 1, k.x, k.inputs, 1, k.w_ih, 1, k.inputs, 0, gates, stored, 1, bias)
+    var done = 0  # steps whose products of the input are there
     for r in range(k.batch):
         for s in range(2):
             memcpy(
@@ -315,9 +342,22 @@ def forward[K: Cell, dt: DType](k: Layer, hn: Int, cn: Int) raises:
     )  # fmt: skip
     for n in range(k.steps):
         var t = k.nth(n)
+        if ahead and n == done:
+            var rows = 0
+            while done < k.steps and rows < AHEAD:
+                rows += k.sizes[k.nth(done)]
+                done += 1
+            var first = min(k.starts[t], k.starts[k.nth(done - 1)])
+            for r in range(rows):
+                var row = at[dt](k.x, (first + r) * k.inputs)
+                memcpy(at[dt](products.x, r * x_stride), row, k.inputs * SIZE)
+            products.rows = rows
+            origin = 0 if k.gates != 0 else first
+            products.gates = at[dt](gates, (first - origin) * stored)
+            _spread(products, blocks * ceildiv(rows, CHUNK), rows * columns * k.inputs)
         step.rows = k.sizes[t]
-        step.gates = at[dt](k.gates, k.starts[t] * stored)
-        step.cells = at[dt](k.cells, k.starts[t] * h)
+        step.gates = at[dt](gates, (k.starts[t] - origin) * stored)
+        step.cells = at[dt](cells, k.starts[t] * h if k.cells != 0 else 0)
         step.before = at[dt](states, (n & 1) * k.batch * stride)
         var after = at[dt](states, (1 - (n & 1)) * k.batch * stride)
         var out_ = at[dt](k.output, k.starts[t] * k.width)
@@ -441,8 +481,7 @@ struct Gradients(ImplicitlyCopyable, Movable):
 
 @fieldwise_init
 struct BackwardStep[K: Cell, dt: DType](Body, ImplicitlyCopyable, Movable):
-    """The product with the gates' gradients of the step after this one (the one done before), then this step's.
-    """
+    """The product with the gates' gradients of the step after this one (the one done before), then this step's."""
 
     var hidden: Int
     var blocks: Int
@@ -472,9 +511,7 @@ struct BackwardStep[K: Cell, dt: DType](Body, ImplicitlyCopyable, Movable):
         if self.panels != 0 and self.later_rows > first:
             var depth = Self.K.GATES * self.hidden
             _panel_product[Self.dt](
-                Mat(
-                    at[Self.dt](self.later, first * self.stride), self.stride, 1
-                ),
+                Mat(at[Self.dt](self.later, first * self.stride), self.stride, 1),
                 min(CHUNK, self.later_rows - first),
                 depth,
                 at[Self.dt](self.panels, block * NR * depth),
@@ -504,9 +541,7 @@ struct BackwardStep[K: Cell, dt: DType](Body, ImplicitlyCopyable, Movable):
             at[Self.dt](self.before, place),
             at[Self.dt](self.cells, place),
             at[Self.dt](self.running if Self.K.HAS_CELL else self.carry, place),
-            at[Self.dt](
-                self.cells_before if r < self.known else self.c0, place
-            ),
+            at[Self.dt](self.cells_before if r < self.known else self.c0, place),
             at[Self.dt](self.grads, r * self.stride + j),
         )
         Self.K.backward[Self.dt, W, part](u, self.hidden, lanes, g)
@@ -523,16 +558,12 @@ def backward[K: Cell, dt: DType](k: Layer, g: Gradients) raises:
     var projects = k.w_hr != 0
     var packed = blocks * NR * columns if k.steps > 1 and not projects else 0
     var free = k.total * (k.width + h) + k.batch * h if projects else 0
-    var ws = Workspace.take(
-        (packed + k.total * (stride + k.width) + free + 16) * SIZE
-    )
+    var ws = Workspace.take((packed + k.total * (stride + k.width) + free + 16) * SIZE)
     if ws.address == 0:
         raise _no_memory()
     var grads = at[dt](ws.address, packed)
     var before = at[dt](grads, k.total * stride)
-    var sums = at[dt](
-        before, k.total * k.width
-    )  # the state's gradients, where they are projected
+    var sums = at[dt](before, k.total * k.width)  # the state's gradients, where they are projected
     var unprojected = at[dt](sums, k.total * k.width)
     var d_free = at[dt](unprojected, k.total * h)
     if packed != 0:
@@ -564,13 +595,9 @@ def backward[K: Cell, dt: DType](k: Layer, g: Gradients) raises:
         step.before = at[dt](before, start * k.width)
         step.cells = at[dt](k.cells, start * h)
         step.known = k.preceded(n)
-        step.cells_before = (
-            at[dt](k.cells, k.starts[k.nth(n - 1)] * h) if n > 0 else k.c0
-        )
+        step.cells_before = at[dt](k.cells, k.starts[k.nth(n - 1)] * h) if n > 0 else k.c0
         if projects:
-            _project_back[K, dt](
-                k, g, step, m, start, at[dt](sums, start * k.width), d_free
-            )
+            _project_back[K, dt](k, g, step, m, start, at[dt](sums, start * k.width), d_free)
         else:
             step.output = at[dt](g.output, start * h) if g.output != 0 else 0
             step.panels = ws.address if m > 0 else 0
@@ -613,17 +640,8 @@ def backward[K: Cell, dt: DType](k: Layer, g: Gradients) raises:
 
 def _project_back[
     K: Cell, dt: DType
-](
-    k: Layer,
-    g: Gradients,
-    s: BackwardStep[K, dt],
-    m: Int,
-    start: Int,
-    sums: Int,
-    to: Int,
-):
-    """The gradient of the state before its projection, into `to`; that of the state itself into `sums`.
-    """
+](k: Layer, g: Gradients, s: BackwardStep[K, dt], m: Int, start: Int, sums: Int, to: Int,):
+    """The gradient of the state before its projection, into `to`; that of the state itself into `sums`."""
     if m > 0:
         gemm[dt](
             s.later_rows,
@@ -669,15 +687,11 @@ def _unproject[dt: DType](o: Int, cell: Int, to: Int, n: Int):
     comptime W = width[dt]()
     for j in range(0, n, W):
         var lanes = n - j
-        var y = get[dt, W, True](o, j, lanes) * tanh(
-            get[dt, W, True](cell, j, lanes)
-        )
+        var y = get[dt, W, True](o, j, lanes) * tanh(get[dt, W, True](cell, j, lanes))
         put[dt, W, True](to, j, lanes, y)
 
 
-def _weights[
-    K: Cell, dt: DType
-](k: Layer, g: Gradients, grads: Int, stride: Int, before: Int):
+def _weights[K: Cell, dt: DType](k: Layer, g: Gradients, grads: Int, stride: Int, before: Int):
     """The gradients that are sums over all steps."""
     comptime SIZE = size_of[Scalar[dt]]()
     var h = k.hidden
@@ -753,19 +767,14 @@ def _weights[
 
 
 def _sum_rows[dt: DType](rows: Int, columns: Int, a: Int, stride: Int, to: Int):
-    """The sum of the rows, as a product with a row of ones (one number, repeated).
-    """
+    """The sum of the rows, as a product with a row of ones (one number, repeated)."""
     var ones = Workspace.take(size_of[Scalar[dt]]())
     if ones.address == 0:
         memset(to, 0, columns * size_of[Scalar[dt]]())
         for r in range(rows):
             for j in range(columns):
-                ptr[dt](to)[unsafe_offset=j] += ptr[dt](a)[
-                    unsafe_offset=r * stride + j
-                ]
+                ptr[dt](to)[unsafe_offset=j] += ptr[dt](a)[unsafe_offset=r * stride + j]
         return
     ptr[dt](ones.address)[] = 1
-    gemm[dt](
-        1, columns, rows, 1, ones.address, 0, 0, a, stride, 1, 0, to, columns, 1
-    )
+    gemm[dt](1, columns, rows, 1, ones.address, 0, 0, a, stride, 1, 0, to, columns, 1)
     ones.give()

@@ -12,18 +12,9 @@ def _wide(t: Any) -> Any:
 
 
 def recurrent(
-    x: Any,
-    hx: Any,
-    cx: Any,
-    w_ih: Any,
-    w_hh: Any,
-    b_ih: Any,
-    b_hh: Any,
-    w_hr: Any,
-    sizes: Any,
-    mode: str,
-    reverse: bool,
-) -> Any:
+    x: Any, hx: Any, cx: Any, w_ih: Any, w_hh: Any, b_ih: Any, b_hh: Any, w_hr: Any, sizes: Any, mode: str,
+    reverse: bool, keep: bool,
+) -> Any:  # fmt: skip
     dtype, width = x.dtype, w_hh.shape[1]
     x, h, c, w_ih, w_hh, b_ih, b_hh, w_hr = (_wide(t) for t in (x, hx, cx, w_ih, w_hh, b_ih, b_hh, w_hr))
     steps = list(x.unbind(0) if sizes is None else x.split(sizes.tolist()))
@@ -56,7 +47,8 @@ def recurrent(
     output = torch.stack(outputs) if sizes is None else torch.cat(outputs)
     cn = x.new_zeros(0, hidden) + 0 * h.sum() if c is None else c
     assert h.shape[1] == width
-    return output.to(dtype), h.to(dtype), cn.to(dtype), torch.cat(gates), torch.cat(cells)
+    kept = (torch.cat(gates), torch.cat(cells)) if keep else (x.new_zeros(0, 4 * hidden), x.new_zeros(0, hidden))
+    return output.to(dtype), h.to(dtype), cn.to(dtype), *kept
 
 
 def recurrent_backward(

@@ -59,10 +59,10 @@ def _in_operations(
 
 def _backward(
     gs: Any, input: Any, hx: Any, cx: Any, w_ih: Any, w_hh: Any, b_ih: Any, b_hh: Any, w_hr: Any, batch_sizes: Any,
-    mode: str, reverse: bool, output: Any, gates: Any, cells: Any, needed: list[bool],
+    mode: str, reverse: bool, keep: bool, output: Any, gates: Any, cells: Any, needed: list[bool],
 ) -> Any:  # fmt: skip
     """All gradients in one walk over the steps; in differentiable operations where they are differentiated again."""
-    if is_grad_enabled():
+    if is_grad_enabled() or not keep:
         again = partial(_in_operations, batch_sizes, mode, reverse)
         return through_graph(again, (input, hx, cx, w_ih, w_hh, b_ih, b_hh, w_hr), gs[:3], needed)
     # in the order of the kernel's bits
@@ -93,23 +93,24 @@ def _arguments(
 
 def _samples() -> Any:
     for mode in GATES:
-        yield S(*_arguments(mode), None, mode, False)
-    yield S(*_arguments("LSTM", proj=2, bias=False), None, "LSTM", True)
+        yield S(*_arguments(mode), None, mode, False, True)
+    yield S(*_arguments("LSTM"), None, "LSTM", True, False)
+    yield S(*_arguments("LSTM", proj=2, bias=False), None, "LSTM", True, True)
     packed = _arguments("GRU")
     packed[0] = T(4, 3)
-    yield S(*packed, T(3, dtype="int64", values=[2, 1, 1]), "GRU", True)
+    yield S(*packed, T(3, dtype="int64", values=[2, 1, 1]), "GRU", True, True)
 
 
 def _errors() -> Any:
     lstm = _arguments("LSTM")
-    yield S(*lstm, None, "RNN", False, error="RuntimeError")
-    yield S(T(3, 2, 5), *lstm[1:], None, "LSTM", False, error="RuntimeError")
-    yield S(lstm[0], T(3, 4), *lstm[2:], None, "LSTM", False, error="RuntimeError")
-    yield S(T(4, 3), *lstm[1:], T(2, dtype="int64", values=[2, 3]), "LSTM", False, error="RuntimeError")
+    yield S(*lstm, None, "RNN", False, True, error="RuntimeError")
+    yield S(T(3, 2, 5), *lstm[1:], None, "LSTM", False, True, error="RuntimeError")
+    yield S(lstm[0], T(3, 4), *lstm[2:], None, "LSTM", False, True, error="RuntimeError")
+    yield S(T(4, 3), *lstm[1:], T(2, dtype="int64", values=[2, 3]), "LSTM", False, True, error="RuntimeError")
 
 
 _TENSORS = ("input", "hx", "cx", "w_ih", "w_hh", "b_ih", "b_hh", "w_hr")
-_LAYER = row("recurrent", "input, hx, cx, w_ih, w_hh, b_ih, b_hh, w_hr, batch_sizes:i, mode, reverse",
+_LAYER = row("recurrent", "input, hx, cx, w_ih, w_hh, b_ih, b_hh, w_hr, batch_sizes:i, mode, reverse, keep",
     outputs=("output", "hn", "cn", "gates", "cells"), differentiable=(0, 1, 2), method=False, function=False,
     out=False, ref=None, grad=dict.fromkeys(_TENSORS, _backward), samples=_samples, errors=_errors,
     doc="One direction of one recurrent layer over (steps, batch, inputs), or over packed rows with ``batch_sizes``.",
@@ -135,15 +136,19 @@ row("recurrent_backward", "grad_output, grad_hn, grad_cn, input, hx, cx, w_ih, w
     ), doc="The derivative of recurrent with respect to all its tensors; ``needs`` says which.")  # fmt: skip
 
 
+def _layer(*given: Any) -> tuple[Any, Any, Any]:
+    """The row; what the derivative needs is kept only where there will be one."""
+    keep = is_grad_enabled() and any(t is not None and t.requires_grad for t in given[: len(_TENSORS)])
+    output, hn, cn, _, _ = _LAYER(*given, keep)
+    return output, hn, cn
+
+
 def _one_direction(
     input: Any, batch_sizes: Any, h: Any, c: Any, params: Sequence[Any], has_biases: bool, mode: str, reverse: bool
 ) -> tuple[Any, Any, Any]:
     w_ih, w_hh, *rest = params
     b_ih, b_hh = (rest.pop(0), rest.pop(0)) if has_biases else (None, None)
-    output, hn, cn, _, _ = _LAYER(
-        input, h, c, w_ih, w_hh, b_ih, b_hh, rest[0] if rest else None, batch_sizes, mode, reverse
-    )
-    return output, hn, cn
+    return _layer(input, h, c, w_ih, w_hh, b_ih, b_hh, rest[0] if rest else None, batch_sizes, mode, reverse)
 
 
 def _stacked(states: list[Any]) -> Any:
@@ -268,8 +273,7 @@ def _cell(
         raise RuntimeError(f"{name}(): expects input and states of 2 dimensions, got {input.ndim} and {h.ndim}")
     if (b_ih is None) != (b_hh is None):
         b_ih, b_hh = (b_hh.new_zeros(b_hh.shape), b_hh) if b_ih is None else (b_ih, b_ih.new_zeros(b_ih.shape))
-    _, hn, cn, _, _ = _LAYER(input.unsqueeze(0), h, c, w_ih, w_hh, b_ih, b_hh, None, None, mode, False)
-    return hn, cn
+    return _layer(input.unsqueeze(0), h, c, w_ih, w_hh, b_ih, b_hh, None, None, mode, False)[1:]
 
 
 @composite(method=False)
