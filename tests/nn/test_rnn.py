@@ -222,10 +222,11 @@ def test_state_dicts_go_both_ways(mode: str, options: str) -> None:
 
 
 def test_first_weights_are_uniform() -> None:
+    dumbtorch.manual_seed(3)
     for layer in (dumbtorch.nn.LSTM(30, 25), dumbtorch.nn.GRUCell(30, 25)):
-        for weight in layer.parameters():
-            assert weight.abs().max() <= 0.2 and abs(weight.mean().item()) < 0.03
-            assert abs(weight.std().item() - 0.2 / 3**0.5) < 0.02
+        weights = dumbtorch.nn.utils.parameters_to_vector(layer.parameters())  # some thousands
+        assert 0.19 < weights.abs().max() <= 0.2 and abs(weights.mean().item()) < 0.01
+        assert abs(weights.std().item() - 0.2 / 3**0.5) < 0.01
 
 
 def test_dropout_between_layers() -> None:
