@@ -34,6 +34,18 @@ NAMESPACES = (
     "utils.dlpack",
     "return_types",
     "version",
+    "nn",
+    "nn.Module",
+    "nn.functional",
+    "nn.init",
+    "nn.parameter",
+    "nn.utils",
+    "nn.utils.parametrize",
+    "nn.utils.prune",
+    "nn.utils.rnn",
+    "optim",
+    "optim.lr_scheduler",
+    "optim.swa_utils",
 )
 
 

@@ -11,6 +11,7 @@ modules_expected.toml; an entry that fails and is not listed, or is listed and d
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import functools
 import sys
 import types
@@ -74,6 +75,9 @@ def to_ours(x: Any) -> Any:
         made = getattr(dumbtorch.nn, type(x).__name__)(*to_ours(args), **to_ours(kwargs))
         made.load_state_dict(to_ours(x.state_dict()))
         return made.train(x.training)
+    if dataclasses.is_dataclass(x) and not isinstance(x, type):
+        fields = {field.name: to_ours(getattr(x, field.name)) for field in dataclasses.fields(x)}
+        return getattr(dumbtorch.nn, type(x).__name__)(**fields)
     if isinstance(x, torch.nn.utils.rnn.PackedSequence):
         return dumbtorch.nn.utils.rnn.PackedSequence(*map(to_ours, x))
     if isinstance(x, dict):

@@ -219,6 +219,12 @@ LAZY = {
     "batch_norm3d": (lambda T: T.nn.LazyBatchNorm3d(track_running_stats=False), (4, 5, 2, 3, 2)),
     "instance_norm1d": (lambda T: T.nn.LazyInstanceNorm1d(), (4, 5, 3)),
     "instance_norm2d": (lambda T: T.nn.LazyInstanceNorm2d(), (4, 5, 2, 3)),
+    "conv1d": (lambda T: T.nn.LazyConv1d(4, 3, padding=1), (2, 5, 8)),
+    "conv2d": (lambda T: T.nn.LazyConv2d(4, 3, groups=2, bias=False), (2, 6, 8, 7)),
+    "conv3d": (lambda T: T.nn.LazyConv3d(4, 2), (5, 4, 4, 4)),
+    "conv_transpose1d": (lambda T: T.nn.LazyConvTranspose1d(4, 3, stride=2), (2, 5, 8)),
+    "conv_transpose2d": (lambda T: T.nn.LazyConvTranspose2d(4, 3, output_padding=1, stride=2), (2, 5, 4, 4)),
+    "conv_transpose3d": (lambda T: T.nn.LazyConvTranspose3d(4, 2), (2, 5, 3, 3, 3)),
     "instance_norm3d": (lambda T: T.nn.LazyInstanceNorm3d(bias=False), (4, 5, 2, 3, 2)),
 }
 

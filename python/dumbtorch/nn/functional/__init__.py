@@ -11,6 +11,7 @@ from dumbtorch.nn.functional._bags import *
 from dumbtorch.nn.functional._conv import *
 from dumbtorch.nn.functional._ctc import *
 from dumbtorch.nn.functional._linear import *
+from dumbtorch.nn.functional._linear_loss import *
 from dumbtorch.nn.functional._loss import *
 from dumbtorch.nn.functional._margin import *
 from dumbtorch.nn.functional._multihead import *

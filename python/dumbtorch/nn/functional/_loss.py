@@ -268,6 +268,8 @@ def _check_classes(op: str, input: Tensor, target: Tensor, weight: Tensor | None
             f"{op}: weight tensor should be defined either for all {classes} classes or no classes "
             f"but got weight tensor of shape: {list(weight.shape)}"
         )
+    if weight is not None and weight.dtype is not input.dtype:
+        raise RuntimeError(f"{op}: expected scalar type {input.dtype} for the weight but found {weight.dtype}")
     return classes
 
 

@@ -14,8 +14,10 @@ from dumbtorch.nn.modules.distance import *
 from dumbtorch.nn.modules.dropout import *
 from dumbtorch.nn.modules.flatten import *
 from dumbtorch.nn.modules.instancenorm import *
+from dumbtorch.nn.modules.lazy_conv import *
 from dumbtorch.nn.modules.lazy_layers import *
 from dumbtorch.nn.modules.linear import *
+from dumbtorch.nn.modules.linear_loss import *
 from dumbtorch.nn.modules.loss import *
 from dumbtorch.nn.modules.margin import *
 from dumbtorch.nn.modules.module import *

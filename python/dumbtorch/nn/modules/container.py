@@ -13,7 +13,16 @@ from dumbtorch.nn.modules._registration import typename
 from dumbtorch.nn.modules.module import Module, _indented
 from dumbtorch.nn.parameter import Parameter
 
-__all__ = ["ModuleDict", "ModuleList", "ParameterDict", "ParameterList", "Sequential"]
+__all__ = ["Container", "ModuleDict", "ModuleList", "ParameterDict", "ParameterList", "Sequential"]
+
+
+class Container(Module):
+    """Holds the modules given by name; the oldest of the containers."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__()
+        for name, module in kwargs.items():
+            self.add_module(name, module)
 
 
 def _position(index: Any, size: int) -> int:
