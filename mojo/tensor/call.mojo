@@ -642,7 +642,7 @@ def run_op(op: OpPtr, slots: Words, out_: Obj) -> Obj:
     var rt = runtime()
     var mode = rt[].mode()
     if mode & MODE_TRACE != 0 and op[].trace != 0:
-        return _call_hook(op[].trace, op, slots, 0)
+        return _call_hook(op[].trace, op, slots, new_ref(out_) if out_ != 0 else 0)
     if op[].flags & INPLACE != 0 and mode & MODE_INFERENCE == 0 and _is_inference(slots[]):
         set_python_error(
             Error(

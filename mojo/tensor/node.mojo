@@ -12,7 +12,7 @@ from .errors import python_error, set_python_error
 from .layout import same_dims
 from .memory import address_of, at, c_string, function_at, load, zeroed
 from .object import INFERENCE_TENSOR, REQUIRES_GRAD, TPtr, alias_of, as_tensor, is_tensor
-from .py import Obj, call1, decref, incref, new_ref, py_int, seq_item, seq_len, tuple_new, tuple_set, xdecref
+from .py import Obj, call1, decref, incref, is_sequence, new_ref, py_int, seq_item, seq_len, tuple_new, tuple_set, xdecref
 from .pytype import MethodDef, RawSlot, RawSpec, dims_tuple
 from .runtime import runtime
 
@@ -28,6 +28,7 @@ comptime KEEP_DTYPE = 4
 comptime KEEP_STRIDES = 5
 comptime KEEP_OFFSET = 6
 comptime KEEP_DEVICE = 7
+comptime KEEP_VERSIONS = 8  # of the tensors in a list
 
 
 struct NodeObj:
@@ -243,6 +244,16 @@ def _edge(o: Obj, none: Obj) -> Obj:
     return pair
 
 
+def _versions(o: Obj) -> Obj:
+    """A tuple of the versions of the tensors in a list; -1 for anything else in it."""
+    var n = seq_len(o) if is_sequence(o) else 0
+    var t = tuple_new(n)
+    for i in range(n):
+        var item = seq_item(o, i)
+        tuple_set(t, i, py_int(as_tensor(item)[].storage()[].version if is_tensor(item) else -1))
+    return t
+
+
 @always_inline
 def _same(a: TPtr, b: TPtr) -> Bool:
     return a[].dtype == b[].dtype and a[].ndim == b[].ndim and same_dims(a[].shape, b[].shape, a[].rank())
@@ -318,6 +329,8 @@ def _record(capsule: Int, args: Int, nargs: Int) abi("C") -> Int:
         var value: Obj
         if k.kind == KEEP_OBJECT:
             value = new_ref(o)
+        elif k.kind == KEEP_VERSIONS:
+            value = _versions(o)
         elif not needed or not is_tensor(o):
             value = new_ref(none)
         elif k.kind == KEEP_SHAPE:

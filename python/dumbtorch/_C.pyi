@@ -32,6 +32,8 @@ class TensorBase:
     # For the layers above.
     _grad: Any
     _grad_fn: Any
+    _level: Any
+    _birth: Any
     _base: Any
     _flags: int
     _view_version: int

@@ -104,6 +104,11 @@ from dumbtorch.autograd import (
     no_grad,
     set_grad_enabled,
 )
+from dumbtorch.autograd.anomaly_mode import (
+    is_anomaly_check_nan_enabled,
+    is_anomaly_enabled,
+    set_anomaly_enabled,
+)
 from dumbtorch.memory import (
     OutOfMemoryError,
     empty_cache,
@@ -246,6 +251,9 @@ __all__ = [
     "int32",
     "int64",
     "int8",
+    "is_anomaly_check_nan_enabled",
+    "is_anomaly_enabled",
+    "set_anomaly_enabled",
     "is_grad_enabled",
     "is_inference_mode_enabled",
     "long",
@@ -278,7 +286,7 @@ globals().update(_TYPES)
 globals().update(_STORAGES)
 
 _LATER = frozenset({
-    "accelerator", "array_api", "backends", "cpu", "datasets", "distributions", "mps", "multiprocessing",
+    "accelerator", "array_api", "backends", "cpu", "datasets", "distributions", "func", "mps", "multiprocessing",
     "serialization", "testing", "training", "types", "xpu",
 })  # fmt: skip
 _FILES = frozenset({"load", "load_npz", "load_safetensors", "save", "save_npz", "save_safetensors"})
@@ -290,6 +298,8 @@ else:
 
     def __getattr__(name: str) -> Any:
         """Loads the parts that few programs need when they are first asked for."""
+        if name == "vmap":
+            return importlib.import_module("dumbtorch.func").vmap
         if name in _LATER:
             return importlib.import_module(f"dumbtorch.{name}")
         if name in _FILES:

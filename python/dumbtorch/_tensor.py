@@ -33,6 +33,9 @@ class Tensor(_C.TensorBase):
     _leaf_hooks: Extra | None = None
     _accumulator: Any = None
     _retains = False
+    # the level of the functional transform that this wraps another tensor for, and the one that it was made in
+    _level: Any = None
+    _birth: Any = None
     __array_priority__ = 1000
 
     def __new__(cls, *args: Any, device: Any = None) -> Any:

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from dumbtorch.autograd import engine
+from dumbtorch import _C
+from dumbtorch.autograd import engine, watch
+from dumbtorch.autograd.edges import GradientEdge, source_of
 from dumbtorch.autograd.graph import TensorBase, edge_of, reduce_to
 
 
 def _as_tuple(value: Any) -> tuple[Any, ...]:
-    return tuple(value) if isinstance(value, Iterable) and not isinstance(value, TensorBase) else (value,)
+    several = isinstance(value, Iterable) and not isinstance(value, (TensorBase, GradientEdge))
+    return tuple(map(source_of, value)) if several else (source_of(value),)
 
 
 def _roots(outputs: tuple[Any, ...], grads: tuple[Any, ...], op: str) -> list[tuple[Any, Any]]:
@@ -19,6 +23,11 @@ def _roots(outputs: tuple[Any, ...], grads: tuple[Any, ...], op: str) -> list[tu
         raise RuntimeError(f"{op}: got {len(outputs)} tensors and {len(grads)} gradients")
     roots = []
     for place, (output, grad) in enumerate(zip(outputs, grads, strict=True)):
+        if isinstance(output, GradientEdge):
+            if grad is None:
+                raise RuntimeError(f"{op}: the gradient of a GradientEdge has to be given: its shape is not known")
+            roots.append((edge_of(output), grad))
+            continue
         if not isinstance(output, TensorBase):
             raise TypeError(f"{op}: element {place} is {type(output).__name__}, expected a Tensor")
         if grad is not None:
@@ -126,16 +135,25 @@ def grad(
         raise ValueError("Expected allow_unused to be True or not passed when materialize_grads=True, but got: False")
     given = (None,) * len(results) if grad_outputs is None else _as_tuple(grad_outputs)
     for place, tensor in enumerate(chosen):
-        if not isinstance(tensor, TensorBase):
+        if not isinstance(tensor, (TensorBase, GradientEdge)):
             raise TypeError(f"grad: inputs[{place}] is {type(tensor).__name__}, expected a Tensor")
     if is_grads_batched:
         return _batched(results, chosen, given, retain_graph, create_graph, allow_unused, materialize_grads)
+    if _C.get_mode() & watch.TRACE and watch.highest((*results, *chosen)) is not None:
+        return _through_levels(results, chosen, given, retain_graph, create_graph, allow_unused, materialize_grads)
     roots = _roots(results, given, "grad")
     for tensor in chosen:
         if not tensor.requires_grad:
             raise RuntimeError("One of the differentiated Tensors does not require grad")
     retain = create_graph if retain_graph is None else retain_graph
     grads = engine.run(roots, retain, create_graph, chosen, capture=True)
+    return _complete(grads, chosen, allow_unused, materialize_grads)
+
+
+def _complete(
+    grads: list[Any], chosen: Sequence[Any], allow_unused: bool | None, materialize_grads: bool
+) -> tuple[Any, ...]:
+    """The gradients, with what stands for those of unused inputs."""
     for place, (tensor, value) in enumerate(zip(chosen, grads, strict=True)):
         if value is None:
             if materialize_grads:
@@ -148,6 +166,27 @@ def grad(
     return tuple(grads)
 
 
+def _through_levels(
+    outputs: tuple[Any, ...],
+    inputs: Sequence[Any],
+    given: tuple[Any, ...],
+    retain: bool | None,
+    create: bool,
+    allow_unused: bool | None,
+    materialize: bool,
+) -> tuple[Any, ...]:
+    """Gradients of tensors that a functional transform wraps."""
+    wrappers = importlib.import_module("dumbtorch.func._wrappers")
+    seeds = [t.new_ones(t.shape) if g is None else g for t, g in zip(outputs, given, strict=True)]
+    for place, (output, g) in enumerate(zip(outputs, given, strict=True)):
+        if g is None and output.numel() != 1:
+            raise RuntimeError("grad can be implicitly created only for scalar outputs")
+        if not output.requires_grad:
+            raise RuntimeError(f"element {place} of tensors does not require grad and does not have a grad_fn")
+    found = wrappers.grads(outputs, inputs, seeds, create if retain is None else retain, create)
+    return _complete(found, inputs, allow_unused, materialize)
+
+
 def _batched(
     outputs: tuple[Any, ...],
     inputs: Sequence[Any],
@@ -157,21 +196,15 @@ def _batched(
     allow_unused: bool | None,
     materialize: bool,
 ) -> tuple[Any, ...]:
-    """One walk for each gradient of a batch."""
+    """All gradients of a batch in one walk."""
     if any(g is None for g in given) or not given:
         raise RuntimeError("grad: is_grads_batched needs grad_outputs, each with a leading batch dimension")
-    count = given[0].shape[0]
-    rows = [
-        grad(outputs, inputs, [g[n] for g in given], True if n + 1 < count else retain, create, True, allow_unused,
-             False, materialize)
-        for n in range(count)
-    ]  # fmt: skip
-    return tuple(None if column[0] is None else _stack(column) for column in zip(*rows, strict=True))
+    unused: list[int] = []
 
+    def rows(*each: Any) -> tuple[Any, ...]:
+        found = grad(outputs, inputs, each, retain, create, True, allow_unused, False, materialize)
+        unused[:] = [n for n, value in enumerate(found) if value is None]
+        return tuple(value for value in found if value is not None)
 
-def _stack(parts: Sequence[Any]) -> Any:
-    """The parts along a new first dimension."""
-    whole = parts[0].unsqueeze(0).expand(len(parts), *parts[0].shape).clone()
-    for n, part in enumerate(parts):
-        whole[n] = part
-    return whole
+    found = iter(importlib.import_module("dumbtorch.func").vmap(rows)(*given))
+    return tuple(None if n in unused else next(found) for n in range(len(inputs)))

@@ -7,6 +7,8 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from dumbtorch import _C
+from dumbtorch.autograd import watch
+from dumbtorch.autograd.anomaly_mode import guarded
 from dumbtorch.autograd.graph import Extra, Node, TensorBase, edge_of
 from dumbtorch.autograd.modes import INFERENCE, NO_GRAD
 
@@ -157,6 +159,59 @@ class _Wanted:
             self.grads[place] = grad if old is None else old + grad
 
 
+class Task:
+    """One backward: what hooks may ask about it."""
+
+    __slots__ = ("_reached", "after", "inputs", "number", "roots", "wanted")
+
+    def __init__(self, roots: Sequence[tuple[Any, Any]], inputs: Sequence[Any] | None, wanted: _Wanted | None) -> None:
+        self.number = _C.tick()
+        self.roots, self.inputs, self.wanted = roots, inputs, wanted
+        self.after: list[Any] = []  # called at its end
+        self._reached: set[Any] | None = None
+
+    def reaches(self, edge: Any) -> bool:
+        """Whether a gradient arrives at an edge in this backward."""
+        node = _node_of(edge)
+        if self.wanted is not None:
+            if node is None:
+                return edge is not None and id(edge) in self.wanted.leaves
+            return node in self.wanted.ways or node in self.wanted.numbers
+        if self._reached is None:
+            self._reached = set()
+            stack = [root for root, _ in self.roots]
+            while stack:
+                step = stack.pop()
+                found = _node_of(step)
+                key = id(step) if found is None else found
+                if step is None or key in self._reached:
+                    continue
+                self._reached.add(key)
+                if found is not None:
+                    stack.extend(found.edges)
+        return edge is not None and (id(edge) if node is None else node) in self._reached
+
+
+class _Tasks(threading.local):
+    def __init__(self) -> None:
+        self.running: list[Task] = []
+
+
+_TASKS = _Tasks()
+
+
+def current() -> Task:
+    """The innermost backward of this thread. Raises AssertionError outside of one."""
+    if not _TASKS.running:
+        raise AssertionError("expected this hook to be called inside a backward call")
+    return _TASKS.running[-1]
+
+
+def in_plain_backward() -> bool:
+    """Whether no backward of this thread is restricted to some inputs: reentrant checkpoints need that."""
+    return all(task.inputs is None for task in _TASKS.running)
+
+
 def _node_of(edge: Any) -> Node | None:
     if type(edge) is tuple:
         node: Node = edge[0]
@@ -177,6 +232,8 @@ def run(
     are returned instead.
     """
     wanted = None if inputs is None else _Wanted([edge for edge, _ in roots], inputs, capture)
+    task = Task(roots, inputs, wanted)
+    _TASKS.running.append(task)
     old_mode = _C.get_mode()
     _C.set_mode(old_mode & ~(NO_GRAD | INFERENCE) | (0 if create else NO_GRAD))
     try:
@@ -197,6 +254,9 @@ def run(
         return wanted.grads
     finally:
         _C.set_mode(old_mode)
+        _TASKS.running.pop()
+        for call in task.after:
+            call()
 
 
 def _walk(roots: Sequence[tuple[Any, Any]], retain: bool, create: bool, wanted: _Wanted | None) -> None:
@@ -216,6 +276,7 @@ def _walk(roots: Sequence[tuple[Any, Any]], retain: bool, create: bool, wanted: 
             accumulate(leaf, grad, create)
 
     walk, follow = _C.new_walk(create), _C.follow
+    anomaly = watch.STATE.anomaly
     edges: Any = tuple(edge for edge, _ in roots)
     grads: Any = [grad for _, grad in roots]
     while (step := follow(walk, edges, grads, arrive)) is not None:
@@ -235,7 +296,7 @@ def _walk(roots: Sequence[tuple[Any, Any]], retain: bool, create: bool, wanted: 
         if grad is None and not node.materialize:
             grads = (None,) * len(edges)  # nothing arrived, but a Function further on may want to know
             continue
-        grads = node.apply(grad, edges, create)
+        grads = node.apply(grad, edges, create) if not anomaly else guarded(node, grad, edges, create)
         if extra is not None and extra.post:
             grads = _after(node, extra, grads, grad)
         if not retain:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from dumbtorch import _C
-from dumbtorch.autograd import graph, views
+from dumbtorch.autograd import graph, saved, views, watch
 from dumbtorch.autograd.graph import Node, TensorBase, edge_of, reduce_to, start, with_history
 from dumbtorch.autograd.modes import NO_GRAD
 
@@ -18,7 +18,10 @@ class FunctionCtx(Node):
     Any attribute may be set on it. Tensors go through ``save_for_backward``, which guards them against later writes.
     """
 
-    __slots__ = ("__dict__", "_dirty", "_fixed", "_kept", "_metas", "_numbers", "_zeros", "needs_input_grad")
+    __slots__ = (
+        "__dict__", "_dirty", "_fixed", "_forward", "_kept", "_later", "_metas", "_numbers", "_zeros",
+        "needs_input_grad",
+    )  # fmt: skip
     keeps = True
     several = True
     materialize = True
@@ -31,7 +34,10 @@ class FunctionCtx(Node):
         self._kept: tuple[Any, ...] = ()
         self._dirty: tuple[Any, ...] = ()
         self._fixed: tuple[Any, ...] = ()
+        self._later: tuple[Any, ...] = ()  # what save_for_forward keeps
+        self._forward: tuple[Any, ...] | None = None  # while jvp runs: what `saved_tensors` gives it
         self._zeros = True
+        self.saved = None
 
     def save_for_backward(self, *tensors: Any) -> None:
         """Keeps tensors (or None) for ``backward``, where ``saved_tensors`` gives them back."""
@@ -43,7 +49,15 @@ class FunctionCtx(Node):
                 )
         self._kept = tensors
 
-    save_for_forward = save_for_backward
+    def save_for_forward(self, *tensors: Any) -> None:
+        """Keeps tensors (or None) for ``jvp``, where ``saved_tensors`` gives them back."""
+        for tensor in tensors:
+            if tensor is not None and not isinstance(tensor, TensorBase):
+                raise TypeError(
+                    "save_for_forward can only save tensors, but argument is of type "
+                    f"{type(tensor).__name__}; keep it as an attribute of ctx"
+                )
+        self._later = tensors
 
     def mark_dirty(self, *tensors: Any) -> None:
         """Says which inputs ``forward`` wrote to."""
@@ -60,11 +74,17 @@ class FunctionCtx(Node):
     @property
     def saved_tensors(self) -> tuple[Any, ...]:
         """What ``save_for_backward`` kept. Raises RuntimeError once freed, or when a tensor was overwritten since."""
+        if self._forward is not None:
+            return self._forward
         if self.saved is None:
             raise graph.freed(self)
         result = []
         for tensor, version, edge, own in self.saved:
-            if tensor is not None and tensor._version != version:
+            if isinstance(tensor, saved.Packed):
+                tensor = tensor.unpack()
+                if edge is not None and not own and not _C.get_mode() & NO_GRAD:
+                    tensor = with_history(tensor, edge)
+            elif tensor is not None and tensor._version != version:
                 raise graph.stale(self, tensor, version, own)
             if own and edge is not None and not _C.get_mode() & NO_GRAD:
                 tensor = with_history(tensor, edge)
@@ -171,9 +191,39 @@ class Function:
             "backward mode AD."
         )
 
+    #: The same as ``backward``, under the name that it has beside ``jvp``.
+    vjp = backward
+
+    @staticmethod
+    def jvp(ctx: Any, *grad_inputs: Any) -> Any:
+        """The tangents of the outputs, from those of the arguments (None where there is none)."""
+        raise NotImplementedError(
+            "You must implement the jvp function for custom autograd.Function to use it with forward mode AD."
+        )
+
+    @staticmethod
+    def vmap(info: Any, in_dims: tuple[Any, ...], *args: Any) -> Any:
+        """``apply`` for a batch: (outputs, where each of them has its batch).
+
+        ``info`` has ``batch_size`` and ``randomness``; ``in_dims`` says which dimension of each argument is the batch.
+        """
+        raise NotImplementedError(
+            "To use autograd.Function with vmap, you must either override the vmap static method or set "
+            "generate_vmap_rule=True."
+        )
+
     @classmethod
     def apply(cls, *args: Any, **kwargs: Any) -> Any:
         """Runs ``forward`` and records it."""
+        if _C.get_mode() & watch.TRACE and watch.STATE.levels:
+            top = watch.highest(args)
+            if top is not None and watch.function is not None:
+                return watch.function(cls, top, args, kwargs)
+        return cls._apply(args, kwargs)[1]
+
+    @classmethod
+    def _apply(cls, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[FunctionCtx, Any]:
+        """The context and what `apply` returns."""
         ctx = cls._backward_cls()
         mode = _C.get_mode()
         tensors = [arg for arg in args if isinstance(arg, TensorBase)]
@@ -190,12 +240,15 @@ class Function:
         finally:
             _C.set_mode(mode)
         if not recorded:
-            return output
+            return ctx, output
         edges = tuple(edge_of(t) for t in tensors)
         places = iter(range(len(tensors)))
         ctx._numbers = tuple(next(places) if isinstance(arg, TensorBase) else None for arg in args)
         start(ctx, edges, (), tuple((t.shape, t.dtype) for t in tensors))
-        return _wrap(ctx, tensors, output)
+        output = _wrap(ctx, tensors, output)
+        if mode & watch.TRACE and watch.STATE.anomaly and watch.recorded is not None:
+            watch.recorded(ctx)
+        return ctx, output
 
 
 def _wrap(ctx: FunctionCtx, inputs: list[Any], output: Any) -> Any:
@@ -236,16 +289,22 @@ def _wrap(ctx: FunctionCtx, inputs: list[Any], output: Any) -> Any:
             own[id(out)] = number
         results.append(result)
     ctx._metas = tuple((r._alias(), r.shape) if isinstance(r, TensorBase) else (None, None) for r in results)
-    saved: list[tuple[Any, ...]] = []
+    kept: list[tuple[Any, ...]] = []
+    hooks = saved.current()
     for tensor in ctx._kept:
         if tensor is None:
-            saved.append((None, 0, None, False))
+            kept.append((None, 0, None, False))
         elif id(tensor) in own:
             number = own[id(tensor)]
-            saved.append((tensor._alias(), tensor._version, (ctx, number), True))
+            alias = tensor._alias()
+            kept.append((saved.Packed(alias, hooks) if hooks else alias, tensor._version, (ctx, number), True))
         else:
-            saved.append((tensor, tensor._version, None, False))
-    ctx.saved = tuple(saved)
+            version = tensor._version
+            if hooks:
+                kept.append((saved.Packed(tensor, hooks), version, edge_of(tensor), False))
+            else:
+                kept.append((tensor, version, None, False))
+    ctx.saved = tuple(kept)
     ctx._kept = ctx._dirty = ctx._fixed = ()
     return results[0] if single else tuple(results)
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from dumbtorch.autograd import graph
+from dumbtorch.autograd import forward_ad, graph
 from dumbtorch.autograd.backward import grad as grad_of
 from dumbtorch.autograd.graph import TensorBase
 from dumbtorch.autograd.modes import enable_grad, no_grad
@@ -117,7 +118,12 @@ def gradcheck(
     nondet_tol: float = 0.0,
     check_undefined_grad: bool = True,
     check_grad_dtypes: bool = False,
+    check_batched_grad: bool = False,
+    check_batched_forward_grad: bool = False,
+    check_forward_ad: bool = False,
+    check_backward_ad: bool = True,
     fast_mode: bool = False,
+    masked: bool | None = None,
 ) -> bool:
     """Compares the derivatives of ``func`` at ``inputs`` with central differences of step ``eps``.
 
@@ -125,7 +131,9 @@ def gradcheck(
     complex ones are compared by their parts. Differences above
     ``atol + rtol * |numeric|`` raise GradcheckError, or return False with ``raise_exception=False``. With
     ``check_undefined_grad`` a missing output gradient must count as zeros. ``fast_mode`` compares one random projection
-    of each Jacobian instead of every element. Reference: ``torch.autograd.gradcheck``.
+    of each Jacobian instead of every element. ``check_forward_ad`` compares forward mode as well,
+    ``check_batched_grad`` and ``check_batched_forward_grad`` both of them under vmap; ``check_backward_ad=False``
+    leaves reverse mode out. Reference: ``torch.autograd.gradcheck``.
 
     >>> x = ones(3, dtype=float64, requires_grad=True)
     >>> gradcheck(lambda x: x * x, (x,))
@@ -133,7 +141,18 @@ def gradcheck(
     """
     try:
         func, inputs = _by_parts(func, _tensors(inputs))
-        _check(func, inputs, eps, atol, rtol, nondet_tol, check_undefined_grad, fast_mode)
+        if not check_forward_ad and not check_backward_ad:
+            raise AssertionError("Expected at least one of check_forward_ad or check_backward_ad to be True")
+        if check_batched_grad and not check_backward_ad:
+            raise AssertionError("Setting check_batched_grad=True requires check_backward_ad to be True")
+        if check_batched_forward_grad and not check_forward_ad:
+            raise AssertionError("Setting check_batched_forward_grad=True requires check_forward_ad to be True")
+        if check_backward_ad:
+            _check(func, inputs, eps, atol, rtol, nondet_tol, check_undefined_grad, fast_mode)
+            if check_batched_grad:
+                _check_batched(func, inputs, atol, rtol)
+        if check_forward_ad:
+            _check_forward(func, inputs, eps, atol, rtol, check_batched_forward_grad)
     except GradcheckError:
         if raise_exception:
             raise
@@ -175,6 +194,64 @@ def _check(
                         _compare(numeric[place], _analytic(out, inputs[n], nondet_tol), atol, rtol, place, n)
         if undefined:
             _check_undefined(func, inputs, checked)
+
+
+def _differentiated(inputs: Sequence[Any]) -> list[int]:
+    return [n for n, value in enumerate(inputs) if isinstance(value, TensorBase) and value.requires_grad]
+
+
+def _units(tensor: Any) -> Any:
+    """All unit vectors of a tensor's space, along a new first dimension."""
+    count = tensor.numel()
+    return tensor.detach().new_zeros((count, count)).fill_diagonal_(1).reshape(count, *tensor.shape)
+
+
+def _check_forward(
+    func: Callable[..., Any], inputs: tuple[Any, ...], eps: float, atol: float, rtol: float, batched: bool
+) -> None:
+    """Forward mode against the differences, a direction at a time, and with ``batched`` all of them together."""
+    for n in _differentiated(inputs):
+        source = inputs[n]
+        if not source.numel():
+            continue
+
+        def push(direction: Any, n: int = n) -> tuple[Any, ...]:
+            with forward_ad.dual_level():
+                given = list(inputs)
+                given[n] = forward_ad.make_dual(inputs[n].detach(), direction)
+                pairs = [forward_ad.unpack_dual(out) for out in _outputs(func, given)]
+                return tuple(
+                    primal.new_zeros(primal.shape) if tangent is None else tangent for primal, tangent in pairs
+                )
+
+        units = _units(source)
+        columns = [[t.detach().reshape(-1).tolist() for t in push(units[k])] for k in range(source.numel())]
+        numeric = _numeric(func, inputs, n, eps)
+        for place in range(len(columns[0])):
+            if columns[0][place]:
+                _compare(numeric[place], [column[place] for column in columns], atol, rtol, place, n)
+        if batched:
+            vmap = importlib.import_module("dumbtorch.func").vmap
+            for place, whole in enumerate(vmap(push)(units)):
+                if columns[0][place]:
+                    flat = whole.detach().reshape(source.numel(), -1).tolist()
+                    _compare([column[place] for column in columns], flat, atol, rtol, place, n)
+
+
+def _check_batched(func: Callable[..., Any], inputs: tuple[Any, ...], atol: float, rtol: float) -> None:
+    """Reverse mode for all unit vectors together against one after the other."""
+    sources = [inputs[n] for n in _differentiated(inputs)]
+    with enable_grad():
+        outputs = [out for out in _outputs(func, inputs) if out.requires_grad and out.numel()]
+    for place, out in enumerate(outputs):
+        units = _units(out)
+        wholes = grad_of([out], sources, [units], True, allow_unused=True, is_grads_batched=True)
+        for k in range(out.numel()):
+            each = grad_of([out], sources, [units[k]], True, allow_unused=True)
+            for n, (whole, one) in enumerate(zip(wholes, each, strict=True)):
+                if whole is not None and one is not None:
+                    pair = [one.detach().reshape(-1).tolist()], [whole[k].detach().reshape(-1).tolist()]
+                    _compare(*pair, atol, rtol, place, n)
 
 
 def _check_undefined(func: Callable[..., Any], inputs: tuple[Any, ...], checked: list[int]) -> None:
@@ -237,12 +314,17 @@ def gradgradcheck(
     nondet_tol: float = 0.0,
     check_undefined_grad: bool = True,
     check_grad_dtypes: bool = False,
+    check_batched_grad: bool = False,
+    check_fwd_over_rev: bool = False,
+    check_rev_over_rev: bool = True,
     fast_mode: bool = False,
+    masked: bool = False,
 ) -> bool:
     """Compares the second derivatives of ``func`` with differences of the first ones.
 
     ``grad_outputs`` are the points in the space of output gradients (default: fixed values between 0.5 and 1.5).
-    The rest as ``gradcheck``. Reference: ``torch.autograd.gradgradcheck``.
+    ``check_fwd_over_rev`` differentiates the first derivatives in forward mode as well. The rest as ``gradcheck``.
+    Reference: ``torch.autograd.gradgradcheck``.
     """
     func, sources = _by_parts(func, _tensors(inputs))
     outputs = [out for out in _outputs(func, sources) if out.requires_grad]
@@ -266,7 +348,7 @@ def gradgradcheck(
     def first(*arguments: Any) -> Any:
         values, directions = arguments[:-count], arguments[-count:]
         values = tuple(
-            v.detach().requires_grad_() if _wants(s) and not v.requires_grad else v
+            v.requires_grad_() if _wants(s) and not v.requires_grad else v  # a tangent stays
             for v, s in zip(values, sources, strict=True)
         )
         with enable_grad():
@@ -279,7 +361,8 @@ def gradgradcheck(
         return True  # the first derivative is constant
     return gradcheck(
         first, (*sources, *seeds), eps=eps, atol=atol, rtol=rtol, raise_exception=raise_exception,
-        nondet_tol=nondet_tol, check_undefined_grad=check_undefined_grad, fast_mode=fast_mode,
+        nondet_tol=nondet_tol, check_undefined_grad=check_undefined_grad, check_batched_grad=check_batched_grad,
+        check_forward_ad=check_fwd_over_rev, check_backward_ad=check_rev_over_rev, fast_mode=fast_mode,
     )  # fmt: skip
 
 

@@ -55,6 +55,7 @@ class Node(_C.NodeBase):
 
     keeps = False  # whether `saved` holds tensors, which a backward without retain_graph frees
     several = False  # whether there are several outputs: gradients then arrive as a tuple
+    kept: tuple[str | None, ...] = ()  # the names of what `saved` holds; None for a version
     materialize = False  # whether `apply` wants to run although no gradient arrived
 
     def apply(self, grad: Any, edges: tuple[Any, ...], create: bool) -> Any:
@@ -79,6 +80,17 @@ class Node(_C.NodeBase):
     def metadata(self) -> dict[Any, Any]:
         """A dictionary for the user's own notes."""
         return extra_of(self).metadata
+
+    def __getattr__(self, name: str) -> Any:
+        """``_saved_NAME``: what was kept under a name (``self`` for the input, ``result`` for the result)."""
+        if name.startswith("_saved_"):
+            wanted = {"self": "input", "result": "out"}.get(name[7:], name[7:])
+            if wanted in self.kept:
+                if self.saved is None:
+                    raise freed(self)
+                value = self.saved[self.kept.index(wanted)]
+                return value.unpack() if hasattr(value, "unpack") else value
+        raise AttributeError(f"'{type(self).__name__}' object has no attribute '{name}'")
 
     @property
     def requires_grad(self) -> bool:
@@ -112,6 +124,10 @@ class AccumulateGrad(Node):
         self.meta = None
         self.seq = 1 << 62
         self.extra = None
+
+    def name(self) -> str:
+        """The name that PyTorch gives it."""
+        return "torch::autograd::AccumulateGrad"
 
 
 def accumulator(leaf: Any) -> AccumulateGrad:

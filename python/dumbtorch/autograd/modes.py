@@ -8,6 +8,7 @@ from types import GeneratorType
 from typing import Any, TypeVar, cast
 
 from dumbtorch import _C
+from dumbtorch.autograd.watch import TRACE
 
 NO_GRAD = 1
 INFERENCE = 2
@@ -32,7 +33,7 @@ class _Mode:
         self._outer = self._enter()
 
     def __exit__(self, *exc: object) -> None:
-        _set(self._outer)
+        _set(self._outer & ~TRACE | _get() & TRACE)  # what watches the ops comes and goes by itself
 
     def __call__(self, function: _F) -> _F:
         if isinstance(function, type):

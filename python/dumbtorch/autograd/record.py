@@ -8,11 +8,12 @@ arguments, is recorded by the extension itself (`make_recorder`), from a plan ma
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any, Protocol
 
 from dumbtorch import _C
-from dumbtorch.autograd import graph, views
+from dumbtorch.autograd import graph, views, watch
 from dumbtorch.autograd.graph import Node, TensorBase, edge_of, with_history
 
 
@@ -21,7 +22,8 @@ class Row(Protocol):
 
     name: str
     params: tuple[str, ...]
-    kinds: str  # one letter a parameter: t (carries gradient), T (list of such), i (other tensor), . (anything else)
+    #: one letter a parameter: t (carries gradient), T (list of such), i (other tensor), I (list of them), . (others)
+    kinds: str
     grad: dict[str, Callable[..., Any]]
     outputs: tuple[str, ...]  # names of the results; one is called "out"
     differentiable: tuple[int, ...]  # which of them carry gradient
@@ -41,6 +43,19 @@ def same_history(tensor: Any, edge: Any) -> Any:
     return with_history(tensor, edge)
 
 
+def versions_of(tensors: Any) -> tuple[int, ...]:
+    """The versions of a list of tensors; -1 for anything else in it."""
+    return tuple(t._version if isinstance(t, TensorBase) else -1 for t in tensors)
+
+
+def stale_list(node: Node, tensors: Any, versions: Any) -> RuntimeError:
+    """The error of a list of index tensors one of which was written to since."""
+    for tensor, version in zip(tensors, versions, strict=True):
+        if isinstance(tensor, TensorBase) and tensor._version != version:
+            return graph.stale(node, tensor, version)
+    raise AssertionError("none of the tensors was written to")
+
+
 def zeros_for(grads: Any, metas: Any) -> Any:
     """The output gradients of a row with several outputs, with zeros for those that nothing used."""
     grads = [*grads, *[None] * (len(metas) - len(grads))]
@@ -50,7 +65,7 @@ def zeros_for(grads: Any, metas: Any) -> Any:
 
 
 # kinds of entries of a recorder's plan, as in mojo/tensor/node.mojo
-_OBJECT, _TENSOR, _RESULT = 0, 1, 2
+_OBJECT, _TENSOR, _RESULT, _VERSIONS = 0, 1, 2, 8
 _FACTS = {"_shape": 3, "_dtype": 4, "_stride": 5, "_offset": 6, "_device": 7}
 
 
@@ -73,7 +88,17 @@ class _Writer:
             wanted += [n for n in self.names[p] if n not in ("g", "gs", "needed") and n not in wanted]
         self.tensors = [n for n in wanted if self.kind.get(n) in ("t", "T", "i") or n in row.outputs]
         self.plain = [n for n in wanted if n not in self.tensors]
+        # lists of index tensors, guarded like tensors
+        self.lists_kept = [n for n in self.plain if self.kind.get(n) == "I"]
+        self.plain = [n for n in self.plain if n not in self.lists_kept]
         self.users = {n: [p for p in self.inputs if n in self.names[p]] for n in wanted}
+
+    def kept_names(self) -> tuple[str | None, ...]:
+        """A name for each entry of what a node keeps; None for a version."""
+        names: list[str | None] = []
+        for name in (*self.tensors, *self.lists_kept):
+            names += [name, None]
+        return (*names, *self.plain)
 
     def edges(self) -> list[str]:
         """Code that finds the edge of each input."""
@@ -105,6 +130,8 @@ class _Writer:
         if name in row.outputs:
             alias = f"{name}._alias()" if not used else f"({name}._alias() if {used} else None)"
             return [], f"{alias}, {name}._version"
+        if name in self.lists_kept:
+            return [], f"{name}, versions_of({name})"
         if name in self.tensors:
             if self.kind[name] == "T":
                 return [], f"tuple({name}), [t._version for t in {name}]"
@@ -171,10 +198,13 @@ class _Writer:
         """The slots that carry gradient, and what to keep, for the extension's recorder."""
         params = self.row.params
         kept = []
-        for name in (*self.tensors, *self.plain):
+        for name in (*self.tensors, *self.lists_kept, *self.plain):
             users = 0 if self.sole else sum(1 << self.inputs.index(p) for p in self.users[name])
             if name in self.row.outputs:
                 kind, slot = _RESULT, 0
+            elif name in self.lists_kept:
+                kept.append(_OBJECT | params.index(name) << 8 | users << 16)
+                kind, slot = _VERSIONS, params.index(name)
             elif name in params:
                 kind, slot = (_TENSOR if name in self.tensors else _OBJECT), params.index(name)
             else:
@@ -199,7 +229,7 @@ class _Writer:
         if len(row.outputs) > 1:
             code += [f"{', '.join(row.outputs)} = {whole}"]
         kept = []
-        for name in (*self.tensors, *self.plain):
+        for name in (*self.tensors, *self.lists_kept, *self.plain):
             before, expression = self.keep(name, inplace=False)
             code += before
             kept.append(expression)
@@ -223,7 +253,7 @@ class _Writer:
         code += self.edges()
         after: list[str] = []
         kept = []
-        for name in (*self.tensors, *self.plain):
+        for name in (*self.tensors, *self.lists_kept, *self.plain):
             if name == "out":
                 after.append(name)
             before, expression = self.keep(name, inplace=True)
@@ -243,7 +273,9 @@ class _Writer:
         places = {p: n for n, p in enumerate(self.inputs)}
         several = len(row.outputs) > 1 or row.outputs == ("*",)
         code = ["saved = self.saved", "if saved is None: raise freed(self)"]
-        unpack = "".join(f"{n}, v_{n}, " for n in self.tensors) + "".join(f"{n}, " for n in self.plain)
+        unpack = "".join(f"{n}, v_{n}, " for n in (*self.tensors, *self.lists_kept)) + "".join(
+            f"{n}, " for n in self.plain
+        )
         unpack += "metas, " if several else ""
         if unpack:
             code += [f"{unpack} = saved"]
@@ -252,6 +284,8 @@ class _Writer:
             code += ["gs = (*g, *[None] * (len(metas) - len(g)))"] * ("gs" in asked)
             code += ["g = zeros_for(g, metas)"] * ("g" in asked)
         history = []
+        for n in self.lists_kept:
+            code += [f"if versions_of({n}) != v_{n}: raise stale_list(self, {n}, v_{n})"]
         for n in self.tensors:
             if self.kind.get(n) == "T":
                 code += [
@@ -310,7 +344,13 @@ def compile_row(row: Row) -> dict[str, Any]:
     cls = type(
         node_name(row.name),
         (Node,),
-        {"__slots__": (), "keeps": bool(writer.tensors), "several": several, "__module__": __name__},
+        {
+            "__slots__": (),
+            "keeps": bool(writer.tensors or writer.lists_kept),
+            "several": several,
+            "kept": writer.kept_names(),
+            "__module__": __name__,
+        },
     )
     scope: dict[str, Any] = {
         "cls": cls,
@@ -324,6 +364,8 @@ def compile_row(row: Row) -> dict[str, Any]:
         "same_history": same_history,
         "reduce_to": graph.reduce_to,
         "zeros_for": zeros_for,
+        "versions_of": versions_of,
+        "stale_list": stale_list,
         "check_inplace": views.check_inplace,
         "rebase": views.rebase,
         "raw_clone": views.raw_clone,
@@ -345,12 +387,16 @@ def compile_row(row: Row) -> dict[str, Any]:
 def attach_row(row: Row) -> None:
     """Gives the row's ops their recording functions, to be compiled when first needed."""
 
-    ops = [op for op in (row.op, row.inplace_op) if op is not None]
+    ops = [
+        (op, functools.partial(watch.traced, row, op is row.inplace_op))
+        for op in (row.op, row.inplace_op)
+        if op is not None
+    ]
 
     def prepare() -> dict[str, Any]:
         scope = compile_row(row)
-        for op in ops:
-            _C.set_hooks(op, scope["record"], scope.get("inplace"), None)
+        for op, traced in ops:
+            _C.set_hooks(op, scope["record"], scope.get("inplace"), traced)
         return scope
 
     def record(out: Any, slots: Any) -> Any:
@@ -359,5 +405,5 @@ def attach_row(row: Row) -> None:
     def inplace(slots: Any) -> Any:
         return prepare()["inplace"](slots)
 
-    for op in ops:
-        _C.set_hooks(op, record, inplace, None)
+    for op, traced in ops:
+        _C.set_hooks(op, record, inplace, traced)

@@ -16,7 +16,7 @@ from dumbtorch.ops.table import FUNCTIONS, TABLE, composite, row
 
 _I = "int64"
 
-row("index", "input, indices", function=False, method=False, dtypes="any",
+row("index", "input, indices:I", function=False, method=False, dtypes="any",
     grad={"input": lambda g, input_shape, indices: _PUT(g.new_zeros(input_shape), indices, g, True)},
     samples=lambda: (S(T(5, 3), [index(4, below=5)]), S(T(5, 3, 2), [T(2, 2, dtype=_I, values=[[-1, 0], [4, -5]])]),
                      S(T(5), [index(below=5)]), S(T(5, 3), [index(0, below=5)]), S(T(5, 0), [index(2, below=5)]),
@@ -28,7 +28,7 @@ row("index", "input, indices", function=False, method=False, dtypes="any",
                     S(T(5, 3), [index(2, below=5), index(3, below=3)], error="IndexError"),
                     S(T(), [index(2, below=1)], error="IndexError")),
     doc="``input[indices]``: an index tensor, or None, for each of the first dimensions; they broadcast.")  # fmt: skip
-row("index_put", "input, indices, values, accumulate=False", function=False, method=False, dtypes="any", inplace=True,
+row("index_put", "input, indices:I, values, accumulate=False", function=False, method=False, dtypes="any", inplace=True,
     grad={
         "input": lambda g, indices, accumulate: g if accumulate else _PUT(g, indices, g.new_zeros(()), False),
         "values": lambda g, indices, values_shape: _values_back(g, indices, values_shape),

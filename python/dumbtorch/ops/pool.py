@@ -34,7 +34,7 @@ _MAX = row("max_pool2d_with_indices", "input, kernel_size, stride, padding, dila
     doc="The largest value of each window, and where it stands in its plane (int64).")  # fmt: skip
 
 
-_MAX_BACK = row("max_pool2d_backward", "grad_output, indices, input_shape", method=False, out=False, ref=None, grad={
+_MAX_BACK = row("max_pool2d_backward", "grad_output, indices:i, input_shape", method=False, out=False, ref=None, grad={
         "grad_output": lambda g, indices: _at_maxima(g, indices),
     }, samples=lambda: (S(T(1, 2, 2, 2), _POSITIONS, (1, 2, 4, 4)),),
     errors=lambda: (S(T(1, 2, 2, 2), _POSITIONS, (1, 2, 3, 3), error="RuntimeError"),),

@@ -22,7 +22,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from dumbtorch import _C
-from dumbtorch.autograd import record
+from dumbtorch.autograd import record, watch
 from dumbtorch.autograd.modes import NO_GRAD
 
 DIFFERENTIABLE, INPLACE, HAS_OUT, VIEW, TAKES_LAZY = 1, 2, 4, 8, 16
@@ -165,7 +165,7 @@ def row(
     if made.kernel not in _KERNELS:
         MISSING.append(name)
         return None
-    kinds = made.kinds.replace("i", ".")
+    kinds = made.kinds.replace("i", ".").replace("I", ".")
     if not only_inplace:
         made.op = _make(made, name, kinds, made.flags & ~INPLACE)
         _export(made.op, (name, *aliases), function, method)
@@ -258,6 +258,8 @@ def primitive(
             kind = type(args[first]).__name__
             raise TypeError(f"{name}(): argument '{made.params[first]}' must be Tensor, not {kind}")
         mode = get()
+        if mode & watch.TRACE:
+            return watch.call(made, False, args)
         if mode & NO_GRAD:
             return forward(*args)
         given = args[first] if is_list else [args[n] for n in carriers]
