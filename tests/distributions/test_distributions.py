@@ -20,6 +20,8 @@ import dumbtorch
 import dumbtorch.distributions as ours
 from tests.nn.support import as_numpy, assert_close, tensor_of
 
+# PyTorch's Wishart warns of samples that are fine
+pytestmark = pytest.mark.filterwarnings("ignore:Singular sample detected")
 RANDOM = np.random.default_rng(0)
 
 
@@ -48,16 +50,27 @@ CASES: dict[str, list[dict[str, Any]]] = {
     "Categorical": [{"probs": positive(3, 4)}, {"logits": real(5)}],
     "Cauchy": [{"loc": real(3), "scale": positive(3)}],
     "Chi2": [{"df": positive(3)}],
+    "ContinuousBernoulli": [{"probs": np.array([0.1, 0.49, 0.5, 0.5004, 0.9])}, {"logits": real(3)}, {"probs": 0.3}],
     "Dirichlet": [{"concentration": positive(2, 4)}],
     "Exponential": [{"rate": positive(3)}],
     "FisherSnedecor": [{"df1": positive(3) + 3, "df2": positive(3) * 5}],
     "Gamma": [{"concentration": positive(3, 1), "rate": positive(2)}],
+    "GeneralizedPareto": [
+        {key: value.astype("float32") for key, value in (
+            ("loc", real(4)), ("scale", positive(4)), ("concentration", np.array([0.0, 0.2, -0.5, 0.4]))
+        )}  # PyTorch's takes no float64
+    ],
     "Geometric": [{"probs": share(4)}, {"logits": real(3)}, {"probs": np.array([1.0, 0.5])}],
     "Gumbel": [{"loc": real(3), "scale": positive(3)}],
     "HalfCauchy": [{"scale": positive(3)}],
     "HalfNormal": [{"scale": positive(3)}],
     "InverseGamma": [{"concentration": positive(4), "rate": positive(4)}],
     "Kumaraswamy": [{"concentration1": positive(3), "concentration0": positive(3)}],
+    "LKJCholesky": [{"dim": 3, "concentration": positive(2)}, {"dim": 2}],
+    "LowRankMultivariateNormal": [
+        {"loc": real(2, 4), "cov_factor": real(4, 2), "cov_diag": positive(4)},
+        {"loc": real(3), "cov_factor": real(2, 3, 1), "cov_diag": positive(3)},
+    ],
     "Laplace": [{"loc": real(3), "scale": positive(3)}],
     "LogNormal": [{"loc": real(3), "scale": positive(3)}],
     "LogisticNormal": [{"loc": real(2, 3), "scale": positive(2, 3)}],
@@ -81,6 +94,11 @@ CASES: dict[str, list[dict[str, Any]]] = {
     "StudentT": [{"df": np.array([0.5, 1.5, 4.0]), "loc": real(3), "scale": positive(3)}],
     "Uniform": [{"low": real(3) - 3, "high": real(3) + 3}],
     "VonMises": [{"loc": real(3), "concentration": positive(3)}],
+    "Wishart": [
+        {"df": positive(2) + 3, "covariance_matrix": covariance(3)},
+        {"df": positive(2) + 3, "precision_matrix": covariance(2, 3)},
+        {"df": np.array(3.5), "scale_tril": np.linalg.cholesky(covariance(3))},
+    ],
     "Weibull": [{"scale": positive(3), "concentration": positive(3) + 1}],
 }  # fmt: skip
 ALL = [(name, i) for name, cases in CASES.items() for i in range(len(cases))]
@@ -224,7 +242,8 @@ def test_copies(name: str, case: int) -> None:
         assert twin.log_prob(value).tolist() == mine.log_prob(value).tolist()
 
 
-REPARAMETRIZED = [(n, i) for n, i in ALL if build(torch, reference, n, i)[0].has_rsample]
+# PyTorch's Wishart writes into what its gradient needs
+REPARAMETRIZED = [(n, i) for n, i in ALL if n != "Wishart" and build(torch, reference, n, i)[0].has_rsample]
 
 
 @pytest.mark.parametrize(("name", "case"), REPARAMETRIZED)
@@ -241,6 +260,16 @@ def test_gradients_of_samples(name: str, case: int) -> None:
         grads.append([as_numpy(g) for g in T.autograd.grad(value, parameters, allow_unused=True) if g is not None])
     for mine, theirs in zip(*grads, strict=True):
         np.testing.assert_allclose(mine, theirs, atol=0.02 + 0.05 * abs(theirs).max(), err_msg=name)
+
+
+def test_gradients_of_wishart_samples() -> None:
+    """The mean is df times the covariance."""
+    df = dumbtorch.tensor(6.0, dtype=dumbtorch.float64, requires_grad=True)
+    matrix = tensor_of(dumbtorch, covariance(3), True)
+    dumbtorch.manual_seed(0)
+    ours.Wishart(df, matrix, validate_args=False).rsample((40_000,)).mean(0).sum().backward()
+    assert df.grad.item() == pytest.approx(matrix.sum().item(), rel=0.05)
+    np.testing.assert_allclose(as_numpy(matrix.grad + matrix.grad.mT), 12, rtol=0.1)
 
 
 @pytest.mark.parametrize("shape", [0.05, 0.5, 1.0, 3.0, 40.0, 900.0])
@@ -270,7 +299,10 @@ def test_divergences(p: str, q: str) -> None:
     special = {"Uniform": {"low": np.array([0.1, 0.2, -0.5]), "high": np.array([0.9, 0.7, 1.5])},
                "Binomial": {"total_count": 5, "probs": share(3)}, "Categorical": {"probs": positive(3, 4)},
                "OneHotCategorical": {"probs": positive(3, 4)}, "Dirichlet": {"concentration": positive(3, 4)},
-               "MultivariateNormal": {"loc": real(3, 2), "covariance_matrix": covariance(3, 2)}}  # fmt: skip
+               "MultivariateNormal": {"loc": real(3, 2), "covariance_matrix": covariance(3, 2)},
+               "LowRankMultivariateNormal": {
+                   "loc": real(3, 2), "cov_factor": real(3, 2, 2), "cov_diag": positive(3, 2)},
+               "ContinuousBernoulli": {"probs": share(3)}}  # fmt: skip
 
     def arguments(name: str) -> dict[str, Any]:
         chosen = special.get(name, CASES[name][0])

@@ -35,6 +35,11 @@ TRANSFORMS: dict[str, Any] = {
     "Compose": lambda T, D: D.ComposeTransform([D.AffineTransform(0.0, 2.0), D.ExpTransform()]),
     "Compose into the simplex": lambda T, D: D.ComposeTransform([D.TanhTransform(), D.StickBreakingTransform()]),
     "Independent": lambda T, D: D.IndependentTransform(D.TanhTransform(), 1),
+    "CorrCholesky": lambda T, D: D.CorrCholeskyTransform(),
+    "CumulativeDistribution": lambda T, D: D.CumulativeDistributionTransform(D.Normal(0.0, 1.0)),
+    "Cat": lambda T, D: D.CatTransform([D.ExpTransform(), D.TanhTransform()], -1, [1, 2]),
+    "Cat of rows": lambda T, D: D.CatTransform([D.ExpTransform(), D.SigmoidTransform()], 0, [1, 3]),
+    "Stack": lambda T, D: D.StackTransform([D.ExpTransform(), D.TanhTransform(), D.identity_transform], 1),
     "identity": lambda T, D: D.identity_transform,
 }
 
@@ -71,12 +76,50 @@ def test_values(name: str) -> None:
             ]
         )
         assert transform == transform and transform.inv.inv == transform
-        assert transform == TRANSFORMS[name](T, D) or name in ("Reshape", "Independent")
+        assert transform == TRANSFORMS[name](T, D) or name in (
+            "Reshape",
+            "Independent",
+            "CorrCholesky",
+            "CumulativeDistribution",
+            "Cat",
+            "Cat of rows",
+            "Stack",
+        )
         sign = outcome(lambda transform=transform: transform.sign)
         facts[-1].append(sign.tolist() if isinstance(sign, T.Tensor) else sign)
     for mine, theirs in zip(*results, strict=True):
-        assert_close(mine, theirs)
+        if mine is not None:
+            dumbtorch.testing.assert_close(mine, dumbtorch.from_numpy(theirs.detach().numpy()), rtol=1e-6, atol=1e-8)
     assert facts[0] == facts[1]
+
+
+@pytest.mark.parametrize("name", ["LowerCholeskyTransform", "PositiveDefiniteTransform"])
+def test_matrices(name: str) -> None:
+    results = []
+    for T, D in BOTH:
+        transform = getattr(D, name)()
+        y = transform(tensor_of(T, X[:3] * 0.3))
+        assert transform.codomain.check(y).all()
+        results.append((y, transform.inv(y)))
+        assert transform == getattr(D, name)() and transform.domain.event_dim == 2
+    for mine, theirs in zip(*results, strict=True):
+        assert_close(mine, theirs)
+
+
+def test_wrong_parts() -> None:
+    for T, D in BOTH:
+        for wrong in (
+            lambda D=D: D.CatTransform([1]),
+            lambda D=D: D.CatTransform([D.ExpTransform()], 0, [1, 2]),
+            lambda T=T, D=D: D.CatTransform([D.ExpTransform()], 0, [2])(T.ones(3)),
+            lambda T=T, D=D: D.StackTransform([D.ExpTransform()], 4)(T.ones(3)),
+        ):
+            with pytest.raises(AssertionError):
+                wrong()
+        with pytest.raises(ValueError, match="not a flattened"):
+            D.CorrCholeskyTransform().forward_shape((4,))
+        with pytest.raises(ValueError, match="not square"):
+            D.CorrCholeskyTransform().inverse_shape((4, 3))
 
 
 def test_cache() -> None:
@@ -115,6 +158,9 @@ CONSTRAINTS: dict[str, Any] = {
     "half open": lambda c: c.half_open_interval(0.0, 2.0),
     "vector": lambda c: c.independent(c.interval(0.0, 2.0), 1),
     "simplex": lambda c: c.simplex,
+    "correlations": lambda c: c.corr_cholesky,
+    "side by side": lambda c: c.cat([c.positive, c.unit_interval], 1, [1, 2]),
+    "stacked": lambda c: c.stack([c.positive, c.unit_interval, c.real], 1),
 }
 
 

@@ -16,12 +16,14 @@ from dumbtorch.distributions.categorical import Categorical
 from dumbtorch.distributions.cauchy import Cauchy
 from dumbtorch.distributions.chi2 import Chi2
 from dumbtorch.distributions.constraint_registry import biject_to, transform_to
+from dumbtorch.distributions.continuous_bernoulli import ContinuousBernoulli
 from dumbtorch.distributions.dirichlet import Dirichlet
 from dumbtorch.distributions.distribution import Distribution
 from dumbtorch.distributions.exp_family import ExponentialFamily
 from dumbtorch.distributions.exponential import Exponential
 from dumbtorch.distributions.fishersnedecor import FisherSnedecor
 from dumbtorch.distributions.gamma import Gamma
+from dumbtorch.distributions.generalized_pareto import GeneralizedPareto
 from dumbtorch.distributions.geometric import Geometric
 from dumbtorch.distributions.gumbel import Gumbel
 from dumbtorch.distributions.half_cauchy import HalfCauchy
@@ -31,8 +33,10 @@ from dumbtorch.distributions.inverse_gamma import InverseGamma
 from dumbtorch.distributions.kl import kl_divergence, register_kl
 from dumbtorch.distributions.kumaraswamy import Kumaraswamy
 from dumbtorch.distributions.laplace import Laplace
+from dumbtorch.distributions.lkj_cholesky import LKJCholesky
 from dumbtorch.distributions.log_normal import LogNormal
 from dumbtorch.distributions.logistic_normal import LogisticNormal
+from dumbtorch.distributions.lowrank_multivariate_normal import LowRankMultivariateNormal
 from dumbtorch.distributions.mixture_same_family import MixtureSameFamily
 from dumbtorch.distributions.multinomial import Multinomial
 from dumbtorch.distributions.multivariate_normal import MultivariateNormal
@@ -48,14 +52,20 @@ from dumbtorch.distributions.transformed_distribution import TransformedDistribu
 from dumbtorch.distributions.transforms import (
     AbsTransform,
     AffineTransform,
+    CatTransform,
     ComposeTransform,
+    CorrCholeskyTransform,
+    CumulativeDistributionTransform,
     ExpTransform,
     IndependentTransform,
+    LowerCholeskyTransform,
+    PositiveDefiniteTransform,
     PowerTransform,
     ReshapeTransform,
     SigmoidTransform,
     SoftmaxTransform,
     SoftplusTransform,
+    StackTransform,
     StickBreakingTransform,
     TanhTransform,
     Transform,
@@ -64,6 +74,7 @@ from dumbtorch.distributions.transforms import (
 from dumbtorch.distributions.uniform import Uniform
 from dumbtorch.distributions.von_mises import VonMises
 from dumbtorch.distributions.weibull import Weibull
+from dumbtorch.distributions.wishart import Wishart
 
 __all__ = [
     "AbsTransform",
@@ -71,10 +82,14 @@ __all__ = [
     "Bernoulli",
     "Beta",
     "Binomial",
+    "CatTransform",
     "Categorical",
     "Cauchy",
     "Chi2",
     "ComposeTransform",
+    "ContinuousBernoulli",
+    "CorrCholeskyTransform",
+    "CumulativeDistributionTransform",
     "Dirichlet",
     "Distribution",
     "ExpTransform",
@@ -82,6 +97,7 @@ __all__ = [
     "ExponentialFamily",
     "FisherSnedecor",
     "Gamma",
+    "GeneralizedPareto",
     "Geometric",
     "Gumbel",
     "HalfCauchy",
@@ -90,9 +106,12 @@ __all__ = [
     "IndependentTransform",
     "InverseGamma",
     "Kumaraswamy",
+    "LKJCholesky",
     "Laplace",
     "LogNormal",
     "LogisticNormal",
+    "LowRankMultivariateNormal",
+    "LowerCholeskyTransform",
     "MixtureSameFamily",
     "Multinomial",
     "MultivariateNormal",
@@ -102,6 +121,7 @@ __all__ = [
     "OneHotCategoricalStraightThrough",
     "Pareto",
     "Poisson",
+    "PositiveDefiniteTransform",
     "PowerTransform",
     "RelaxedBernoulli",
     "RelaxedOneHotCategorical",
@@ -109,6 +129,7 @@ __all__ = [
     "SigmoidTransform",
     "SoftmaxTransform",
     "SoftplusTransform",
+    "StackTransform",
     "StickBreakingTransform",
     "StudentT",
     "TanhTransform",
@@ -117,6 +138,7 @@ __all__ = [
     "Uniform",
     "VonMises",
     "Weibull",
+    "Wishart",
     "biject_to",
     "constraints",
     "identity_transform",

@@ -71,5 +71,24 @@ def _register_in(registry: ConstraintRegistry) -> None:
 
 _register_in(biject_to)
 _register_in(transform_to)
+
+
+def _register_sequences(registry: ConstraintRegistry) -> None:
+    def cat(constraint: Any) -> Any:
+        return transforms.CatTransform([registry(one) for one in constraint.cseq], constraint.dim, constraint.lengths)
+
+    def stack(constraint: Any) -> Any:
+        return transforms.StackTransform([registry(one) for one in constraint.cseq], constraint.dim)
+
+    registry.register(constraints.cat, cat)
+    registry.register(constraints.stack, stack)
+    registry.register(constraints.corr_cholesky, lambda constraint: transforms.CorrCholeskyTransform())
+
+
+_register_sequences(biject_to)
+_register_sequences(transform_to)
 biject_to.register(constraints.simplex, lambda constraint: transforms.StickBreakingTransform())
 transform_to.register(constraints.simplex, lambda constraint: transforms.SoftmaxTransform())
+transform_to.register(constraints.lower_cholesky, lambda constraint: transforms.LowerCholeskyTransform())
+for _matrix in (constraints.positive_definite, constraints.positive_semidefinite):
+    transform_to.register(_matrix, lambda constraint: transforms.PositiveDefiniteTransform())

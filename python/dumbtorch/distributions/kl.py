@@ -12,12 +12,13 @@ import warnings
 from collections.abc import Callable
 from typing import Any
 
-from dumbtorch import autograd, linalg, ops
+from dumbtorch import autograd, ops
 from dumbtorch.distributions.bernoulli import Bernoulli
 from dumbtorch.distributions.beta import Beta
 from dumbtorch.distributions.binomial import Binomial
 from dumbtorch.distributions.categorical import Categorical
 from dumbtorch.distributions.cauchy import Cauchy
+from dumbtorch.distributions.continuous_bernoulli import ContinuousBernoulli
 from dumbtorch.distributions.dirichlet import Dirichlet
 from dumbtorch.distributions.distribution import Distribution
 from dumbtorch.distributions.exp_family import ExponentialFamily
@@ -28,7 +29,8 @@ from dumbtorch.distributions.gumbel import Gumbel
 from dumbtorch.distributions.half_normal import HalfNormal
 from dumbtorch.distributions.independent import Independent
 from dumbtorch.distributions.laplace import Laplace
-from dumbtorch.distributions.multivariate_normal import MultivariateNormal, mahalanobis
+from dumbtorch.distributions.lowrank_multivariate_normal import LowRankMultivariateNormal
+from dumbtorch.distributions.multivariate_normal import MultivariateNormal
 from dumbtorch.distributions.normal import Normal
 from dumbtorch.distributions.one_hot_categorical import OneHotCategorical
 from dumbtorch.distributions.pareto import Pareto
@@ -40,6 +42,7 @@ from dumbtorch.nn.functional import softplus
 
 __all__ = ["kl_divergence", "register_kl"]
 
+_VECTORS = (MultivariateNormal, LowRankMultivariateNormal)
 Divergence = Callable[[Any, Any], Any]
 _REGISTRY: dict[tuple[type, type], Divergence] = {}
 
@@ -163,7 +166,7 @@ def _normal_normal(p: Any, q: Any) -> Any:
     return 0.5 * (ratio + ((p.loc - q.loc) / q.scale).pow(2) - 1 - ratio.log())
 
 
-@_for_all(*((p, Normal) for p in (Beta, Exponential, Gamma, Gumbel, Laplace, Pareto, Uniform)))
+@_for_all(*((p, Normal) for p in (Beta, ContinuousBernoulli, Exponential, Gamma, Gumbel, Laplace, Pareto, Uniform)))
 def _to_normal(p: Any, q: Any) -> Any:
     square = q.scale.pow(2)
     spread = p.variance + (p.mean - q.loc).pow(2)
@@ -171,7 +174,7 @@ def _to_normal(p: Any, q: Any) -> Any:
     return _outside(result, p.alpha <= 2) if isinstance(p, Pareto) else result
 
 
-@_for_all(*((p, Exponential) for p in (Beta, Exponential, Gamma, Pareto, Uniform)))
+@_for_all(*((p, Exponential) for p in (Beta, ContinuousBernoulli, Exponential, Gamma, Pareto, Uniform)))
 def _to_exponential(p: Any, q: Any) -> Any:
     result = q.rate * p.mean - q.rate.log() - p.entropy()
     if isinstance(p, Pareto):
@@ -215,6 +218,18 @@ def _to_uniform(p: Any, q: Any) -> Any:
     return _outside((q.high - q.low).log() - p.entropy(), (q.low > low) | (q.high < high))
 
 
+@_for_all((ContinuousBernoulli, ContinuousBernoulli), (Beta, ContinuousBernoulli), (Uniform, ContinuousBernoulli))
+def _to_continuous_bernoulli(p: Any, q: Any) -> Any:
+    result = -p.entropy() - p.mean * q.logits - (-q.probs).log1p() - q._log_norm()
+    return _outside(result, (p.high >= 1) | (p.low <= 0)) if isinstance(p, Uniform) else result
+
+
+@register_kl(ContinuousBernoulli, Uniform)
+def _continuous_bernoulli_uniform(p: Any, q: Any) -> Any:
+    # PyTorch's condition, which calls the interval [0, 1] itself too narrow
+    return _outside((q.high - q.low).log() - p.entropy(), (q.low >= 0) | (q.high <= 1))
+
+
 @register_kl(Laplace, Laplace)
 def _laplace_laplace(p: Any, q: Any) -> Any:
     ratio, away = p.scale / q.scale, (p.loc - q.loc).abs()
@@ -241,11 +256,14 @@ def _half_normal_half_normal(p: Any, q: Any) -> Any:
 
 
 @_for_all(
-    (Beta, Pareto),
-    *((Exponential, q) for q in (Beta, Pareto, Uniform)),
-    *((Gamma, q) for q in (Beta, Pareto, Uniform)),
-    *((p, q) for p in (Gumbel, Laplace, Normal) for q in (Beta, Exponential, Gamma, Pareto, Uniform)),
-    *((Pareto, q) for q in (Beta, Uniform)),
+    *((p, Pareto) for p in (Beta, ContinuousBernoulli)),
+    *((p, q) for p in (Exponential, Gamma) for q in (Beta, ContinuousBernoulli, Pareto, Uniform)),
+    *(
+        (p, q)
+        for p in (Gumbel, Laplace, Normal)
+        for q in (Beta, ContinuousBernoulli, Exponential, Gamma, Pareto, Uniform)
+    ),
+    *((Pareto, q) for q in (Beta, ContinuousBernoulli, Uniform)),
     *((Poisson, q) for q in (Bernoulli, Binomial)),
 )
 def _infinite(p: Any, q: Any) -> Any:
@@ -309,17 +327,18 @@ def _dirichlet_dirichlet(p: Any, q: Any) -> Any:
     return normalizers + ((a - b) * means).sum(-1)
 
 
-@register_kl(MultivariateNormal, MultivariateNormal)
-def _multivariate_multivariate(p: Any, q: Any) -> Any:
+@_for_all(*((p, q) for p in _VECTORS for q in _VECTORS))
+def _vectors(p: Any, q: Any) -> Any:
     if p.event_shape != q.event_shape:
         raise ValueError(
-            "KL-divergence between two Multivariate Normals with different event shapes cannot be computed, got "
-            f"{tuple(p.event_shape)} and {tuple(q.event_shape)}"
+            "KL-divergence between two (Low Rank) Multivariate Normals with different event shapes cannot be computed, "
+            f"got {tuple(p.event_shape)} and {tuple(q.event_shape)}"
         )
-    shape = ops.broadcast_shapes(p._factor.shape, q._factor.shape)
-    ratio = linalg.solve_triangular(q._factor.expand(shape), p._factor.expand(shape), upper=False)
-    away = mahalanobis(q._factor, q.loc - p.loc)
-    return q._half_log_det() - p._half_log_det() + 0.5 * (ratio.pow(2).sum((-2, -1)) + away - p.event_shape[0])
+    batch = ops.broadcast_shapes(p.batch_shape, q.batch_shape)
+    p, q = p.expand(batch), q.expand(batch)
+    trace = sum(q._trace_with(factor) for factor in p._factors())
+    away = q._mahalanobis(q.loc - p.loc)
+    return q._half_log_det() - p._half_log_det() + 0.5 * (trace + away - p.event_shape[0])
 
 
 @register_kl(Independent, Independent)

@@ -57,8 +57,7 @@ class MultivariateNormal(Distribution):
         setattr(self, name, matrix.expand((*batch_shape, -1, -1)))
         self.loc = loc.expand((*batch_shape, -1))
         super().__init__(batch_shape, self.loc.shape[-1:], validate_args)
-        factor = matrix if name == "scale_tril" else _factor(matrix, inverse=name == "precision_matrix")
-        self._factor = factor.expand((*batch_shape, -1, -1))
+        self._factor = scale_factor(name, matrix).expand((*batch_shape, -1, -1))
 
     @lazy_property
     def scale_tril(self) -> Any:
@@ -94,19 +93,33 @@ class MultivariateNormal(Distribution):
     def _half_log_det(self) -> Any:
         return self._factor.diagonal(dim1=-2, dim2=-1).log().sum(-1)
 
+    def _mahalanobis(self, x: Any) -> Any:
+        return mahalanobis(self._factor, x)
+
+    def _trace_with(self, factor: Any) -> Any:
+        """tr(S^-1 F F^T) for the covariance S."""
+        return linalg.solve_triangular(self._factor, factor, upper=False).pow(2).sum((-2, -1))
+
+    def _factors(self) -> list[Any]:
+        """Matrices whose products with their transposes sum to the covariance."""
+        return [self._factor]
+
     def log_prob(self, value: Any) -> Any:
         self._validate_sample(value)
-        away = mahalanobis(self._factor, value - self.loc)
+        away = self._mahalanobis(value - self.loc)
         return -0.5 * (self._event_shape[0] * math.log(2 * math.pi) + away) - self._half_log_det()
 
     def entropy(self) -> Any:
         return 0.5 * self._event_shape[0] * (1.0 + math.log(2 * math.pi)) + self._half_log_det()
 
 
-def _factor(matrix: Any, inverse: bool) -> Any:
-    """The lower triangular factor of a covariance, or of the inverse of a precision."""
-    if not inverse:
+def scale_factor(name: str, matrix: Any) -> Any:
+    """The lower triangular factor of a covariance that is given as the parameter of that name."""
+    if name == "scale_tril":
+        return matrix
+    if name == "covariance_matrix":
         return linalg.cholesky(matrix)
+    # The factor of the precision, upper triangular, inverted.
     upper = linalg.cholesky(matrix.flip((-2, -1))).flip((-2, -1))
     identity = ops.eye(matrix.shape[-1], dtype=matrix.dtype, device=matrix.device)
     return linalg.solve_triangular(upper.mT, identity, upper=False)
