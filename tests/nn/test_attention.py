@@ -295,6 +295,8 @@ def test_errors_of_dtypes() -> None:
         F.scaled_dot_product_attention(x.long(), x.long(), x.long())
     with pytest.raises(RuntimeError, match="do not fit"):
         F.scaled_dot_product_attention(x, x, x[:, :, :4])  # PyTorch reads past the end
+    with pytest.raises(TypeError, match="'value' must be Tensor, not list"):
+        F.scaled_dot_product_attention(x, x, [1.0])  # type: ignore[arg-type]
     with pytest.raises(TypeError):
         F.scaled_dot_product_attention(x, x, x, attn_mask=3)
     with pytest.raises(TypeError):

@@ -205,12 +205,16 @@ def test_whole_transformer(batch_first: bool) -> None:
 def test_padding_without_gradients() -> None:
     x = random((3, 6, 8), 1)
     padded = np.arange(6) >= np.array([[6], [4], [2]])
-    for padding in (padded, np.where(padded, -np.inf, 0.0), np.roll(padded, 1, 1)):
+    for padding in (padded, np.where(padded, -np.inf, 0.0), np.roll(padded, 1, 1), None):
         results = []
+        for T in LIBRARIES:
+            T.backends.mha.set_fastpath_enabled(padding is not None)
+        padding = padded if padding is None else padding
         for T, layer in zip(LIBRARIES, pair("TransformerEncoderLayer", 8, 2, 16, batch_first=True), strict=True):
             stack = T.nn.TransformerEncoder(layer, 2).eval()
             with T.no_grad():
                 results.append(stack(tensor_of(T, x), src_key_padding_mask=tensor_of(T, padding)))
+            T.backends.mha.set_fastpath_enabled(True)
         assert_close(*results)
 
 
@@ -261,6 +265,15 @@ def test_described_masks() -> None:
             F.scaled_dot_product_attention(q, k, k)
     with pytest.raises(AssertionError, match="Backend must be an instance"), sdpa_kernel("math"):
         pass
+    switches = dumbtorch.backends.cuda
+    with sdpa_kernel(SDPBackend.MATH):
+        assert switches.math_sdp_enabled() and not switches.flash_sdp_enabled()
+    assert switches.flash_sdp_enabled()
+    with pytest.warns(FutureWarning, match="deprecated"), switches.sdp_kernel(enable_math=False):
+        assert switches.flash_sdp_enabled() and not switches.math_sdp_enabled()
+    switches.enable_flash_sdp(False)
+    assert not switches.flash_sdp_enabled()
+    switches.enable_flash_sdp(True)
     assert {b.name: int(b) for b in SDPBackend} == {
         name: int(value) for name, value in torch.nn.attention.SDPBackend.__members__.items()
     }

@@ -5,6 +5,6 @@ without these switches, so they are accepted and remembered; whether something i
 Reference: ``torch.backends``.
 """
 
-from dumbtorch.backends import cpu, cuda, cudnn, mkl, mkldnn, mps, openmp, opt_einsum
+from dumbtorch.backends import cpu, cuda, cudnn, mha, mkl, mkldnn, mps, openmp, opt_einsum
 
-__all__ = ["cpu", "cuda", "cudnn", "mkl", "mkldnn", "mps", "openmp", "opt_einsum"]
+__all__ = ["cpu", "cuda", "cudnn", "mha", "mkl", "mkldnn", "mps", "openmp", "opt_einsum"]

@@ -28,15 +28,26 @@ class SDPBackend(enum.IntEnum):
     OVERRIDEABLE = 4
 
 
+#: What is enabled, which `backends.cuda` shows and changes too. There is one kernel: nothing is chosen by it.
+ENABLED: set[SDPBackend] = {backend for backend in SDPBackend if backend != SDPBackend.ERROR}
+
+
 @contextmanager
 def sdpa_kernel(backends: list[SDPBackend] | SDPBackend, set_priority: bool = False) -> Iterator[dict[str, object]]:
     """A context in which PyTorch computes attention by one of the `backends`. AssertionError for anything else.
 
-    There is one kernel here, so that nothing changes inside. Reference: `torch.nn.attention.sdpa_kernel`.
+    There is one kernel here, so that results are the same inside. Reference: `torch.nn.attention.sdpa_kernel`.
     """
     if not isinstance(backends, list | SDPBackend):
         raise AssertionError(
             "Backend must be an instance of SDPBackend or a list of SDPBackend instances, "
             f"got {type(backends).__name__}"
         )
-    yield {}
+    before = set(ENABLED)
+    ENABLED.clear()
+    ENABLED.update([backends] if isinstance(backends, SDPBackend) else backends)
+    try:
+        yield {}
+    finally:
+        ENABLED.clear()
+        ENABLED.update(before)

@@ -79,6 +79,9 @@ def _attention(
     scale: float | None, shared: bool,
 ) -> Tensor:  # fmt: skip
     """Attention of any number of dimensions, in terms of the kernel's (batch, heads, length, depth)."""
+    for name, x in (("query", query), ("key", key), ("value", value)):
+        if not isinstance(x, Tensor):
+            raise TypeError(f"scaled_dot_product_attention(): argument '{name}' must be Tensor, not {type(x).__name__}")
     if query.ndim < 2 or key.ndim < 2 or value.ndim < 2:
         raise RuntimeError(
             "Expected query, key, and value to all be  at least 2 dimensional, but got query.dim: "

@@ -30,6 +30,9 @@ __all__ = [
     "TransformerEncoderLayer",
 ]
 
+#: Set by `backends.mha`.
+leaves_out_padding = True
+
 Activation = str | Callable[[Tensor], Tensor]
 
 
@@ -272,7 +275,7 @@ class TransformerEncoder(Module):
 
     def _left_out(self, src: Tensor, mask: Tensor | None, padding: Tensor | None) -> Tensor | None:
         """The places (N, S) that PyTorch leaves out, or None."""
-        if padding is None or mask is not None or not self.use_nested_tensor or src.ndim != 3:
+        if padding is None or mask is not None or src.ndim != 3 or not (self.use_nested_tensor and leaves_out_padding):
             return None
         if self.layers[0].training:
             return None
