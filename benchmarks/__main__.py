@@ -22,6 +22,7 @@ from benchmarks import (
     products,
     recurrent,
     report,
+    spatial,
     special,
     steps,
     transformers,
@@ -47,6 +48,7 @@ TIMED: dict[str, tuple[str, Callable[[], list[Case]]]] = {
     "layers": ("Layers", layers.cases),
     "recurrent": ("Recurrent layers", recurrent.cases),
     "transformers": ("Attention and transformers", transformers.cases),
+    "spatial": ("Convolution, pooling, resizing", spatial.cases),
     "steps": ("Training steps", steps.cases),
     "data": ("Data and distributions", data.cases),
 }

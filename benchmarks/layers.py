@@ -27,7 +27,8 @@ def _call(name: str, *shapes: tuple[int, ...], grad: bool, **options: Any) -> Ca
     return setup
 
 
-def _both(title: str, name: str, *shapes: tuple[int, ...], **options: Any) -> list[Case]:
+def both(title: str, name: str, *shapes: tuple[int, ...], **options: Any) -> list[Case]:
+    """A function of `nn.functional` on such operands, forwards and backwards."""
     return [
         Case(f"{title}, forward", "call()", _call(name, *shapes, grad=False, **options)),
         Case(
@@ -63,20 +64,20 @@ def _embedding(grad: bool) -> Callable[[Any], dict[str, Any]]:
 def cases() -> list[Case]:
     """The rows of this family."""
     return [
-        *_both("linear, 64 x 784 -> 256", "linear", (64, 784), (256, 784), (256,)),
-        *_both("linear, 512 x 784 -> 256", "linear", (512, 784), (256, 784), (256,)),
-        *_both("softmax, 64 x 10", "softmax", (64, 10), dim=1),
-        *_both("softmax, 1024 x 1024", "softmax", (1024, 1024), dim=1),
-        *_both("log_softmax, 1024 x 1024", "log_softmax", (1024, 1024), dim=1),
+        *both("linear, 64 x 784 -> 256", "linear", (64, 784), (256, 784), (256,)),
+        *both("linear, 512 x 784 -> 256", "linear", (512, 784), (256, 784), (256,)),
+        *both("softmax, 64 x 10", "softmax", (64, 10), dim=1),
+        *both("softmax, 1024 x 1024", "softmax", (1024, 1024), dim=1),
+        *both("log_softmax, 1024 x 1024", "log_softmax", (1024, 1024), dim=1),
         Case("cross_entropy, 64 x 10, forward", "loss(x, y)", _loss(64, 10, False)),
         Case("cross_entropy, 64 x 10, backward", "grad(out, x, retain_graph=True)", _loss(64, 10, True)),
         Case("cross_entropy, 1024 x 10000, forward", "loss(x, y)", _loss(1024, 10_000, False)),
         Case("cross_entropy, 1024 x 10000, backward", "grad(out, x, retain_graph=True)", _loss(1024, 10_000, True)),
-        *_both("conv2d, 64 x 1 x 28 x 28, 16 of 3 x 3", "conv2d", (64, 1, 28, 28), (16, 1, 3, 3), (16,), padding=1),
-        *_both("conv2d, 64 x 16 x 14 x 14, 32 of 3 x 3", "conv2d", (64, 16, 14, 14), (32, 16, 3, 3), (32,), padding=1),
-        *_both("conv2d, 16 x 64 x 32 x 32, 64 of 3 x 3", "conv2d", (16, 64, 32, 32), (64, 64, 3, 3), (64,), padding=1),
-        *_both("max_pool2d, 64 x 16 x 28 x 28, 2 x 2", "max_pool2d", (64, 16, 28, 28), kernel_size=2),
-        *_both("avg_pool2d, 64 x 16 x 28 x 28, 2 x 2", "avg_pool2d", (64, 16, 28, 28), kernel_size=2),
+        *both("conv2d, 64 x 1 x 28 x 28, 16 of 3 x 3", "conv2d", (64, 1, 28, 28), (16, 1, 3, 3), (16,), padding=1),
+        *both("conv2d, 64 x 16 x 14 x 14, 32 of 3 x 3", "conv2d", (64, 16, 14, 14), (32, 16, 3, 3), (32,), padding=1),
+        *both("conv2d, 16 x 64 x 32 x 32, 64 of 3 x 3", "conv2d", (16, 64, 32, 32), (64, 64, 3, 3), (64,), padding=1),
+        *both("max_pool2d, 64 x 16 x 28 x 28, 2 x 2", "max_pool2d", (64, 16, 28, 28), kernel_size=2),
+        *both("avg_pool2d, 64 x 16 x 28 x 28, 2 x 2", "avg_pool2d", (64, 16, 28, 28), kernel_size=2),
         Case("embedding, 64 x 128 of 10000 x 256, forward", "look_up(rows, weight)", _embedding(False)),
         Case("embedding, 64 x 128 of 10000 x 256, backward", "grad(out, weight, g, retain_graph=True)",
              _embedding(True)),

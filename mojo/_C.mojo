@@ -35,6 +35,7 @@ def _register_families():
     external_call["dumbtorch_register_regions", NoneType]()
     external_call["dumbtorch_register_resample", NoneType]()
     external_call["dumbtorch_register_grid_sample", NoneType]()
+    external_call["dumbtorch_register_columns", NoneType]()
     external_call["dumbtorch_register_interop", NoneType]()
     external_call["dumbtorch_register_matmul", NoneType]()
     external_call["dumbtorch_register_solve", NoneType]()

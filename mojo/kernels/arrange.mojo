@@ -187,8 +187,18 @@ struct Edges(Body):
         to += self.left * self.size
         var source = from_ + self.skip
         var step = self.strides[last]
-        if step == self.size and self.middle > 32:
-            memcpy(to, source, self.middle * self.size)
+        var bytes = self.middle * self.size
+        if step == self.size and bytes > 512:
+            memcpy(to, source, bytes)
+        elif step == self.size:
+            # a short row: what a call costs matters
+            var i = 0
+            while i + 32 <= bytes:
+                store[SIMD[DType.uint64, 4]](to + i, load[SIMD[DType.uint64, 4]](source + i))
+                i += 32
+            while i < bytes:
+                store[E](to + i, load[E](source + i))
+                i += self.size
         else:
             for i in range(self.middle):
                 store[E](to + i * self.size, load[E](source + i * step))

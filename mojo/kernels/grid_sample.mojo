@@ -8,7 +8,7 @@ from std.sys import size_of
 from std.utils.numerics import isnan
 
 from kernels.gemm_micro import acc_dtype, at, mul_add, ptr, width
-from kernels.math_arith import fmod, round
+from kernels.math_arith import round
 from kernels.transfer_api import contiguous_of
 from kernels.workspace import Workspace
 from tensor.call import Call, register
@@ -32,22 +32,28 @@ comptime BORDER = 1
 comptime REFLECTION = 2
 
 
-struct AxisTaps[dt: DType](Movable):
-    """The elements along one axis that a coordinate meets (-1: outside), their weights, and how these change."""
+comptime I32 = DType.int32
 
-    var place: Array[Int, 4]
-    var weight: Array[Scalar[Self.dt], 4]
-    var slope: Array[Scalar[Self.dt], 4]
+
+struct AxisTaps[dt: DType, w: Int](Movable):
+    """For a vector of coordinates along one axis: the elements that they meet (-1: outside), their weights, and how
+    these change."""
+
+    var place: Array[SIMD[I32, Self.w], 4]
+    var weight: Array[SIMD[Self.dt, Self.w], 4]
+    var slope: Array[SIMD[Self.dt, Self.w], 4]
 
     def __init__(out self):
-        self.place = Array[Int, 4](fill=-1)
-        self.weight = Array[Scalar[Self.dt], 4](fill=0)
-        self.slope = Array[Scalar[Self.dt], 4](fill=0)
+        self.place = Array[SIMD[I32, Self.w], 4](fill=0)
+        self.weight = Array[SIMD[Self.dt, Self.w], 4](fill=1)
+        self.slope = Array[SIMD[Self.dt, Self.w], 4](fill=0)
 
 
 @always_inline
-def _padded[dt: DType](x: Scalar[dt], size: Int, padding: Int, align: Bool, mut slope: Scalar[dt]) -> Scalar[dt]:
-    """The coordinate brought into the image, and the change of that."""
+def _padded[
+    dt: DType, w: Int
+](x: SIMD[dt, w], size: Int, padding: Int, align: Bool, mut slope: SIMD[dt, w]) -> SIMD[dt, w]:
+    """The coordinates brought into the image, and the change of that."""
     if padding == ZEROS:
         return x
     var v = x
@@ -58,53 +64,60 @@ def _padded[dt: DType](x: Scalar[dt], size: Int, padding: Int, align: Bool, mut 
             slope = 0
             return 0
         v -= low
-        if v < 0:
-            v = -v
-            slope = -slope
-        var extra = fmod(v, span)
-        if Int(floor(v / span)) % 2 == 0:
-            v = extra + low
-        else:
-            v = span - extra + low
-            slope = -slope
+        slope = v.lt(0).select(-slope, slope)
+        v = abs(v)
+        var turns = floor(v / span)
+        var extra = v - turns * span
+        var odd = (turns - 2 * floor(turns / 2)).gt(0.5)
+        v = odd.select(span - extra + low, extra + low)
+        slope = odd.select(-slope, slope)
     var most = Scalar[dt](size - 1)
-    if not v > 0:  # not a number goes there too
-        slope = 0
-        return 0
-    if v >= most:
-        slope = 0
-        return most
-    return v
+    var inside = v.gt(0) & v.lt(most)
+    slope = inside.select(slope, SIMD[dt, w](0))
+    # not a number goes to the first element
+    return inside.select(v, v.ge(most).select(SIMD[dt, w](most), SIMD[dt, w](0)))
 
 
 @always_inline
-def _index[dt: DType](x: Scalar[dt], size: Int) -> Int:
-    """The element at a whole coordinate, or -1."""
-    return Int(x) if x >= 0 and x < Scalar[dt](size) else -1
+def _index[dt: DType, w: Int](x: SIMD[dt, w], size: Int) -> SIMD[I32, w]:
+    """The elements at whole coordinates, or -1."""
+    var inside = x.ge(0) & x.lt(Scalar[dt](size))
+    return inside.select(inside.select(x, SIMD[dt, w](0)).cast[I32](), SIMD[I32, w](-1))
 
 
 @always_inline
-def _axis_taps[dt: DType](g: Scalar[dt], size: Int, mode: Int, padding: Int, align: Bool, mut taps: AxisTaps[dt]):
-    var scale = Scalar[dt](size - 1) / 2 if align else Scalar[dt](size) / 2
-    var x = (g + 1) * scale if align else (g + 1) * scale - 0.5
+def _axis_taps[
+    dt: DType, w: Int
+](g: SIMD[dt, w], size: Int, mode: Int, padding: Int, align: Bool, mut taps: AxisTaps[dt, w]):
+    var scale = SIMD[dt, w](Scalar[dt](size - 1) / 2 if align else Scalar[dt](size) / 2)
+    var x = (g + 1) * scale
+    if not align:
+        x -= 0.5
     if mode == CUBIC:
         var low = floor(x)
         var t = x - low
         comptime A = Scalar[dt](-0.75)
-        var distance = (t + 1, t, 1 - t, 2 - t)
         comptime for k in range(4):
-            var d = distance[k]
-            var w: Scalar[dt]
-            var s: Scalar[dt]
+            var d: SIMD[dt, w]
+            comptime if k == 0:
+                d = t + 1
+            elif k == 1:
+                d = t
+            elif k == 2:
+                d = 1 - t
+            else:
+                d = 2 - t
+            var v: SIMD[dt, w]
+            var s: SIMD[dt, w]
             comptime if k == 1 or k == 2:
-                w = ((A + 2) * d - (A + 3)) * d * d + 1
+                v = ((A + 2) * d - (A + 3)) * d * d + 1
                 s = (3 * (A + 2) * d - 2 * (A + 3)) * d
             else:
-                w = ((A * d - 5 * A) * d + 8 * A) * d - 4 * A
+                v = ((A * d - 5 * A) * d + 8 * A) * d - 4 * A
                 s = (3 * A * d - 10 * A) * d + 8 * A
-            var none = Scalar[dt](0)
+            var none = SIMD[dt, w](0)
             taps.place[k] = _index(_padded(low + Scalar[dt](k - 1), size, padding, align, none), size)
-            taps.weight[k] = w
+            taps.weight[k] = v
             taps.slope[k] = s * scale if k < 2 else -s * scale
         return
     x = _padded(x, size, padding, align, scale)
@@ -216,46 +229,50 @@ struct Sampler[src: DType](Body):
     def _prepare(self, n: Int, chunk: Int, space: Int):
         """The taps of a chunk of points."""
         comptime W = Self.W
-        var place = ptr[DType.int64](space)
+        var place = ptr[I32](space)
         var weight = ptr[Self.dt](space + 8 * MAX_TAPS * W)
         var slope = ptr[Self.dt](space + 16 * MAX_TAPS * W)
-        var z = AxisTaps[Self.dt]()
-        var y = AxisTaps[Self.dt]()
-        var x = AxisTaps[Self.dt]()
-        z.place[0] = 0
-        z.weight[0] = 1
-        var each = 1 if self.mode == NEAREST else (4 if self.mode == CUBIC else 2)
-        var deep = each if self.axes == 3 else 1
+        var point = Array[SIMD[Self.dt, W], 3](fill=0)
         for lane in range(W):
-            var point = min(chunk * W + lane, self.points - 1)
-            var g = ptr[Self.src](at[Self.src](self.grid, (n * self.points + point) * self.axes))
-            var m = self.mode
-            var p = self.padding
-            _axis_taps(g[unsafe_offset=0].cast[Self.dt](), self.sizes[2], m, p, self.align, x)
-            _axis_taps(g[unsafe_offset=1].cast[Self.dt](), self.sizes[1], m, p, self.align, y)
-            if self.axes == 3:
-                _axis_taps(g[unsafe_offset=2].cast[Self.dt](), self.sizes[0], m, p, self.align, z)
-            var t = 0
-            for i in range(deep):
-                for j in range(each):
-                    for k in range(each):
-                        var at_ = t * W + lane
-                        var inside = z.place[i] >= 0 and y.place[j] >= 0 and x.place[k] >= 0
-                        var to = (z.place[i] * self.sizes[1] + y.place[j]) * self.sizes[2] + x.place[k]
-                        place[unsafe_offset=at_] = Int64(to if inside else -1)
-                        weight[unsafe_offset=at_] = z.weight[i] * y.weight[j] * x.weight[k]
-                        if self.by_grid != 0:
-                            slope[unsafe_offset=at_] = z.weight[i] * y.weight[j] * x.slope[k]
-                            slope[unsafe_offset=at_ + MAX_TAPS * W] = z.weight[i] * y.slope[j] * x.weight[k]
-                            slope[unsafe_offset=at_ + 2 * MAX_TAPS * W] = z.slope[i] * y.weight[j] * x.weight[k]
-                        t += 1
+            var first = (n * self.points + min(chunk * W + lane, self.points - 1)) * self.axes
+            var g = ptr[Self.src](at[Self.src](self.grid, first))
+            comptime for axis in range(3):
+                if axis < self.axes:
+                    point[axis][lane] = g[unsafe_offset=axis].cast[Self.dt]()
+        var z = AxisTaps[Self.dt, W]()
+        var y = AxisTaps[Self.dt, W]()
+        var x = AxisTaps[Self.dt, W]()
+        var m = self.mode
+        var p = self.padding
+        _axis_taps(point[0], self.sizes[2], m, p, self.align, x)
+        _axis_taps(point[1], self.sizes[1], m, p, self.align, y)
+        var each = 1 if self.mode == NEAREST else (4 if self.mode == CUBIC else 2)
+        var deep = 1
+        if self.axes == 3:
+            _axis_taps(point[2], self.sizes[0], m, p, self.align, z)
+            deep = each
+        var t = 0
+        for i in range(deep):
+            for j in range(each):
+                var to = (z.place[i] * Int32(self.sizes[1]) + y.place[j]) * Int32(self.sizes[2])
+                var sides = z.place[i].ge(0) & y.place[j].ge(0)
+                var both = z.weight[i] * y.weight[j]
+                for k in range(each):
+                    var inside = sides & x.place[k].ge(0)
+                    place.unsafe_store(t * W, inside.select(to + x.place[k], SIMD[I32, W](-1)))
+                    weight.unsafe_store(t * W, both * x.weight[k])
+                    if self.by_grid != 0:
+                        slope.unsafe_store(t * W, both * x.slope[k])
+                        slope.unsafe_store((t + MAX_TAPS) * W, z.weight[i] * y.slope[j] * x.weight[k])
+                        slope.unsafe_store((t + 2 * MAX_TAPS) * W, z.slope[i] * y.weight[j] * x.weight[k])
+                    t += 1
 
     @always_inline
     def _read(self, plane: Int, place: Int) -> SIMD[Self.dt, Self.W]:
         """The elements of a plane at a vector of places, zero for those outside."""
         comptime W = Self.W
         var x = ptr[Self.src](plane)
-        var places = ptr[DType.int64](place).unsafe_load[width=W](0)
+        var places = ptr[I32](place).unsafe_load[width=W](0)
         var inside = places.ge(0)
         var safe = max(places, 0)
         var v = SIMD[Self.dt, W](0)
@@ -273,7 +290,7 @@ struct Sampler[src: DType](Body):
             var plane = at[Self.src](self.x, (n * self.c + c) * self.plane)
             var acc = SIMD[Self.dt, W](0)
             for t in range(taps):
-                acc = mul_add(self._read(plane, space + 8 * t * W), weight.unsafe_load[width=W](t * W), acc)
+                acc = mul_add(self._read(plane, space + 4 * t * W), weight.unsafe_load[width=W](t * W), acc)
             var d = ptr[Self.src](at[Self.src](self.out, (n * self.c + c) * self.points + chunk * W))
             if count == W:
                 d.unsafe_store(0, acc.cast[Self.src]())
@@ -285,7 +302,7 @@ struct Sampler[src: DType](Body):
         comptime W = Self.W
         self._prepare(n, chunk, space)
         var count = min(W, self.points - chunk * W)
-        var place = ptr[DType.int64](space)
+        var place = ptr[I32](space)
         var weight = ptr[Self.dt](space + 8 * MAX_TAPS * W)
         var slope = ptr[Self.dt](space + 16 * MAX_TAPS * W)
         var taps = self.taps()
@@ -298,7 +315,7 @@ struct Sampler[src: DType](Body):
             var plane = (n * self.c + c) * self.plane
             for t in range(taps):
                 if self.by_grid != 0:
-                    var gx = g * self._read(at[Self.src](self.x, plane), space + 8 * t * W)
+                    var gx = g * self._read(at[Self.src](self.x, plane), space + 4 * t * W)
                     comptime for axis in range(3):
                         if axis < self.axes:
                             var s = slope.unsafe_load[width=W](axis * MAX_TAPS * W + t * W)
@@ -340,6 +357,8 @@ def _check(call: Call, x: TPtr, grid: TPtr, mode: Int, padding: Int) raises -> I
         raise call.fail("RuntimeError", "is computed on the CPU; move the tensor with .cpu()")
     if x[].code() < FLOAT16 or x[].code() > FLOAT64:
         raise Error(t"NotImplementedError|\"grid_sampler\" not implemented for '{type_name(x[].code())}'")
+    if x[].numel >= 1 << 31:
+        raise call.fail("RuntimeError", "images of 2**31 elements or more are not supported")
     if mode < 0 or mode > 2 or padding < 0 or padding > 2 or (mode == CUBIC and axes == 3):
         raise Error("RuntimeError|grid_sampler(): bicubic interpolation only supports 4D input")
     return axes

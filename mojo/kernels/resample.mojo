@@ -71,6 +71,7 @@ struct Pass[dt: DType](Copyable, Movable):
     var spans: List[Int]  # how far the lanes of a chunk are apart; with full lanes only
     var full: List[Bool]  # every lane has `reach` elements
     var lanes: List[Int32]
+    var runs: Bool  # the elements of a result are added up side by side
 
     def __init__(out self, outer: Int, inner: Int, var b: Band):
         comptime W = Self.W
@@ -83,7 +84,9 @@ struct Pass[dt: DType](Copyable, Movable):
         self.spans = List[Int]()
         self.full = List[Bool]()
         self.lanes = List[Int32]()
-        if inner >= W:
+        # Where results are further apart than two vectors of elements reach
+        self.runs = inner == 1 and b.size >= 2 * b.count and b.reach >= 3
+        if inner >= W or self.runs:
             for i in range(len(b.weights)):
                 self.weights.append(b.weights[i].cast[Self.dt]())
             self.band = b^
@@ -119,7 +122,9 @@ struct Pass[dt: DType](Copyable, Movable):
         for o in range(self.outer):
             var s = at[a](source, o * size)
             var d = at[c](target, o * count)
-            if self.chunks == 0:
+            if self.runs:
+                self._sums[a, c](s, d)
+            elif self.chunks == 0:
                 for i in range(self.band.count):
                     self._row[a, c](i, s, at[c](d, i * self.inner))
             else:
@@ -147,6 +152,23 @@ struct Pass[dt: DType](Copyable, Movable):
                     var x = _load[a, Self.dt](at[a](p, k * self.inner + j), left)
                     acc = mul_add(SIMD[Self.dt, W](w[unsafe_offset=k]), x, acc)
             _store[c, Self.dt](at[c](d, j), acc, left)
+
+    @always_inline
+    def _sums[a: DType, c: DType](self, s: Int, d: Int):
+        """A row of results, each the sum of a run of elements."""
+        comptime W = Self.W
+        var reach = self.band.reach
+        for i in range(self.band.count):
+            var w = self.weights.unsafe_ptr().unsafe_offset(i * reach)
+            var start = self.band.starts[i]
+            var n = self.band.counts[i]
+            var acc = SIMD[Self.dt, W](0)
+            for k in range(0, n, W):
+                var inside = first_lanes[W](n - k)
+                var weight = masked_load[W](w.unsafe_offset(k), inside, SIMD[Self.dt, W](0))
+                var x = masked_load[W](ptr[a](at[a](s, start + k)), inside, SIMD[a, W](0)).cast[Self.dt]()
+                acc = mul_add(weight, x, acc)
+            ptr[c](at[c](d, i))[] = _rounded[c, Self.dt, 1](acc.reduce_add())
 
     @always_inline
     def _picked[a: DType, c: DType](self, s: Int, room: Int, d: Int, count: Int):

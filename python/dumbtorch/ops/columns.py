@@ -6,7 +6,7 @@ from typing import Any
 
 from dumbtorch.ops.conv import sizes
 from dumbtorch.ops.samples import S, T
-from dumbtorch.ops.table import FUNCTIONS, composite, primitive
+from dumbtorch.ops.table import FUNCTIONS, composite, primitive, row
 
 
 def _counts(size: Any, kernel: Any, dilation: Any, padding: Any, stride: Any) -> tuple[int, ...]:
@@ -29,7 +29,18 @@ def _im2col(input: Any, kernel: Any, dilation: Any, padding: Any, stride: Any) -
     return windows.reshape(n, c * kernel[0] * kernel[1], rows * columns)
 
 
+_SUM: Any = row("sum_columns", "input, output_size, kernel_size, dilation, padding, stride", method=False,
+    function=False, out=False, ref="nn.functional.fold", samples=lambda: (
+        S(T(2, 18, 8), (5, 4), (2, 3), (1, 1), (0, 0), (1, 1)),
+        S(T(1, 12, 21), (7, 6), (3, 2), (2, 1), (1, 1), (2, 1)),
+        S(T(2, 8, 12), (5, 6), (2, 2), (1, 1), (1, 1), (2, 2))),
+    errors=lambda: (S(T(2, 18, 9), (5, 4), (2, 3), (1, 1), (0, 0), (1, 1), error="RuntimeError"),),
+    doc="The sum of windows given as columns: col2im of floating types.")  # fmt: skip
+
+
 def _col2im(columns: Any, size: Any, kernel: Any, dilation: Any, padding: Any, stride: Any) -> Any:
+    if columns.is_floating_point() and columns.device.type == "cpu":
+        return _SUM(columns, size, kernel, dilation, padding, stride)
     rows, cols = _counts(size, kernel, dilation, padding, stride)
     n, c = columns.shape[0], columns.shape[1] // (kernel[0] * kernel[1])
     height, width = (s + 2 * p for s, p in zip(size, padding, strict=True))

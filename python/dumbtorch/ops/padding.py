@@ -16,20 +16,20 @@ def _edges_back(g: Any, shape: Any, pad: Sequence[int], kind: int) -> Any:
     for n in range(len(pad) // 2):
         left, right, dim = pad[2 * n], pad[2 * n + 1], len(shape) - 1 - n
         size = shape[dim]
-        middle = g.narrow(dim, left, size)
+        if not left and not right:
+            continue
+        middle = g.narrow(dim, left, size).clone()
         for start, count in ((0, left), (left + size, right)):
             if not count:
                 continue
             edge = g.narrow(dim, start, count)
             if kind == 1:
-                place, edge = (0 if start == 0 else size - 1), edge.sum(dim, keepdim=True)
-                count = 1
+                place, edge, count = (0 if start == 0 else size - 1), edge.sum(dim, keepdim=True), 1
             elif kind == 0:
                 place, edge = (1 if start == 0 else size - 1 - count), edge.flip(dim)
             else:
                 place = size - count if start == 0 else 0
-            sides = [0] * (2 * (len(shape) - 1 - dim)) + [place, size - place - count]
-            middle = middle + constant(edge, sides)
+            middle.narrow(dim, place, count).add_(edge)
         g = middle
     return g
 

@@ -12,9 +12,11 @@ from typing import Any
 
 from dumbtorch._dtypes import float64, int64
 from dumbtorch.ops.conv import sizes
-from dumbtorch.ops.resample import resample
+from dumbtorch.ops.resample import MODES, resample
 from dumbtorch.ops.samples import S, T
 from dumbtorch.ops.table import FUNCTIONS, composite, primitive, row
+
+AREA = MODES["area"]
 
 _POSITIONS = T(1, 2, 2, 2, dtype="int64", values=[[[[0, 3], [9, 9]], [[5, 2], [12, 15]]]])
 
@@ -188,6 +190,11 @@ def _mean_windows(
 ) -> Any:
     """The means of windows of planes; of integers as PyTorch's, rounded towards zero."""
     if input.dtype is not int64:
+        height, width = input.shape[-2:]
+        plain = kernel == stride and padding == (0, 0) and divisor is None and min(kernel) > 0 and min(input.shape) > 0
+        if plain and kernel != (2, 2) and not (height % kernel[0] or width % kernel[1] or input.device.type != "cpu"):
+            # Windows side by side: the bands of `resample` are faster than windows that may overlap.
+            return resample(input, (height // kernel[0], width // kernel[1]), AREA, False, (0.0, 0.0))
         return _AVG(input, kernel, stride, padding, ceil_mode, count_include_pad, divisor)
     sums = _AVG(input.double(), kernel, stride, padding, ceil_mode, True, 1).long()
     if divisor is None:
@@ -353,10 +360,9 @@ def _adaptive_avg(name: str, input: Any, output_size: Any, spatial: int) -> Any:
         return input.new_empty((*input.shape[:-spatial], *wanted))
     if all(n == 1 for n in wanted):
         return input.mean(tuple(range(-spatial, 0)), keepdim=True)
-    if spatial < 3 and all(n % m == 0 for n, m in zip(given, wanted, strict=True)):
-        kernel = tuple(n // m for n, m in zip(given, wanted, strict=True))
-        return avg_pool1d(input, kernel) if spatial == 1 else _AVG(input, kernel, kernel, (0, 0), False, True, None)
-    return resample(input, wanted, 6, False, (0.0,) * spatial)
+    if spatial == 2 and all(n == 2 * m for n, m in zip(given, wanted, strict=True)) or input.device.type != "cpu":
+        return _AVG(input, (2, 2), (2, 2), (0, 0), False, True, None)
+    return resample(input, wanted, AREA, False, (0.0,) * spatial)
 
 
 @composite("adaptive_avg_pool1d", method=False)
