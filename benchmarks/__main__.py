@@ -15,6 +15,7 @@ from benchmarks import (
     indexing,
     layers,
     linalg,
+    losses,
     measure,
     overhead,
     pointwise,
@@ -49,6 +50,7 @@ TIMED: dict[str, tuple[str, Callable[[], list[Case]]]] = {
     "recurrent": ("Recurrent layers", recurrent.cases),
     "transformers": ("Attention and transformers", transformers.cases),
     "spatial": ("Convolution, pooling, resizing", spatial.cases),
+    "losses": ("Losses", losses.cases),
     "steps": ("Training steps", steps.cases),
     "data": ("Data and distributions", data.cases),
 }

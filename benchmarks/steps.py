@@ -73,6 +73,25 @@ def _update(name: str, parameters: int, pieces: int, **options: Any) -> Callable
     return lambda t: {"step": optimizer_step(t, name, parameters, pieces, **options)}
 
 
+#: Every optimizer of elements that has no row of its own.
+OPTIMIZERS: tuple[tuple[str, dict[str, Any]], ...] = (
+    ("SGD", {}), ("AdamW", {}), ("Adagrad", {}), ("Adadelta", {}), ("Adamax", {}), ("NAdam", {}), ("RAdam", {}),
+    ("RMSprop", {}), ("Rprop", {}), ("ASGD", {}),
+)  # fmt: skip
+
+
+def _matrices(name: str, size: int) -> Callable[[Any], dict[str, Any]]:
+    """The step of an optimizer over ten square matrices."""
+
+    def setup(t: Any) -> dict[str, Any]:
+        weights = [normal(t, size, size, seed=seed, grad=True) for seed in range(10)]
+        for seed, weight in enumerate(weights):
+            weight.grad = normal(t, size, size, seed=seed + 1000)
+        return {"step": getattr(t.optim, name)(weights, lr=1e-3).step}
+
+    return setup
+
+
 def cases() -> list[Case]:
     """The rows of this family."""
     rows = [
@@ -90,4 +109,10 @@ def cases() -> list[Case]:
         Case("SGD step with momentum, 10M parameters in 10 tensors", "step()", _update(
             "SGD", 10_000_000, 10, momentum=0.9), 0.8),
     ]  # fmt: skip
+    rows += [
+        Case(f"{name} step, 10M parameters in 10 tensors", "step()", _update(name, 10_000_000, 10, **options), 1.2)
+        for name, options in OPTIMIZERS
+    ]
+    rows.append(Case("Muon step, 10 matrices of 500 x 500", "step()", _matrices("Muon", 500), 1.2))
+    rows.append(Case("Adafactor step, 10 matrices of 1000 x 1000", "step()", _matrices("Adafactor", 1000), 1.2))
     return rows
