@@ -557,3 +557,13 @@ def test_a_freed_module_frees_its_parameters() -> None:
         assert gone() is None
     finally:
         gc.enable()
+
+
+@pytest.mark.parametrize("memory_format", ["channels_last", "contiguous_format"])
+def test_memory_formats_are_converted(memory_format: str) -> None:
+    def strides(T: Any) -> Any:
+        model = T.nn.Sequential(T.nn.Conv2d(3, 4, 2), T.nn.Linear(2, 2)).to(memory_format=T.channels_last)
+        model = model.to(T.float64, memory_format=getattr(T, memory_format))
+        return [(str(p.dtype), p.stride()) for p in model.parameters()]
+
+    assert strides(dumbtorch) == strides(torch)

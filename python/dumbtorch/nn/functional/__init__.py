@@ -10,6 +10,7 @@ from dumbtorch.nn.functional._attention import *
 from dumbtorch.nn.functional._bags import *
 from dumbtorch.nn.functional._conv import *
 from dumbtorch.nn.functional._ctc import *
+from dumbtorch.nn.functional._graph import *
 from dumbtorch.nn.functional._linear import *
 from dumbtorch.nn.functional._linear_loss import *
 from dumbtorch.nn.functional._loss import *

@@ -13,6 +13,7 @@ from dumbtorch.nn.modules.conv import *
 from dumbtorch.nn.modules.distance import *
 from dumbtorch.nn.modules.dropout import *
 from dumbtorch.nn.modules.flatten import *
+from dumbtorch.nn.modules.graph import *
 from dumbtorch.nn.modules.instancenorm import *
 from dumbtorch.nn.modules.lazy_conv import *
 from dumbtorch.nn.modules.lazy_layers import *

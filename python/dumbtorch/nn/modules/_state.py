@@ -11,7 +11,7 @@ from dumbtorch._tensor import Tensor
 from dumbtorch.autograd import no_grad
 from dumbtorch.nn.modules._hooks import Hook
 from dumbtorch.nn.modules._registration import Registered
-from dumbtorch.nn.parameter import Parameter
+from dumbtorch.nn.parameter import Parameter, is_lazy
 
 _EXTRA_STATE_KEY_SUFFIX = "_extra_state"
 
@@ -181,6 +181,8 @@ class Stateful(Registered):
                 f'While copying the parameter named "{key}", expected dumbtorch.Tensor or Tensor-like object '
                 f"from checkpoint but received {type(given)}"
             )
+        if is_lazy(target):
+            return None  # neither has a shape yet
         if target.ndim == 0 and given.ndim == 1 and given.shape[0] == 1:
             given = given[0]  # old checkpoints keep scalars as one-element vectors
         if given.shape != target.shape:

@@ -206,13 +206,14 @@ class Module(Stateful):
     def to(self, *args: Any, **kwargs: Any) -> Self:
         """Move and convert parameters and buffers in place.
 
-        `to(device)`, `to(dtype)`, `to(device, dtype)` or `to(tensor)`, as for a tensor.
+        `to(device)`, `to(dtype)`, `to(device, dtype)` or `to(tensor)`, as for a tensor; `memory_format=` is that of
+        tensors with 4 and 5 dimensions.
         A dtype (floating or complex, else TypeError) is applied to floating and complex tensors only. Returns the
         module. Reference: `torch.nn.Module.to`.
 
             >>> model.to("cuda", dumbtorch.bfloat16)
         """
-        device, dtype, non_blocking = _parse_to(*args, **kwargs)
+        device, dtype, non_blocking, memory_format = _parse_to(*args, **kwargs)
         if dtype is not None and not (dtype.is_floating_point or dtype.is_complex):
             raise TypeError(
                 f"nn.Module.to only accepts floating point or complex dtypes, but got desired dtype={dtype}"
@@ -220,13 +221,17 @@ class Module(Stateful):
 
         def convert(tensor: Tensor) -> Tensor:
             wanted = dtype if tensor.is_floating_point() or tensor.is_complex() else None
-            if device is None and wanted is None:
+            shaped = memory_format is not None and tensor.ndim in (4, 5)
+            if device is None and wanted is None and not shaped:
                 return tensor
             options: dict[str, Any] = {"non_blocking": non_blocking}
             if device is not None:
                 options["device"] = device
             if wanted is not None:
                 options["dtype"] = wanted
+            if shaped:
+                options["memory_format"] = memory_format
+                options.setdefault("dtype", tensor.dtype)
             moved: Tensor = tensor.to(**options)
             return moved
 
@@ -428,14 +433,12 @@ def _indented(text: str) -> str:
 
 def _parse_to(
     *args: Any, device: Any = None, dtype: Any = None, non_blocking: bool = False, **other: Any
-) -> tuple[Any, Any, bool]:
+) -> tuple[Any, Any, bool, Any]:
     """Sort out the forms of `to`: (device, dtype, non_blocking), (dtype, non_blocking), (tensor, non_blocking)."""
     memory_format = other.pop("memory_format", None)
     tensor = other.pop("tensor", None)
     if other:
         raise TypeError(f"to() got an unexpected keyword argument '{next(iter(other))}'")
-    if memory_format is not None and "contiguous_format" not in str(memory_format):
-        raise TypeError(f"nn.Module.to: tensors are always stored row by row; cannot convert to {memory_format}")
     rest = list(args)
     if tensor is not None:
         rest.insert(0, tensor)
@@ -453,4 +456,4 @@ def _parse_to(
         non_blocking = bool(rest.pop(0))
     if rest:
         raise TypeError(f"to() received an invalid combination of arguments - got {args}")
-    return device, dtype, non_blocking
+    return device, dtype, non_blocking, memory_format
