@@ -73,6 +73,7 @@ struct Backward[dt: DType](Body, Copyable):
     var key_tasks: Int
     var query_tasks: Int
     var mask_tasks: Int
+    var with_mask: Bool  # the tasks above do the mask's gradient too, because no two of them at once add to one place
     var mask_batches: Int
     var mask_heads: Int
     var scratch: Int
@@ -95,6 +96,7 @@ struct Backward[dt: DType](Body, Copyable):
         self.whole_tasks = p.batch * (p.heads // p.group)
         self.key_tasks = 0
         self.query_tasks = 0
+        self.with_mask = False
         self.mask_batches = mask_batches
         self.mask_heads = mask_heads
         self.mask_tasks = mask_batches * mask_heads * self.key_blocks if dmask.address != 0 else 0
@@ -150,6 +152,9 @@ struct Backward[dt: DType](Body, Copyable):
             self.key_tasks = self.whole_tasks * self.key_blocks
             self.query_tasks = p.batch * p.heads * self.query_blocks
             self.whole_tasks = 0
+        if self.mask_tasks > 0 and (nt == 1 or self.mask_batches == p.batch and self.mask_heads == p.heads):
+            self.with_mask = True
+            self.mask_tasks = 0
         var tasks = self.whole_tasks + self.key_tasks + self.query_tasks + self.mask_tasks
         var ws = Workspace.take(self.scratch_bytes * nt)
         if ws.address == 0:
@@ -172,13 +177,13 @@ struct Backward[dt: DType](Body, Copyable):
         if t < self.whole_tasks:
             var h = t % owners * p.group
             var b = t // owners
-            return Part(b, b + 1, h, h + p.group, 0, self.key_blocks, 0, self.query_blocks, True, True, False)
+            return Part(b, b + 1, h, h + p.group, 0, self.key_blocks, 0, self.query_blocks, True, True, self.with_mask)
         t -= self.whole_tasks
         if t < self.key_tasks:
             var j = t % self.key_blocks
             var h = t // self.key_blocks % owners * p.group
             var b = t // self.key_blocks // owners
-            return Part(b, b + 1, h, h + p.group, j, j + 1, 0, self.query_blocks, False, True, False)
+            return Part(b, b + 1, h, h + p.group, j, j + 1, 0, self.query_blocks, False, True, self.with_mask)
         t -= self.key_tasks
         if t < self.query_tasks:
             var i = t % self.query_blocks

@@ -218,15 +218,18 @@ def test_nan_and_infinity() -> None:
     np.testing.assert_array_equal(np.isnan(mine), np.isnan(other))
 
 
-def test_threads_do_not_change_results() -> None:
+@pytest.mark.parametrize("shape", [(300, 300), (1, 4, 300, 300), (3, 1, 1, 300)], ids=str)
+@pytest.mark.parametrize("batch", [1, 3])
+def test_threads_do_not_change_results(batch: int, shape: tuple[int, ...]) -> None:
+    shape = (batch, *shape[1:]) if shape[0] == 3 else shape
     threads = dumbtorch.get_num_threads()
     made = []
     try:
         for count in (1, 2, 5):
             dumbtorch.set_num_threads(count)
             dumbtorch.manual_seed(0)
-            q, k, v = (dumbtorch.from_numpy(normal(1, 4, 300, 24, seed=i)).requires_grad_() for i in range(3))
-            m = dumbtorch.from_numpy(normal(300, 300)).requires_grad_()
+            q, k, v = (dumbtorch.from_numpy(normal(batch, 4, 300, 24, seed=i)).requires_grad_() for i in range(3))
+            m = dumbtorch.from_numpy(normal(*shape)).requires_grad_()
             y = F.scaled_dot_product_attention(q, k[:, :2], v[:, :2], m, 0.2, enable_gqa=True)
             y.backward(dumbtorch.from_numpy(normal(*y.shape, seed=7)))
             made.append([x.detach().numpy().tobytes() for x in (y, q.grad, k.grad, v.grad, m.grad)])
