@@ -89,7 +89,21 @@ _MINGPT = (
     "--trainer.num_workers=0", "--trainer.batch_size=8", "--trainer.max_iters=21", "--model.model_type=None",
     "--model.n_layer=2", "--model.n_head=2", "--model.n_embd=32",
 )  # fmt: skip
-_LANGUAGE = ("--emsize", "32", "--nhid", "32", "--batch_size", "4", "--bptt", "12", "--dropout", "0", "--model")
+_LANGUAGE = (
+    "--emsize",
+    "32",
+    "--nhid",
+    "32",
+    "--batch_size",
+    "4",
+    "--bptt",
+    "12",
+    "--dropout",
+    "0",
+    "--lr",
+    "1",
+    "--model",
+)
 
 PROGRAMS: dict[str, Program] = {
     "regression": Program("examples", "regression/main.py"),

@@ -4,7 +4,8 @@
 
 The two libraries draw different numbers for a seed. So what a program draws by the public functions comes from NumPy,
 the parameters of a module are drawn anew, in their order, before the module is first moved or trained, dropout takes
-its masks from NumPy, and so do the random samplers. Nothing else is touched.
+its masks from NumPy, and so do the random samplers; attention and recurrent layers,
+which drop out inside, drop nothing. Nothing else is touched.
 """
 
 from __future__ import annotations
@@ -63,6 +64,21 @@ class Draws:
 
         setattr(self.m, name, drawn)
 
+    def filling(self, owner: Any, name: str, normal: bool, first: float, second: float) -> None:
+        """Replace a function that fills a tensor; the numbers depend on the tensor's shape alone."""
+        m = self.m
+
+        def fill(tensor: Any, a: float = first, b: float = second, generator: Any = None, **names: float) -> Any:
+            a = names.get("mean", names.get("from", names.get("a", a)))
+            b = names.get("std", names.get("to", names.get("b", b)))
+            rng = np.random.default_rng([*name.encode(), *tensor.shape])
+            shape = tuple(tensor.shape)
+            values = a + b * rng.standard_normal(shape) if normal else a + (b - a) * rng.random(shape)
+            with m.no_grad():
+                return tensor.copy_(m.tensor(values).to(tensor.dtype))
+
+        setattr(owner, name, fill)
+
     def dropout(self, name: str, channels: bool) -> None:
         """Replace a dropout function."""
         rng, m = generator(name), self.m
@@ -104,6 +120,9 @@ def install(m: Any, steps: int, report: str) -> None:
     draws.function("rand_like", lambda rng, shape, **k: rng.random(shape), like=True)
     draws.function("randint", integers)
     draws.function("randperm", lambda rng, n: rng.permutation(n))
+    for owner in (m.Tensor, m.nn.init):
+        draws.filling(owner, "normal_", True, 0.0, 1.0)
+        draws.filling(owner, "uniform_", False, 0.0, 1.0)
     for name in ("dropout", "dropout1d", "dropout2d", "dropout3d"):
         draws.dropout(name, name != "dropout")
 
@@ -122,6 +141,9 @@ def install(m: Any, steps: int, report: str) -> None:
 
         def first(self: Any, *args: Any, **kwargs: Any) -> Any:
             draws.parameters(self.parameters())
+            for module in self.modules():
+                if isinstance(getattr(module, "dropout", None), float):
+                    module.dropout = 0.0
             return method(self, *args, **kwargs)
 
         setattr(m.nn.Module, name, first)
@@ -191,6 +213,7 @@ def main() -> None:
 
     stand_in("torch.utils.tensorboard", SummaryWriter=Writer)
     stand_in("torch.nn.parallel", DistributedDataParallel=absent, data_parallel=absent)
+    stand_in("torch.onnx", export=absent)
     stand_in("torch.distributed", init_process_group=absent, destroy_process_group=absent)
     torch.set_num_threads(1)
     if int(double):
