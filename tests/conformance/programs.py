@@ -42,6 +42,7 @@ class Program(NamedTuple):
     arguments: tuple[str, ...] = ()
     prepare: Callable[[Path], None] = _nothing
     losses: bool = True
+    steps: int = STEPS  # fewer where the program is so unsteady that rounding shows earlier
     double: bool = False  # in float64, where rounding would grow to a visible difference within 20 steps
 
 
@@ -124,6 +125,26 @@ PROGRAMS: dict[str, Program] = {
     "nanogpt": Program("nanoGPT", "train.py", _GPT, _characters),
     **{f"makemore_{kind}": Program("makemore", "makemore.py", (*_MAKEMORE, kind))
        for kind in ("transformer", "bigram", "mlp", "rnn", "gru", "bow")},
+    "reinforce": Program("examples", "reinforcement_learning/reinforce.py"),
+    "actor_critic": Program("examples", "reinforcement_learning/actor_critic.py"),
+    "siamese": Program("examples", "siamese_network/main.py", ("--epochs", "1", "--batch-size", "8",
+                                                                 "--lr", "0.01"), steps=8),
+    "imagenet": Program("examples", "imagenet/main.py", ("--dummy", "-b", "2", "-j", "0", "-a", "resnet18",
+                                                         "--epochs", "1"), double=True),
+    **{f"yunjey_{name}": Program("pytorch-tutorial", f"tutorials/{folder}/{name}/main.py", double=True)
+       for folder, name in (
+           ("01-basics", "linear_regression"), ("01-basics", "logistic_regression"),
+           ("01-basics", "feedforward_neural_network"), ("02-intermediate", "convolutional_neural_network"),
+           ("02-intermediate", "deep_residual_network"), ("02-intermediate", "recurrent_neural_network"),
+           ("02-intermediate", "bidirectional_recurrent_neural_network"),
+           ("03-advanced", "variational_autoencoder"), ("03-advanced", "generative_adversarial_network"))},
+    **{f"johnson_{name}": Program("pytorch-examples", f"{folder}/{name}.py")
+       for folder, name in (
+           ("autograd", "two_layer_net_autograd"), ("autograd", "two_layer_net_custom_function"),
+           ("nn", "two_layer_net_nn"), ("nn", "two_layer_net_optim"), ("nn", "two_layer_net_module"),
+           ("nn", "dynamic_net"))},
+    "karpathy_bigram": Program("ng-video-lecture", "bigram.py"),
+    "karpathy_gpt": Program("ng-video-lecture", "gpt.py"),
     "micrograd": Program("micrograd", "test/test_engine.py", losses=False),
 }  # fmt: skip
 
@@ -136,16 +157,16 @@ def run(program: Program, checkout: Path, framework: str, work: Path) -> tuple[l
     folder = script.parent
     program.prepare(folder)
     if program.script.endswith("train.py") and "time_sequence" in program.script:
-        _launch(framework, folder / "generate_sine_wave.py", (), work / "ignored.json", copy, False)
+        _launch(framework, folder / "generate_sine_wave.py", (), work / "ignored.json", copy, False, STEPS)
     report = work / f"{framework}.json"
-    done = _launch(framework, script, program.arguments, report, copy, program.double)
+    done = _launch(framework, script, program.arguments, report, copy, program.double, program.steps)
     losses = json.loads(report.read_text()) if report.exists() else []
     failed = done.returncode != 0 or (program.losses and not losses)
     return losses, (done.stdout[-1500:] + done.stderr[-3000:]) if failed else ""
 
 
 def _launch(
-    framework: str, script: Path, arguments: tuple[str, ...], report: Path, checkout: Path, double: bool
+    framework: str, script: Path, arguments: tuple[str, ...], report: Path, checkout: Path, double: bool, steps: int
 ) -> subprocess.CompletedProcess[str]:
     runner = Path(__file__).with_name("programs_run.py")
     paths = [str(runner.parent / "stand_ins"), str(ROOT / "python"), str(checkout)]

@@ -10,8 +10,11 @@ which drop out inside, drop nothing. Nothing else is touched.
 
 from __future__ import annotations
 
+import importlib
+import importlib.util
 import json
 import os
+import random
 import runpy
 import sys
 import types
@@ -126,6 +129,17 @@ def install(m: Any, steps: int, report: str) -> None:
     for name in ("dropout", "dropout1d", "dropout2d", "dropout3d"):
         draws.dropout(name, name != "dropout")
 
+    if importlib.util.find_spec(f"{m.__name__}.distributions") is not None:
+        distributions = importlib.import_module(f"{m.__name__}.distributions")
+        chance = generator("categorical")
+
+        def sample(self: Any, sample_shape: Any = ()) -> Any:
+            probabilities = self.probs.detach().numpy().astype("float64").reshape(-1, self.probs.shape[-1])
+            drawn = [int((chance.random() > np.cumsum(row)).sum()) for row in probabilities]
+            return m.tensor(drawn).reshape(tuple(self.probs.shape[:-1]))
+
+        distributions.Categorical.sample = sample
+
     def visit(self: Any) -> Iterator[int]:
         rng, count = generator("sampler"), len(self.data_source)
         if self.replacement:
@@ -184,6 +198,8 @@ def stand_in(name: str, **values: Any) -> None:
         module = types.ModuleType(name)
         module.__dict__.update(values)
         sys.modules[name] = module
+        parent, _, last = name.rpartition(".")
+        setattr(sys.modules[parent], last, module)
 
 
 class Writer:
@@ -215,10 +231,13 @@ def main() -> None:
     stand_in("torch.nn.parallel", DistributedDataParallel=absent, data_parallel=absent)
     stand_in("torch.onnx", export=absent)
     stand_in("torch.distributed", init_process_group=absent, destroy_process_group=absent)
+    stand_in("torch.utils.data.distributed", DistributedSampler=absent)
     torch.set_num_threads(1)
     if int(double):
         torch.set_default_dtype(torch.float64)
     install(torch, int(steps), report)
+    random.seed(0)
+    np.random.seed(0)
     sys.argv = [script, *arguments]
     sys.path[0] = os.path.dirname(script)
     found = runpy.run_path(script, run_name="__main__")

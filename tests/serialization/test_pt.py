@@ -136,6 +136,71 @@ def test_a_convolutional_network_is_exchanged(source: Any, target: Any) -> None:
     np.testing.assert_allclose(output(source, model), output(target, other), atol=1e-4)
 
 
+class Recurrent:
+    """Letters in, letters out, by an LSTM of two layers and two directions."""
+
+    def __new__(cls, m: Any) -> Any:
+        class Net(m.nn.Module):  # type: ignore[name-defined,misc]
+            def __init__(self) -> None:
+                super().__init__()
+                self.embedding = m.nn.Embedding(20, 8)
+                self.lstm = m.nn.LSTM(8, 6, num_layers=2, bidirectional=True, batch_first=True)
+                self.out = m.nn.Linear(12, 20)
+
+            def forward(self, x: Any) -> Any:
+                return self.out(self.lstm(self.embedding(x))[0])
+
+        return Net()
+
+
+class Attentive:
+    """Letters in, letters out, by an encoder and a decoder of a transformer."""
+
+    def __new__(cls, m: Any) -> Any:
+        class Net(m.nn.Module):  # type: ignore[name-defined,misc]
+            def __init__(self) -> None:
+                super().__init__()
+                self.embedding = m.nn.Embedding(20, 8)
+                self.transformer = m.nn.Transformer(8, 2, 2, 2, 16, batch_first=True)
+                self.out = m.nn.Linear(8, 20)
+
+            def forward(self, x: Any) -> Any:
+                y = self.embedding(x)
+                mask = m.nn.Transformer.generate_square_subsequent_mask(x.shape[1])
+                return self.out(self.transformer(y, y, tgt_mask=mask))
+
+        return Net()
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize(("source", "target"), ((torch, dumbtorch), (dumbtorch, torch)), ids=("read", "write"))
+@pytest.mark.parametrize("form", ("pt", "safetensors", "npz"))
+@pytest.mark.parametrize("kind", (Recurrent, Attentive))
+def test_networks_of_sequences_are_exchanged(kind: Any, form: str, source: Any, target: Any, tmp_path: Path) -> None:
+    model, other = kind(source).eval(), kind(target).eval()
+    path = tmp_path / "file"
+    weights = model.state_dict()
+    if form == "pt":
+        source.save(weights, path)
+        loaded = target.load(path)
+    elif form == "safetensors":
+        theirs = pytest.importorskip("safetensors.torch")
+        (theirs.save_file if source is torch else dumbtorch.save_safetensors)(weights, path)
+        loaded = (theirs.load_file if target is torch else dumbtorch.load_safetensors)(path)
+    elif source is torch:
+        with open(path, "wb") as file:
+            np.savez(file, **{name: t.numpy() for name, t in weights.items()})
+        loaded = dumbtorch.load_npz(path)
+    else:
+        dumbtorch.save_npz(weights, path)
+        with np.load(path) as arrays:
+            loaded = {name: torch.from_numpy(arrays[name]) for name in arrays.files}
+    other.load_state_dict(loaded)
+    x = np.random.default_rng(0).integers(0, 20, (3, 7))
+    expected = model(source.tensor(x)).detach().numpy()
+    np.testing.assert_allclose(other(target.tensor(x)).detach().numpy(), expected, atol=1e-5)
+
+
 @pytest.mark.parametrize(("source", "target"), ((torch, dumbtorch), (dumbtorch, torch)), ids=("read", "write"))
 def test_a_whole_module_is_exchanged_when_asked_for(source: Any, target: Any) -> None:
     model = network(source)

@@ -104,8 +104,11 @@ def _parse(self: Any, key: Any) -> tuple[Any, list[Any]]:
         key = tuple(key)  # a list of lists is read as a tuple of indices, as PyTorch does
     items = list(key) if isinstance(key, tuple) else [key]
     for place, item in enumerate(items):
-        if isinstance(item, (list, range, _C.TensorBase)) or hasattr(item, "__array__"):
+        if isinstance(item, (list, range, _C.TensorBase)):
             items[place] = _as_index(item, self)
+        elif hasattr(item, "__array__"):
+            # a number of NumPy's is a number, an array of it is an index tensor
+            items[place] = item.item() if getattr(item, "ndim", None) == 0 else _as_index(item, self)
     used = 0
     for item in items:
         if isinstance(item, _C.TensorBase) and item.dtype in _MASKS:

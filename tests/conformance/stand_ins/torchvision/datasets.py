@@ -57,3 +57,11 @@ class FakeData(Dataset):
         channels, height, width = self.shape
         image = rng.integers(0, 256, (height, width, channels), dtype=np.uint8)
         return (image if self.transform is None else self.transform(image)), int(rng.integers(self.classes))
+
+
+class CIFAR10(FakeData):
+    """Small pictures of noise in place of the real ones."""
+
+    def __init__(self, root: Any, train: bool = True, transform: Any = None, target_transform: Any = None,
+                 download: bool = False) -> None:  # fmt: skip
+        super().__init__(2000, (3, 32, 32), 10, transform)

@@ -50,3 +50,37 @@ class Lambda:
 
     def __call__(self, image: Any) -> Any:
         return self.function(image)
+
+
+class Pad:
+    """Black around the picture."""
+
+    def __init__(self, padding: int) -> None:
+        self.padding = padding
+
+    def __call__(self, image: Any) -> Any:
+        wide = (self.padding, self.padding)
+        return np.pad(image, (wide, wide, (0, 0)))
+
+
+class RandomHorizontalFlip:
+    """Every second picture mirrored."""
+
+    def __init__(self, p: float = 0.5) -> None:
+        self.count = 0
+
+    def __call__(self, image: Any) -> Any:
+        self.count += 1
+        return image[:, ::-1] if self.count % 2 else image
+
+
+class RandomCrop:
+    """A part of the picture, drawn by NumPy."""
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+        self.rng = np.random.default_rng(0)
+
+    def __call__(self, image: Any) -> Any:
+        top, left = (int(self.rng.integers(0, length - self.size + 1)) for length in image.shape[:2])
+        return image[top : top + self.size, left : left + self.size]
