@@ -107,8 +107,11 @@ def _parse(self: Any, key: Any) -> tuple[Any, list[Any]]:
         if isinstance(item, (list, range, _C.TensorBase)):
             items[place] = _as_index(item, self)
         elif hasattr(item, "__array__"):
-            # a number of NumPy's is a number, an array of it is an index tensor
-            items[place] = item.item() if getattr(item, "ndim", None) == 0 else _as_index(item, self)
+            # a number of NumPy's is a number (one that is no index stays, to be named below), an array an index tensor
+            if getattr(item, "ndim", None) != 0:
+                items[place] = _as_index(item, self)
+            elif isinstance(item.item(), int):
+                items[place] = item.item()
     used = 0
     for item in items:
         if isinstance(item, _C.TensorBase) and item.dtype in _MASKS:
