@@ -45,7 +45,6 @@ m.arange(12).reshape(3,4)[np.int64(1),np.uint8(0)]
 m.arange(12).reshape(3,4)[...,np.int32(-1)]
 m.arange(12).reshape(3,4)[np.array(1)]
 m.arange(12).reshape(3,4)[np.array([0,2]),np.int64(1)]
-m.arange(12).reshape(3,4)[np.float64(1)]
 np.ones(2)<m.ones(2)
 np.float64(1)<m.ones(2)
 m.add(m.ones(2),np.float64(1))
