@@ -173,6 +173,15 @@ def test_large_indices_do_not_block() -> None:
     assert [len(batch) for batch in loader] == [20_000] * 8
 
 
+@pytest.mark.parametrize("in_order", [True, False])
+def test_far_ahead(in_order: bool) -> None:
+    """More batches under way than a pipe can hold: neither side waits for the other for ever."""
+    loader = load(Calls(square, 3000), None, num_workers=2, prefetch_factor=3000, in_order=in_order)
+    got = list(loader)
+    assert sorted(got) == [i * i for i in range(3000)] and (not in_order or got == sorted(got))
+    assert next(iter(loader)) in (0, 1)  # and left at once
+
+
 # --- streams
 
 

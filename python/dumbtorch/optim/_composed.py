@@ -392,15 +392,17 @@ class SequentialLR(_OfSchedulers):
         # Each schedule took its first step when it was made; undo those, then take that of the one in turn.
         for group in optimizer.param_groups:
             set_group_value(group, "lr", group["initial_lr"])
-        self._undo(self)
+        self.recursive_undo()
         first = schedulers[bisect_right(milestones, 0)]
         first._initial_step()
         self._last_lr = first.get_last_lr()
 
-    def _undo(self, scheduler: LRScheduler) -> None:
+    def recursive_undo(self, sched: LRScheduler | None = None) -> None:
+        """Take back the first step of the schedules, and of those that they are made of."""
+        scheduler = self if sched is None else sched
         if isinstance(scheduler, _OfSchedulers):
             for inner in scheduler._schedulers:
-                self._undo(inner)
+                self.recursive_undo(inner)
         else:
             scheduler.last_epoch -= 1
 

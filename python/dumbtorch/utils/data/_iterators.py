@@ -22,6 +22,8 @@ from ._worker import Restart, Result, Task, WorkerSettings, run_worker
 
 # A message may be half sent or received then: nothing after it would make sense.
 _INTERRUPTED = "DataLoader was interrupted while it talked to a worker; start a new iteration"
+# Tasks that a worker has not answered: with more of them, both sides could wait for the other to empty a full pipe.
+_IN_FLIGHT = 64
 _GRACE_SECONDS = 5.0  # for a worker to finish the batch it is busy with, before it is terminated
 
 
@@ -103,6 +105,8 @@ class MultiProcessIterator(Iterator[Any]):
     def __next__(self) -> Any:
         if self._failure is not None:
             raise RuntimeError(self._failure)
+        if self._held_back:
+            self._collect(wait=False)
         while (result := self._take()) is None:
             if not self._waiting:
                 if not self._persistent:
@@ -126,9 +130,13 @@ class MultiProcessIterator(Iterator[Any]):
         return None  # the rest were tasks of workers whose stream had ended
 
     def _fill(self) -> None:
+        self._held_back = False
         while len(self._waiting) + len(self._done) < self._limit:
             number = self._choose()
             if number is None:
+                return
+            if self._workers[number].load >= _IN_FLIGHT:
+                self._held_back = True
                 return
             try:
                 place, indices = next(self._indices)
@@ -157,12 +165,14 @@ class MultiProcessIterator(Iterator[Any]):
             self._fail(_INTERRUPTED)
             raise
 
-    def _collect(self) -> None:
-        """Wait for at least one answer, or for something to go wrong."""
+    def _collect(self, wait: bool = True) -> None:
+        """Take the answers that are there; wait for at least one, or for something to go wrong."""
         sources: dict[Any, int] = {worker.connection: number for number, worker in enumerate(self._workers)}
         sentinels = {worker.process.sentinel: number for number, worker in enumerate(self._workers)}
-        ready = mp_connection.wait([*sources, *sentinels], self._timeout or None)
+        ready = mp_connection.wait([*sources, *sentinels], (self._timeout or None) if wait else 0)
         if not ready:
+            if not wait:
+                return
             raise RuntimeError(f"DataLoader timed out after {self._timeout} seconds")
         dead = [sentinels[source] for source in ready if source in sentinels]
         answered = False
@@ -174,7 +184,7 @@ class MultiProcessIterator(Iterator[Any]):
                 answered = True
             except (EOFError, ConnectionError):
                 dead.append(sources[source])
-        if dead and not answered:  # what a dead worker had sent before comes first
+        if dead and wait and not answered:  # what a dead worker had sent before comes first
             self._report_death(dead[0])
 
     def _receive(self, source: Connection) -> Result:
