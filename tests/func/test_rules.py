@@ -21,7 +21,7 @@ SIZE = 3
 ROWS = {name: row for name, row in ops.TABLE.items() if row.samples is not None and row.op is not None}
 #: Results of any shape, numbers for Python, or memory: not for vmap.
 #: Elements of equal size: no derivative in the sense of differences.
-TIES = {("norm", 5), ("sort", 7), ("sort", 8)}
+TIES = {("sort", 7), ("sort", 8)}
 #: Inputs that have no derivative.
 CONSTANT = {("igamma", "input"), ("igammac", "input"), ("special_zeta", "input")}
 REFUSED = {"nonzero", "masked_select", "_unique", "item", "tolist", "empty", "_lexsort"}

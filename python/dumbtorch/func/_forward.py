@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from dumbtorch import _C
-from dumbtorch.autograd import watch
+from dumbtorch.autograd import views, watch
 from dumbtorch.autograd.graph import TensorBase
 from dumbtorch.autograd.modes import NO_GRAD, enable_grad
 from dumbtorch.func._kinds import BILINEAR, CONSTANTS, LINEAR, ONCE, is_pointwise
@@ -133,6 +133,10 @@ def tangents_of(row: Any, args: Sequence[Any], tangents: dict[str, Any], outs: S
             f"{row.name}: forward mode needs a derivative that can itself be differentiated, which this operation has "
             "not; use reverse mode (torch.func.vjp, torch.func.jacrev)"
         )
+    if row.name == "as_strided":  # the tangent has a storage of its own, laid out as it likes
+        (primal, size, stride, offset), tangent = args, tangents["input"]
+        whole = primal.shape, primal._strides, primal._offset
+        return [views.strided_gather(tangent, whole, (size, stride, primal._offset if offset is None else offset))]
     if row.name in LINEAR:
         moved = _linear(row, args, tangents)
         if moved is not None:

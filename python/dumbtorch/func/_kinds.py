@@ -41,11 +41,11 @@ PRODUCTS = _words("addmm baddbmm addmv addbmm addr sspaddmm")
 LINEAR = _words(
     "neg positive conj conj_physical resolve_conj resolve_neg neg_view real imag complex view_as_real view_as_complex "
     "clone to_copy add sub rsub sum mean cumsum view reshape transpose permute expand squeeze unsqueeze select "
-    "slice diagonal as_strided unfold getitem split unbind select_backward slice_backward diagonal_backward "
+    "slice diagonal unfold getitem split unbind select_backward slice_backward diagonal_backward "
     "getitem_backward strided_gather strided_scatter strided_put cat stack index index_put index_select index_add "
     "index_copy gather scatter scatter_add tril triu flip roll repeat constant_pad_nd pad_edges fft_c2c fft_r2c "
     "fft_c2r avg_pool1d avg_pool2d avg_pool3d avg_pool2d_backward max_pool2d_backward where masked_fill masked_select "
-    "masked_scatter dropout_backward trace diag select_scatter slice_scatter diagonal_scatter as_strided_scatter "
+    "masked_scatter dropout_backward trace diag select_scatter slice_scatter diagonal_scatter "
     "copy fill embedding"
 )
 

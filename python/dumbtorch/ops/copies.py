@@ -145,11 +145,16 @@ def _lay_strided(input: Any, src: Any, size: Any, stride: Any, storage_offset: A
     return made
 
 
+def _alone(g: Any) -> Any:
+    """A gradient in a storage of its own: what it is a part of may lie before it."""
+    return g.contiguous() if g._offset == 0 and g._base is None else g.contiguous() * 1
+
+
 _STRIDED: Any = primitive(
     "as_strided_scatter", "input, src, size, stride, storage_offset=None", _lay_strided, dtypes="any", grad={
         "input": lambda g, src_shape, size, stride, storage_offset: _STRIDED(
-            g.contiguous(), g.new_zeros(src_shape), size, stride, storage_offset),
-        "src": lambda g, size, stride, storage_offset: as_strided(g.contiguous(), size, stride, storage_offset),
+            _alone(g), g.new_zeros(src_shape), size, stride, storage_offset),
+        "src": lambda g, size, stride, storage_offset: as_strided(_alone(g), size, stride, storage_offset),
     }, samples=lambda: (S(T(6), T(2, 2), (2, 2), (2, 1), 1), S(T(3, 4), T(3), (3,), (5,))),
     doc="A copy of the input with a strided view of it overwritten.")  # fmt: skip
 
