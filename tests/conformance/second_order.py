@@ -2,9 +2,9 @@
 
     python -m tests.conformance.second_order [--ops mul,softmax] [--forward] [--limit N] [-v]
 
-Every sample of every row that has a derivative is put through `gradgradcheck` in float64 (complex128 for rows of complex
-numbers alone), with ``--forward`` through `gradcheck` in forward mode, through forward over reverse and under vmap as
-well. What may fail is listed, with the reason, in second_order.toml; a row that fails and is not listed, or that is
+Every sample of every row that has a derivative is put through `gradgradcheck` in float64 (complex128 for rows of
+complex numbers alone), with ``--forward`` through `gradcheck` in forward mode, through forward over reverse and under
+vmap as well. What may fail is listed, with the reason, in second_order.toml; a row that fails and is not listed, or that is
 listed and passes, ends the run with status 1.
 """
 
@@ -137,8 +137,8 @@ def main() -> int:
                 print(f"     {'':<28} {text[:160]}")
     unknown = sorted(set(failing) - set(listed))
     passing = sorted(set(listed) & set(names) - set(failing)) if not options.limit else []
-    print(f"{len(names) - len(failing)} of {len(names)} rows pass, {len(failing)} fail, {len(unknown)} of them unlisted; "
-          f"{time.perf_counter() - start:.0f} s")  # fmt: skip
+    print(f"{len(names) - len(failing)} of {len(names)} rows pass, {len(failing)} fail, {len(unknown)} unlisted;"
+          f" {time.perf_counter() - start:.0f} s")  # fmt: skip
     if passing:
         print(f"listed, but they pass: {', '.join(passing)}")
     return 1 if unknown or passing else 0

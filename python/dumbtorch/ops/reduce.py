@@ -281,7 +281,8 @@ row("norm", "input, p=2.0, dim=None, keepdim=False, dtype=None", function=False,
     casts=True, grad={
         "input": lambda g, input, out, p, dim, keepdim: _norm(g, input, out, p, dim, keepdim).to(input.dtype),
     }, samples=lambda: (S(T(3, 4)), S(T(3, 4), 2, 1), S(T(3, 4), 1, 0, True), S(T(3, 4), 3.0, (0, 1)), S(T(3, 4), 1.5),
-                        S(T(3, 4, low=0.5, high=3, distinct=True), float("inf"), 1), S(T(3, 4), 0), S(T()), S(T(2, 0), 2, 1)),
+                        S(T(3, 4, low=0.5, high=3, distinct=True), float("inf"), 1), S(T(3, 4), 0), S(T()),
+                        S(T(2, 0), 2, 1)),
     errors=lambda: (S(T(3, 4), 2, 2, error="IndexError"),), doc="The vector norm of order ``p``.")  # fmt: skip
 
 
