@@ -3,9 +3,9 @@
     python -m tests.conformance.second_order [--ops mul,softmax] [--forward] [--limit N] [-v]
 
 Every sample of every row that has a derivative is put through `gradgradcheck` in float64 (complex128 for rows of
-complex numbers alone), with ``--forward`` through `gradcheck` in forward mode, through forward over reverse and under
-vmap as well. What may fail is listed, with the reason, in second_order.toml; a row that fails and is not listed, or that is
-listed and passes, ends the run with status 1.
+complex numbers alone), with ``--forward`` through `gradcheck` in forward mode, forward over reverse and under vmap.
+What may fail is listed, with the reason, in second_order.toml; a row that fails and is not listed, or that is listed
+and passes, ends the run with status 1.
 """
 
 from __future__ import annotations
