@@ -27,6 +27,7 @@ from benchmarks import (
     special,
     steps,
     transformers,
+    transforms,
 )
 from benchmarks.cases import Case, Figure
 from benchmarks.order import counting, order, scans
@@ -50,6 +51,7 @@ TIMED: dict[str, tuple[str, Callable[[], list[Case]]]] = {
     "recurrent": ("Recurrent layers", recurrent.cases),
     "transformers": ("Attention and transformers", transformers.cases),
     "spatial": ("Convolution, pooling, resizing", spatial.cases),
+    "transforms": ("Functional transforms", transforms.cases),
     "losses": ("Losses", losses.cases),
     "steps": ("Training steps", steps.cases),
     "data": ("Data and distributions", data.cases),
