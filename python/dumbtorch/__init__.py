@@ -127,7 +127,7 @@ from dumbtorch.random import (
     set_rng_state,
 )
 from dumbtorch.storage import CLASSES as _STORAGES
-from dumbtorch.storage import TypedStorage, UntypedStorage, is_storage
+from dumbtorch.storage import TypedStorage, UntypedStorage, from_file, is_storage
 from dumbtorch.utils.dlpack import to_dlpack
 from dumbtorch.version import __version__
 
@@ -156,6 +156,7 @@ __all__ = [
     "use_deterministic_algorithms",
     "TypedStorage",
     "UntypedStorage",
+    "from_file",
     "is_storage",
     "to_dlpack",
     "storage",

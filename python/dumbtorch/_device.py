@@ -9,6 +9,9 @@ from typing import Any
 from dumbtorch import _C
 
 _TYPES = ("cpu", "cuda", "hip", "mps")  # in the order of the extension's codes
+#: Types that are names only: programs ask whether a tensor is there. Their codes are those of indices of "mps".
+_NAMES = ("meta", "xpu", "xla", "ipu", "mtia", "hpu", "vulkan", "privateuseone")
+_FIRST_NAME = 3 << 8 | 128
 
 
 class device:
@@ -47,8 +50,10 @@ class device:
                 index = int(ordinal)
         else:
             raise TypeError(f"device(): expected a string, an ordinal or a device, got {type.__class__.__name__}")
-        if name not in _TYPES:
-            raise RuntimeError(f"Expected one of {', '.join(_TYPES)} device type at start of device string: {name}")
+        if name not in _TYPES and name not in _NAMES:
+            raise RuntimeError(
+                f"Expected one of {', '.join(_TYPES + _NAMES)} device type at start of device string: {name}"
+            )
         if index is not None:
             if not isinstance(index, int):
                 raise TypeError(f"device(): the index must be an int, got {index.__class__.__name__}")
@@ -56,6 +61,9 @@ class device:
                 raise RuntimeError("Device index must not be negative")
         object.__setattr__(self, "type", name)
         object.__setattr__(self, "index", index)
+        if name in _NAMES:
+            object.__setattr__(self, "_code", _FIRST_NAME + _NAMES.index(name))
+            return
         # 255: whichever device of the type is the current one when the device is used
         code = _TYPES.index(name) << 8 | (255 if index is None else index & 255)
         object.__setattr__(self, "_code", code if name != "cpu" else 0)
@@ -68,7 +76,8 @@ class device:
     @staticmethod
     def _load(code: int) -> None:
         """Loads the accelerator of the extension's code; RuntimeError says what was looked for, and what to do."""
-        name = _TYPES[code >> 8]
+        place = code - _FIRST_NAME
+        name = _NAMES[place] if 0 <= place < len(_NAMES) else _TYPES[code >> 8]
         loader = _loaders.get(name)
         if loader is None:
             raise RuntimeError(f"no {name} device is available: dumbtorch has no kernels for {name}; use device='cpu'")

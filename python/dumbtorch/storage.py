@@ -13,7 +13,7 @@ from typing import Any
 
 from dumbtorch import _C, _dtypes, _interop
 
-__all__ = ["CLASSES", "TypedStorage", "UntypedStorage", "is_storage", "storage_of"]
+__all__ = ["CLASSES", "TypedStorage", "UntypedStorage", "from_file", "is_storage", "storage_of"]
 
 _R = _C.required
 _LAZY = 16  # a pending conjugation is a matter of the view, not of the memory
@@ -115,6 +115,11 @@ class UntypedStorage:
             _ADOPT(self.bytes, source)
             _shared[self.bytes._storage_id] = memory
         return self
+
+    @staticmethod
+    def from_file(filename: Any, shared: bool = False, nbytes: int = 0) -> UntypedStorage:
+        """A storage on the memory map of a file's first bytes (0: all); see `from_file`."""
+        return UntypedStorage._of(from_file(filename, shared, nbytes, dtype=_dtypes.uint8))
 
     @staticmethod
     def _on(memory: SharedMemory) -> UntypedStorage:
@@ -402,6 +407,31 @@ class TypedStorage:
 
 def _typed_from(memory: UntypedStorage, dtype: Any) -> TypedStorage:
     return TypedStorage(wrap_storage=memory, dtype=dtype)
+
+
+def from_file(filename: Any, shared: bool | None = None, size: int = 0, *, dtype: Any = None) -> Any:
+    """A tensor of ``size`` elements on the memory map of a file; 0: as many as the file has.
+
+    Unless ``shared``, what is written stays in memory. A shared file is made, and made longer, where needed. Raises
+    RuntimeError for a file that is too short otherwise, OSError where it cannot be opened. Reference:
+    ``torch.from_file``.
+    """
+    kind = _dtypes.get_default_dtype() if dtype is None else dtype
+    wanted = size * kind.itemsize
+    handle = os.open(filename, os.O_RDWR | os.O_CREAT if shared else os.O_RDONLY, 0o666)
+    try:
+        there = os.fstat(handle).st_size
+        if shared and there < wanted:
+            os.ftruncate(handle, wanted)
+        elif there < wanted:
+            raise RuntimeError(f"from_file(): {filename!r} has {there} bytes, fewer than the {wanted} asked for")
+        length = wanted or there - there % kind.itemsize
+        if length == 0:
+            return _interop._FROM_DATA([], kind)
+        memory = mmap.mmap(handle, length, access=mmap.ACCESS_WRITE if shared else mmap.ACCESS_COPY)
+    finally:
+        os.close(handle)
+    return _interop._FROM_BYTES(memoryview(memory), kind)
 
 
 def is_storage(obj: Any) -> bool:

@@ -92,6 +92,28 @@ def test_new_processes_know_the_alias(tmp_path: Path) -> None:
     assert done.stdout == "('dumbtorch', 3.0)\n", done.stderr
 
 
+def test_the_safetensors_library_works_under_the_alias(tmp_path: Path) -> None:
+    pytest.importorskip("safetensors")
+    program = tmp_path / "program.py"
+    program.write_text(
+        "import torch\nfrom safetensors import safe_open\n"
+        "from safetensors.torch import load, load_file, load_model, save, save_file, save_model\n"
+        "t = {'a': torch.arange(6.0).reshape(2, 3), 'b': torch.ones(3, dtype=torch.bfloat16), 'c': torch.empty(0, 2)}\n"
+        "save_file(t, 'x.safetensors')\n"
+        "for found in (load_file('x.safetensors'), load(save(t))):\n"
+        "    assert all(torch.equal(found[n], v) and found[n].dtype == v.dtype for n, v in t.items())\n"
+        "with safe_open('x.safetensors', framework='pt') as file:\n"
+        "    assert file.get_slice('a')[:1].tolist() == [[0, 1, 2]]\n"
+        "model, other = torch.nn.Linear(2, 2), torch.nn.Linear(2, 2)\n"
+        "save_model(model, 'm.safetensors')\n"
+        "assert load_model(other, 'm.safetensors') == (set(), []) and (other.weight == model.weight).all()\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-m", "dumbtorch", str(program)], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+
+
 def test_versions_compare_by_their_numbers() -> None:
     version = dumbtorch.torch_version.TorchVersion("2.13.0+cpu")
     assert version > "2.4" and version >= (2, 13) and version == "2.13" and version < "10.0" and version <= "2.13.0"

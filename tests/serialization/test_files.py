@@ -87,6 +87,18 @@ def test_numpy_archives_are_exchanged(tmp_path: Path) -> None:
         dumbtorch.load_npz(path)
 
 
+def test_a_file_is_the_memory_of_a_tensor(tmp_path: Path) -> None:
+    path = tmp_path / "numbers"
+    for shared in (True, False):
+        mine = dumbtorch.from_file(str(path), shared=shared, size=3)
+        mine.copy_(dumbtorch.arange(3.0) + shared)
+        assert torch.from_file(str(path), size=3).tolist() == [1, 2, 3]
+    assert dumbtorch.from_file(path, dtype=dumbtorch.int16).shape == (6,)
+    assert len(dumbtorch.UntypedStorage.from_file(str(path), False, 5)) == 5
+    with pytest.raises(RuntimeError, match="12 bytes, fewer than the 16"):
+        dumbtorch.from_file(path, size=4)
+
+
 def test_broken_and_hostile_files_do_no_harm() -> None:
     """1,000 files of each kind with DUMBTORCH_FUZZ=1000."""
     count = os.environ.get("DUMBTORCH_FUZZ", "50")
