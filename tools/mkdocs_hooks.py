@@ -9,7 +9,7 @@ import griffe
 #: The order of the guide; pages that are not named come after these, by name.
 ORDER = (
     "getting-started", "tensors", "autograd", "networks", "data", "training", "coming-from-pytorch",
-    "recurrent", "transformers", "reinforcement",
+    "recurrent", "transformers", "graphs", "reinforcement",
 )  # fmt: skip
 
 

@@ -390,7 +390,7 @@ def fractional_max_pool(input: Any, kernel: Any, wanted: Any, samples: Any, spat
     Reference: Graham, "Fractional Max-Pooling" (2014).
     """
     order = (1, 0) if spatial == 2 else (0, 1, 2)  # as PyTorch reads the samples
-    flat = samples.reshape(-1, spatial)
+    flat = samples.reshape(-1, spatial)[: math.prod(input.shape[:-spatial])]  # without a batch those of its first
     parts = [flat.new_zeros((len(flat), 1)).long()] * (3 - spatial)
     lengths = [flat.new_ones((len(flat), 1)).long()] * (3 - spatial)
     for axis in range(spatial):

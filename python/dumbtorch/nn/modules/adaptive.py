@@ -27,7 +27,9 @@ class AdaptiveLogSoftmaxWithLoss(Module):
     rows that need them. Input (N, in_features) or (in_features,), target (N,) or (). ValueError for cutoffs that do
     not rise from 1 to n_classes - 1. Reference: `torch.nn.AdaptiveLogSoftmaxWithLoss` (Grave et al., 2016).
 
-        >>> nn.AdaptiveLogSoftmaxWithLoss(16, 100, [10, 50])(dumbtorch.rand(4, 16), dumbtorch.tensor([1, 20, 60, 3]))
+        >>> layer = nn.AdaptiveLogSoftmaxWithLoss(16, 100, [10, 50])
+        >>> layer(dumbtorch.rand(4, 16), dumbtorch.tensor([1, 20, 60, 3])).output.shape
+        torch.Size([4])
     """
 
     def __init__(
