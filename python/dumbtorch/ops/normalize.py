@@ -146,7 +146,10 @@ def group_norm(
             )
     inner = math.prod(input.shape[2:])
     if not input.numel():
-        return FUNCTIONS["empty_like"](input)
+        # recorded all the same: weight and bias get gradients of zeros
+        out = input * 1
+        out = out if weight is None else out * weight.reshape(_channel_shape(input))
+        return out if bias is None else out + bias.reshape(_channel_shape(input))
     return _ROWS(input, weight, bias, channels // num_groups * inner, inner, channels, eps, False)[0]
 
 

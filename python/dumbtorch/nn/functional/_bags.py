@@ -74,7 +74,7 @@ def embedding_bag(
         raise ValueError("offsets has to be a 1D Tensor")
     _check_mode(mode, scale_grad_by_freq, sparse, per_sample_weights)
     if sparse:
-        _refuse_sparse("embedding_bag")
+        _refuse_sparse("embedding_bag", weight)
     if padding_idx is not None:
         if not -weight.shape[0] <= padding_idx < weight.shape[0]:
             raise RuntimeError(f"padding_idx must be within the number of embeddings, but got {padding_idx}")

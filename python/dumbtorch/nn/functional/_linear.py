@@ -8,7 +8,7 @@ from typing import Any
 
 from dumbtorch import ops
 from dumbtorch._tensor import Tensor
-from dumbtorch.autograd import no_grad
+from dumbtorch.autograd import is_grad_enabled, no_grad
 
 __all__ = [
     "alpha_dropout",
@@ -64,10 +64,11 @@ def _renormalise(weight: Tensor, indices: Tensor, max_norm: float, norm_type: fl
         weight.index_copy_(0, rows, looked_up * scale)
 
 
-def _refuse_sparse(op: str) -> None:
-    raise RuntimeError(
-        f"{op}: sparse=True asks for a sparse gradient, but there are no sparse tensors: use sparse=False"
-    )
+def _refuse_sparse(op: str, weight: Tensor) -> None:
+    if weight.requires_grad and is_grad_enabled():
+        raise RuntimeError(
+            f"{op}: sparse=True asks for a sparse gradient, but there are no sparse tensors: use sparse=False"
+        )
 
 
 def embedding(
@@ -83,10 +84,10 @@ def embedding(
 
     The row at `padding_idx` gets no gradient; `max_norm` first shrinks, in place, the rows looked up whose
     `norm_type`-norm exceeds it; `scale_grad_by_freq` divides gradients by how often a row occurs. RuntimeError
-    for `sparse`: there are no sparse tensors.
+    for `sparse` where a gradient is wanted: there are no sparse tensors.
     """
     if sparse:
-        _refuse_sparse("embedding")
+        _refuse_sparse("embedding", weight)
     if padding_idx is not None:
         if not -weight.shape[0] <= padding_idx < weight.shape[0]:
             raise AssertionError("Padding_idx must be within num_embeddings")

@@ -140,7 +140,7 @@ def multi_margin_loss(
     if weight is not None and weight.ndim != 1:
         raise ValueError("weight must be one-dimensional")
     _check_scores("multi_margin_loss", input)
-    rows = input if input.ndim == 2 else input.unsqueeze(0)
+    rows = input if input.ndim == 2 else input.reshape(1, -1)
     right = target.reshape(-1)
     count, classes = rows.shape
     if target.ndim > 1 or right.shape[0] != count:
@@ -155,11 +155,11 @@ def multi_margin_loss(
     loss = over.scatter(1, place, 0.0).sum(1) / classes
     if weight is not None:
         loss = loss * weight[right]
-    return _reduce(loss if input.ndim == 2 else loss.squeeze(0), reduction)
+    return _reduce(loss if target.ndim else loss.squeeze(0), reduction)
 
 
 def _check_scores(op: str, input: Tensor) -> None:
-    if input.ndim not in (1, 2) or (input.shape[-1] == 0):
+    if input.ndim > 2 or (input.ndim and input.shape[-1] == 0):
         raise RuntimeError(
             f"{op}: Expected non-empty vector or matrix with optional 0-dim batch size, but got: {list(input.shape)}"
         )
@@ -186,7 +186,7 @@ def multilabel_margin_loss(
     _check_scores("multilabel_margin_loss", input)
     if target.shape != input.shape:
         raise RuntimeError(f"inconsistent target size: {list(target.shape)} for input of size: {list(input.shape)}")
-    rows, chosen = (input, target) if input.ndim == 2 else (input.unsqueeze(0), target.unsqueeze(0))
+    rows, chosen = (input, target) if input.ndim == 2 else (input.reshape(1, -1), target.reshape(1, -1))
     classes = rows.shape[1]
     _check_classes(chosen, -1, classes)
     # what comes after the first -1 does not count
