@@ -184,8 +184,8 @@ struct Sampler[src: DType](Body):
         self.by_grid = 0
         self.sums = 0
         self.scratch = 0
-        # of a chunk of points: places, weights, and slopes along each axis
-        self.worker_bytes = 5 * MAX_TAPS * Self.W * 8 + 64
+        # of a chunk of points: places, weights, slopes along each axis; a vector of parts
+        self.worker_bytes = (5 * MAX_TAPS + 1) * Self.W * 8 + 64
         self.chunks = max(1, ceildiv(self.points, Self.W))
 
     def taps(self) -> Int:
@@ -226,8 +226,10 @@ struct Sampler[src: DType](Body):
         for chunk in range(64 * group, min(64 * (group + 1), self.chunks)):
             self._forward(task // groups, chunk, space)
 
-    def _prepare(self, n: Int, chunk: Int, space: Int):
-        """The taps of a chunk of points."""
+    def _prepare(self, n: Int, chunk: Int, space: Int) -> Bool:
+        """The taps of a chunk of points: places (those outside are 0), places again (those outside are -1), weights,
+        slopes. Whether all of them are inside."""
+        var all_inside = True
         comptime W = Self.W
         var place = ptr[I32](space)
         var weight = ptr[Self.dt](space + 8 * MAX_TAPS * W)
@@ -259,30 +261,33 @@ struct Sampler[src: DType](Body):
                 var both = z.weight[i] * y.weight[j]
                 for k in range(each):
                     var inside = sides & x.place[k].ge(0)
-                    place.unsafe_store(t * W, inside.select(to + x.place[k], SIMD[I32, W](-1)))
+                    all_inside = all_inside and inside.reduce_and()
+                    place.unsafe_store(t * W, inside.select(to + x.place[k], SIMD[I32, W](0)))
+                    place.unsafe_store((t + MAX_TAPS) * W, inside.select(to + x.place[k], SIMD[I32, W](-1)))
                     weight.unsafe_store(t * W, both * x.weight[k])
                     if self.by_grid != 0:
                         slope.unsafe_store(t * W, both * x.slope[k])
                         slope.unsafe_store((t + MAX_TAPS) * W, z.weight[i] * y.slope[j] * x.weight[k])
                         slope.unsafe_store((t + 2 * MAX_TAPS) * W, z.slope[i] * y.weight[j] * x.weight[k])
                     t += 1
+        return all_inside
 
     @always_inline
-    def _read(self, plane: Int, place: Int) -> SIMD[Self.dt, Self.W]:
+    def _read(self, plane: Int, place: Int, all_inside: Bool) -> SIMD[Self.dt, Self.W]:
         """The elements of a plane at a vector of places, zero for those outside."""
         comptime W = Self.W
         var x = ptr[Self.src](plane)
-        var places = ptr[I32](place).unsafe_load[width=W](0)
-        var inside = places.ge(0)
-        var safe = max(places, 0)
+        var places = ptr[I32](place)
         var v = SIMD[Self.dt, W](0)
         comptime for lane in range(W):
-            v[lane] = x[unsafe_offset=Int(safe[lane])].cast[Self.dt]()
-        return inside.select(v, SIMD[Self.dt, W](0))
+            v[lane] = x[unsafe_offset=Int(places[unsafe_offset=lane])].cast[Self.dt]()
+        if all_inside:
+            return v
+        return places.unsafe_load[width=W](MAX_TAPS * W).ge(0).select(v, SIMD[Self.dt, W](0))
 
     def _forward(self, n: Int, chunk: Int, space: Int):
         comptime W = Self.W
-        self._prepare(n, chunk, space)
+        var all_inside = self._prepare(n, chunk, space)
         var count = min(W, self.points - chunk * W)
         var weight = ptr[Self.dt](space + 8 * MAX_TAPS * W)
         var taps = self.taps()
@@ -290,7 +295,8 @@ struct Sampler[src: DType](Body):
             var plane = at[Self.src](self.x, (n * self.c + c) * self.plane)
             var acc = SIMD[Self.dt, W](0)
             for t in range(taps):
-                acc = mul_add(self._read(plane, space + 4 * t * W), weight.unsafe_load[width=W](t * W), acc)
+                var x = self._read(plane, space + 4 * t * W, all_inside)
+                acc = mul_add(x, weight.unsafe_load[width=W](t * W), acc)
             var d = ptr[Self.src](at[Self.src](self.out, (n * self.c + c) * self.points + chunk * W))
             if count == W:
                 d.unsafe_store(0, acc.cast[Self.src]())
@@ -300,7 +306,7 @@ struct Sampler[src: DType](Body):
 
     def _backward(self, n: Int, chunk: Int, space: Int):
         comptime W = Self.W
-        self._prepare(n, chunk, space)
+        var all_inside = self._prepare(n, chunk, space)
         var count = min(W, self.points - chunk * W)
         var place = ptr[I32](space)
         var weight = ptr[Self.dt](space + 8 * MAX_TAPS * W)
@@ -315,18 +321,23 @@ struct Sampler[src: DType](Body):
             var plane = (n * self.c + c) * self.plane
             for t in range(taps):
                 if self.by_grid != 0:
-                    var gx = g * self._read(at[Self.src](self.x, plane), space + 4 * t * W)
+                    var gx = g * self._read(at[Self.src](self.x, plane), space + 4 * t * W, all_inside)
                     comptime for axis in range(3):
                         if axis < self.axes:
                             var s = slope.unsafe_load[width=W](axis * MAX_TAPS * W + t * W)
                             by_axis[axis] = mul_add(gx, s, by_axis[axis])
                 if self.by_x != 0:
-                    var part = g * weight.unsafe_load[width=W](t * W)
+                    var part = ptr[Self.dt](space + 40 * MAX_TAPS * W)
+                    part.unsafe_store(0, g * weight.unsafe_load[width=W](t * W))
                     var d = ptr[Self.dt](at[Self.dt](self.sums, plane))
+                    if all_inside and count == W:
+                        comptime for lane in range(W):
+                            d[unsafe_offset=Int(place[unsafe_offset=t * W + lane])] += part[unsafe_offset=lane]
+                        continue
                     for lane in range(count):
-                        var to = Int(place[unsafe_offset=t * W + lane])
+                        var to = Int(place[unsafe_offset=(t + MAX_TAPS) * W + lane])
                         if to >= 0:
-                            d[unsafe_offset=to] += part[lane]
+                            d[unsafe_offset=to] += part[unsafe_offset=lane]
         if self.by_grid != 0:
             for lane in range(count):
                 var d = ptr[Self.src](at[Self.src](self.by_grid, (n * self.points + chunk * W + lane) * self.axes))

@@ -146,6 +146,27 @@ def test_channels_last_gives_channels_last(spatial: int, transposed: bool) -> No
     assert_close(*made, "float32")
 
 
+@pytest.mark.parametrize(
+    "pool",
+    [
+        lambda F, x: F.max_pool2d(x, 2),
+        lambda F, x: F.avg_pool2d(x, 3, 1, 1),
+        lambda F, x: F.adaptive_avg_pool2d(x, (4, 3)),
+        lambda F, x: F.adaptive_avg_pool2d(x, (3, 2)),
+    ],
+)
+def test_pools_keep_channels_last(pool) -> None:
+    x = random((2, 3, 8, 6), 1, "float32")
+    made = []
+    for T in (dumbtorch, torch):
+        t = tensor_of(T, x).contiguous(memory_format=T.channels_last).requires_grad_()
+        y = pool(T.nn.functional, t)
+        assert y.is_contiguous(memory_format=T.channels_last)
+        y.mul(y).sum().backward()
+        made.append((y, t.grad))
+    assert_close(*made, "float32")
+
+
 @pytest.mark.parametrize("spatial", [1, 2, 3])
 def test_complex_and_integer_convolutions(spatial: int) -> None:
     shapes = (2, 4, 5, 6, 4)[: spatial + 2], (4, 2, 3, 3, 3)[: spatial + 2]

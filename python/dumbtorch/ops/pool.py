@@ -11,6 +11,7 @@ import math
 from typing import Any
 
 from dumbtorch._dtypes import float64, int64
+from dumbtorch._formats import channels_last
 from dumbtorch.ops.conv import sizes
 from dumbtorch.ops.resample import MODES, resample
 from dumbtorch.ops.samples import S, T
@@ -67,6 +68,11 @@ def _windows(name: str, count: int, kernel_size: Any, stride: Any) -> tuple[tupl
     return kernel, kernel if stride is None or stride == () or stride == [] else sizes(name, stride, count)
 
 
+def _channels_last(input: Any) -> bool:
+    """Whether the channels of a batch of images run fastest: then they do so in the result."""
+    return input.ndim == 4 and not input.is_contiguous() and input.is_contiguous(memory_format=channels_last)
+
+
 def check_ndim(name: str, input: Any, spatial: int) -> None:
     """RuntimeError for an input that is neither one sample nor a batch."""
     if input.ndim not in (spatial + 1, spatial + 2):
@@ -85,7 +91,10 @@ def max_pool2d_with_indices(
     """The largest value of each window of ([N,] C, H, W), and its index in the flattened plane."""
     name = "max_pool2d"
     kernel, step = _windows(name, 2, kernel_size, stride)
-    return _MAX(input, kernel, step, sizes(name, padding, 2), sizes(name, dilation, 2), ceil_mode)
+    made = _MAX(input, kernel, step, sizes(name, padding, 2), sizes(name, dilation, 2), ceil_mode)
+    if _channels_last(input):
+        return tuple(t.contiguous(memory_format=channels_last) for t in made)
+    return made
 
 
 @composite("max_pool2d", method=False)
@@ -188,19 +197,21 @@ def max_pool3d(
 def _mean_windows(
     input: Any, kernel: Any, stride: Any, padding: Any, ceil_mode: bool, count_include_pad: bool, divisor: int | None
 ) -> Any:
-    """The means of windows of planes; of integers as PyTorch's, rounded towards zero."""
-    if input.dtype is not int64:
-        height, width = input.shape[-2:]
-        plain = kernel == stride and padding == (0, 0) and divisor is None and min(kernel) > 0 and min(input.shape) > 0
-        if plain and kernel != (2, 2) and not (height % kernel[0] or width % kernel[1] or input.device.type != "cpu"):
-            # Windows side by side: the bands of `resample` are faster than windows that may overlap.
-            return resample(input, (height // kernel[0], width // kernel[1]), AREA, False, (0.0, 0.0))
-        return _AVG(input, kernel, stride, padding, ceil_mode, count_include_pad, divisor)
-    sums = _AVG(input.double(), kernel, stride, padding, ceil_mode, True, 1).long()
+    """The means of windows of planes."""
+    height, width = input.shape[-2:]
+    plain = kernel == stride and padding == (0, 0) and divisor is None and min(kernel) > 0 and min(input.shape) > 0
+    if plain and kernel != (2, 2) and not (height % kernel[0] or width % kernel[1] or input.device.type != "cpu"):
+        # Windows side by side: the bands of `resample` are faster than windows that may overlap.
+        return resample(input, (height // kernel[0], width // kernel[1]), AREA, False, (0.0, 0.0))
+    return _AVG(input, kernel, stride, padding, ceil_mode, count_include_pad, divisor)
+
+
+def _of_integers(pool: Any, input: Any, spatial: int, window: Any, count_include_pad: bool, divisor: int | None) -> Any:
+    """The means of windows of integers, rounded towards zero: sums, divided by how many elements a window counts."""
+    sums = pool(input.double(), *window, True, 1).long()
     if divisor is None:
-        ones = FUNCTIONS["ones"]((1, *input.shape[-2:]), dtype=float64)
-        inside = _AVG(ones, kernel, stride, padding, ceil_mode, True, 1)
-        divisor = (inside / _AVG(ones, kernel, stride, padding, ceil_mode, count_include_pad, None)).round().long()
+        ones = FUNCTIONS["ones"]((1, *input.shape[-spatial:]), dtype=float64)
+        divisor = (pool(ones, *window, True, 1) / pool(ones, *window, count_include_pad, None)).round().long()
     return sums.div(divisor, rounding_mode="trunc")
 
 
@@ -215,10 +226,14 @@ def avg_pool2d(
     """
     if divisor_override == 0:
         raise RuntimeError("divisor must be not zero")
+    if input.dtype is int64:
+        window = (kernel_size, stride, padding, ceil_mode)
+        return _of_integers(avg_pool2d, input, 2, window, count_include_pad, divisor_override)
     kernel, step = _windows("avg_pool2d", 2, kernel_size, stride)
-    return _mean_windows(
+    made = _mean_windows(
         input, kernel, step, sizes("avg_pool2d", padding, 2), ceil_mode, count_include_pad, divisor_override
     )
+    return made.contiguous(memory_format=channels_last) if _channels_last(input) else made
 
 
 @composite("avg_pool1d", method=False)
@@ -230,7 +245,7 @@ def avg_pool1d(
     check_ndim("avg_pool1d", input, 1)
     (kernel,), (step,) = _windows("avg_pool1d", 1, kernel_size, stride)
     (padded,) = sizes("avg_pool1d", padding, 1)
-    rows = _mean_windows(input.unsqueeze(-2), (1, kernel), (1, step), (0, padded), ceil_mode, count_include_pad, None)
+    rows = avg_pool2d(input.unsqueeze(-2), (1, kernel), (1, step), (0, padded), ceil_mode, count_include_pad)
     return rows.squeeze(-2)
 
 
@@ -246,6 +261,9 @@ def avg_pool3d(
     check_ndim(name, input, 3)
     if divisor_override == 0:
         raise RuntimeError("divisor must be not zero")
+    if input.dtype is int64:
+        window = (kernel_size, stride, padding, ceil_mode)
+        return _of_integers(avg_pool3d, input, 3, window, count_include_pad, divisor_override)
     kernel, step = _windows(name, 3, kernel_size, stride)
     padded = sizes(name, padding, 3)
     if 0 in input.shape[-4:]:
@@ -353,15 +371,32 @@ def adaptive_max_pool3d(input: Any, output_size: Any) -> Any:
     return _adaptive_max("adaptive_max_pool3d", input, output_size, 3)
 
 
+def _by_matrices(input: Any, wanted: tuple[int, ...]) -> Any:
+    """Adaptive means on a device that has no kernel for them: a small product along each axis."""
+    for axis, count in zip(range(-len(wanted), 0), wanted, strict=True):
+        size = input.shape[axis]
+        starts, ends = [i * size // count for i in range(count)], [-(-(i + 1) * size // count) for i in range(count)]
+        rows = [[1.0 / (e - s) if s <= j < e else 0.0 for j in range(size)] for s, e in zip(starts, ends, strict=True)]
+        weights = FUNCTIONS["tensor"](rows, dtype=input.dtype, device=input.device)
+        input = (input.movedim(axis, -1) @ weights.t()).movedim(-1, axis)
+    return input.contiguous()
+
+
 def _adaptive_avg(name: str, input: Any, output_size: Any, spatial: int) -> Any:
+    if output_size == 1 and input.ndim in (spatial + 1, spatial + 2) and input.numel():
+        return input.mean(tuple(range(-spatial, 0)), keepdim=True)
     wanted = _wanted(name, input, output_size, spatial)
     given = input.shape[-spatial:]
     if 0 in wanted:
         return input.new_empty((*input.shape[:-spatial], *wanted))
     if all(n == 1 for n in wanted):
         return input.mean(tuple(range(-spatial, 0)), keepdim=True)
-    if spatial == 2 and all(n == 2 * m for n, m in zip(given, wanted, strict=True)) or input.device.type != "cpu":
-        return _AVG(input, (2, 2), (2, 2), (0, 0), False, True, None)
+    if spatial == 2 and all(n == 2 * m for n, m in zip(given, wanted, strict=True)):
+        return avg_pool2d(input, 2)
+    if input.device.type != "cpu":
+        if spatial == 2 and all(n % m == 0 for n, m in zip(given, wanted, strict=True)):
+            return avg_pool2d(input, tuple(n // m for n, m in zip(given, wanted, strict=True)))
+        return _by_matrices(input, wanted)
     return resample(input, wanted, AREA, False, (0.0,) * spatial)
 
 
