@@ -63,14 +63,29 @@ def get_swa_avg_fn() -> Average:
     return average
 
 
+def _moved(weight: Callable[[Any], Any], exact: MultiAverage) -> MultiAverage:
+    """Moves the averages by a share of the way to the new values, one pass each; `exact` is for integers."""
+
+    def update(averaged: list[Tensor], current: list[Tensor], count: Any) -> None:
+        if not (averaged[0].dtype.is_floating_point or averaged[0].dtype.is_complex):
+            exact(averaged, current, count)
+            return
+        share = weight(count)
+        with set_grad_enabled(False):
+            for own, new in zip(averaged, current, strict=True):
+                own.lerp_(new, share)
+
+    return update
+
+
 def get_ema_multi_avg_fn(decay: float = 0.999) -> MultiAverage:
     """`get_ema_avg_fn` over lists of parameters, in place."""
-    return _each(get_ema_avg_fn(decay))
+    return _moved(lambda count: 1 - decay, _each(get_ema_avg_fn(decay)))
 
 
 def get_swa_multi_avg_fn() -> MultiAverage:
     """`get_swa_avg_fn` over lists of parameters, in place."""
-    return _each(get_swa_avg_fn())
+    return _moved(lambda count: float(1 / (count + 1)), _each(get_swa_avg_fn()))
 
 
 class AveragedModel(Module):

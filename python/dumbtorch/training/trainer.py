@@ -104,7 +104,7 @@ class Trainer:
         self.state = _State()
         self._stopping = False
         self._recent = _Means()  # since the last report
-        self._whole = _Means()  # since the epoch began
+        self._whole = _Means()  # since the epoch began, up to the last report
 
     # ------------------------------------------------------------ the loop
 
@@ -164,8 +164,7 @@ class Trainer:
             moved = self._move(batch)
             loss, numbers = self._numbers(self.loss(self.model, moved))
             (loss / self.accumulate if self.accumulate > 1 else loss).backward()
-            for means in (self._recent, self._whole):
-                means.add(numbers, _size_of(moved))
+            self._recent.add(numbers, _size_of(moved))
             pending += 1
             bar.update(1)
             if pending < self.accumulate:
@@ -200,7 +199,7 @@ class Trainer:
             self._report(bar)
 
     def _report(self, bar: Any) -> None:
-        values = {f"train/{name}": value for name, value in self._recent.take().items()}
+        values = {f"train/{name}": value for name, value in self._recent.take(into=self._whole).items()}
         self._check_finite(values["train/loss"])
         bar.set_postfix({"loss": f"{values['train/loss']:.4g}"}, refresh=False)
         self._log(values | {"lr": float(self.optimizer.param_groups[0]["lr"])})
@@ -213,8 +212,8 @@ class Trainer:
             )
 
     def _end_epoch(self, valid: Iterable[Any] | None, bar: Any) -> None:
+        self._recent.take(into=self._whole)
         values = {f"train/{name}": value for name, value in self._whole.take().items()}
-        self._recent.take()
         if "train/loss" not in values:
             raise ValueError("Trainer.fit: the training data has no batches")
         self._check_finite(values["train/loss"])
@@ -354,12 +353,20 @@ class _Means:
         if len(self._fresh) >= 256:  # as much as need be held
             self._settle()
 
-    def take(self) -> dict[str, float]:
-        """The means so far; begins anew."""
+    def take(self, into: _Means | None = None) -> dict[str, float]:
+        """The means so far; begins anew. ``into``: others that go on with them."""
         self._settle()
         means = {name: total / weight for name, (total, weight) in self._sums.items() if weight}
+        if into is not None:
+            for name, pair in self._sums.items():
+                into._count(name, *pair)
         self._sums = {}
         return means
+
+    def _count(self, name: str, total: float, weight: float) -> None:
+        pair = self._sums.setdefault(name, [0.0, 0.0])
+        pair[0] += total
+        pair[1] += weight
 
     def state_dict(self) -> dict[str, list[float]]:
         self._settle()
@@ -371,9 +378,7 @@ class _Means:
     def _settle(self) -> None:
         for numbers, weight in self._fresh:
             for name, value in numbers.items():
-                pair = self._sums.setdefault(name, [0.0, 0.0])
-                pair[0] += float(value) * weight
-                pair[1] += weight
+                self._count(name, float(value) * weight, weight)
         self._fresh.clear()
 
 
