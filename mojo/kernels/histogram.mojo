@@ -34,6 +34,8 @@ def bincount(mut call: Call) raises -> Obj:
     """Parameters (input, weights, minlength): how often each of 0, 1, ... comes; float64 sums of weights (float32 for those).
     """
     var t = call.tensor(0)
+    if t[].device() != 0 or (not call.is_none(1) and call.tensor(1)[].device() != 0):
+        raise call.fail("RuntimeError", "is computed on the CPU; move the tensors with .cpu()")
     if t[].code() == BOOL or t[].code() > 5:
         raise unsupported("bincount_cpu", t[].code())
     var least = call.int(2)
