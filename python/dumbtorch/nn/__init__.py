@@ -5,7 +5,8 @@ from typing import Any
 from dumbtorch.nn import attention, functional, init, modules, parameter, utils  # isort: skip
 from dumbtorch.nn.modules import *
 
-from dumbtorch.nn import blocks  # isort: skip  # built of the layers
+from dumbtorch.nn import blocks, parallel  # isort: skip  # built of the layers
+from dumbtorch.nn.parallel import DataParallel
 from dumbtorch.nn.parameter import Buffer, Parameter, UninitializedBuffer, UninitializedParameter
 
 
