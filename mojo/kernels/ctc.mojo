@@ -134,15 +134,7 @@ struct Sequences[dt: DType](Body, Copyable, Movable):
         return here
 
     def _forward(
-        self,
-        task: Int,
-        steps: Int,
-        states: Int,
-        labels: Int,
-        first: Int,
-        second: Int,
-        shortcut: Int,
-        emitted: Int,
+        self, task: Int, steps: Int, states: Int, labels: Int, first: Int, second: Int, shortcut: Int, emitted: Int
     ):
         comptime W = width[Self.dt]()
         ref k = self.batch
@@ -158,46 +150,23 @@ struct Sequences[dt: DType](Body, Copyable, Movable):
                 for s in range(0, states, W):
                     var o = ptr[Self.dt](old)
                     var by_two = o.unsafe_load[width=W](s - 2) + ptr[Self.dt](shortcut).unsafe_load[width=W](s)
-                    var v = _sum3(
-                        o.unsafe_load[width=W](s),
-                        o.unsafe_load[width=W](s - 1),
-                        by_two,
-                    )
-                    _put[Self.dt](
-                        new,
-                        s,
-                        states - s,
-                        v + ptr[Self.dt](emitted).unsafe_load[width=W](s),
-                    )
-            memcpy(
-                at[Self.dt](kept, t * k.states),
-                new,
-                states * size_of[Scalar[Self.dt]](),
-            )
+                    var v = _sum3(o.unsafe_load[width=W](s), o.unsafe_load[width=W](s - 1), by_two)
+                    _put[Self.dt](new, s, states - s, v + ptr[Self.dt](emitted).unsafe_load[width=W](s))
+            memcpy(at[Self.dt](kept, t * k.states), new, states * size_of[Scalar[Self.dt]]())
             swap(old, new)
         var loss = Scalar[Self.dt](0)
         if steps > 0:
             var last = ptr[Self.dt](old)
             var none = -infinity[Self.dt, 1]()
             loss = -_sum3[Self.dt, 1](
-                last[unsafe_offset=states - 1],
-                last[unsafe_offset=states - 2] if states > 1 else none,
-                none,
+                last[unsafe_offset=states - 1], last[unsafe_offset=states - 2] if states > 1 else none, none
             )
         elif states > 1:
             loss = infinity[Self.dt, 1]()
         ptr[Self.dt](k.losses)[unsafe_offset=task] = loss
 
     def _backward(
-        self,
-        task: Int,
-        steps: Int,
-        states: Int,
-        labels: Int,
-        first: Int,
-        second: Int,
-        shortcut: Int,
-        emitted: Int,
+        self, task: Int, steps: Int, states: Int, labels: Int, first: Int, second: Int, shortcut: Int, emitted: Int
     ):
         comptime W = width[Self.dt]()
         comptime SIZE = size_of[Scalar[Self.dt]]()
@@ -226,27 +195,10 @@ struct Sequences[dt: DType](Body, Copyable, Movable):
                 for s in range(0, states, W):
                     var o = ptr[Self.dt](old)
                     var by_two = o.unsafe_load[width=W](s + 2) + ptr[Self.dt](shortcut).unsafe_load[width=W](s)
-                    var v = _sum3(
-                        o.unsafe_load[width=W](s),
-                        o.unsafe_load[width=W](s + 1),
-                        by_two,
-                    )
-                    _put[Self.dt](
-                        new,
-                        s,
-                        states - s,
-                        v + ptr[Self.dt](emitted).unsafe_load[width=W](s),
-                    )
+                    var v = _sum3(o.unsafe_load[width=W](s), o.unsafe_load[width=W](s + 1), by_two)
+                    _put[Self.dt](new, s, states - s, v + ptr[Self.dt](emitted).unsafe_load[width=W](s))
             var to = at[Self.dt](k.result, (t * k.count + task) * k.classes)
-            self._occupied(
-                at[Self.dt](kept, t * k.states),
-                new,
-                emitted,
-                loss,
-                states,
-                labels,
-                to,
-            )
+            self._occupied(at[Self.dt](kept, t * k.states), new, emitted, loss, states, labels, to)
             var c = 0
             while c + W <= k.classes:
                 var p = exp(ptr[Self.dt](here).unsafe_load[width=W](c)) - ptr[Self.dt](to).unsafe_load[width=W](c)
@@ -260,16 +212,7 @@ struct Sequences[dt: DType](Body, Copyable, Movable):
             swap(old, new)
 
     @always_inline
-    def _occupied(
-        self,
-        alpha: Int,
-        beta: Int,
-        emitted: Int,
-        loss: Scalar[Self.dt],
-        states: Int,
-        labels: Int,
-        to: Int,
-    ):
+    def _occupied(self, alpha: Int, beta: Int, emitted: Int, loss: Scalar[Self.dt], states: Int, labels: Int, to: Int):
         """Adds to each class the probability that its states are passed at this step, given the target."""
         comptime W = width[Self.dt]()
         var blanks = Scalar[Self.dt](0)
@@ -317,10 +260,7 @@ def _lengths(call: Call, slot: Int, count: Int, highest: Int, mut held: Held) ra
     """The address of one length for each sample, each from 0 to `highest`."""
     var t = call.tensor(slot)
     if t[].rank() != 1 or t[].shape[0] != count:
-        raise call.fail(
-            "RuntimeError",
-            String(t"{call.param(slot)} must be of size batch_size"),
-        )
+        raise call.fail("RuntimeError", String(t"{call.param(slot)} must be of size batch_size"))
     if t[].device() != 0:
         raise call.fail("RuntimeError", "there is no kernel for this device")
     var data = held.keep(contiguous_of(t, INT64))[].data()
@@ -340,15 +280,11 @@ def _batch(call: Call, first: Int, mut k: Batch, mut held: Held) raises -> TPtr:
     if code != FLOAT32 and code != FLOAT64:
         raise unsupported("ctc_loss", code)
     if x[].rank() != 3:
-        raise call.fail(
-            "RuntimeError",
-            String(t"expects log_probs of 3 dimensions, got {x[].rank()}"),
-        )
+        raise call.fail("RuntimeError", String(t"expects log_probs of 3 dimensions, got {x[].rank()}"))
     var targets = call.tensor(first + 1)
     if targets[].code() != INT64 and targets[].code() != INT32:
         raise call.fail(
-            "RuntimeError",
-            String(t"targets must be of type int32 or int64, not {type_name(targets[].code())}"),
+            "RuntimeError", String(t"targets must be of type int32 or int64, not {type_name(targets[].code())}")
         )
     if x[].device() != 0 or targets[].device() != 0:
         raise call.fail("RuntimeError", "there is no kernel for this device")
@@ -393,10 +329,7 @@ def _batch(call: Call, first: Int, mut k: Batch, mut held: Held) raises -> TPtr:
         for s in range(load[Int](k.target_lengths + 8 * i)):
             var label = load[Int](k.labels + 8 * (k.starts[i] + s))
             if label < 0 or label >= k.classes:
-                raise call.fail(
-                    "RuntimeError",
-                    String(t"target {label} is not a label: there are {k.classes} classes"),
-                )
+                raise call.fail("RuntimeError", String(t"target {label} is not a label: there are {k.classes} classes"))
     k.states = 2 * longest + 1
     k.log_probs = held.keep(contiguous_of(x, code))[].data()
     return x
@@ -442,10 +375,7 @@ def ctc_backward(mut call: Call) raises -> Obj:
         var losses = call.tensor(6)
         var alphas = call.tensor(7)
         if g[].numel != k.count or losses[].numel != k.count or alphas[].numel != k.count * k.steps * k.states:
-            raise call.fail(
-                "RuntimeError",
-                "the gradient or the variables kept do not fit log_probs and targets",
-            )
+            raise call.fail("RuntimeError", "the gradient or the variables kept do not fit log_probs and targets")
         k.grad = held.keep(contiguous_of(g, code))[].data()
         k.losses = held.keep(contiguous_of(losses, code))[].data()
         k.alphas = held.keep(contiguous_of(alphas, code))[].data()

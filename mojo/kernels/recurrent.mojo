@@ -6,23 +6,18 @@ float32, and what is kept for the derivative stays so.
 
 from std.memory import Pointer
 from tensor.call import Call, register
-from tensor.dtype import FLOAT16, FLOAT32, FLOAT64, INT64, type_name
+from tensor.dtype import BFLOAT16, FLOAT16, FLOAT32, FLOAT64, INT64, type_name
 from tensor.layout import no_dims, shape_text
 from tensor.memory import load, memcpy, memset
 from tensor.object import TPtr, as_tensor, new_tensor
-from tensor.py import (
-    Obj,
-    decref,
-    new_ref,
-    release_gil,
-    take_gil,
-    tuple_new,
-    tuple_set,
-)
+from tensor.py import Obj, decref, new_ref, release_gil, take_gil, tuple_new, tuple_set
 from kernels.held import Held
 from kernels.pointwise import unsupported
 from kernels.recurrent_cells import GRU, LSTM, Cell, Relu, Tanh
-from kernels.recurrent_steps import Gradients, Layer, backward, forward
+from kernels.recurrent_backward import Gradients, backward
+from kernels.recurrent_forward import forward
+from kernels.recurrent_pairs import MAY_PAIR, can_pair
+from kernels.recurrent_steps import Layer
 from kernels.transfer_api import contiguous_of
 
 comptime IS_LSTM = 2
@@ -31,6 +26,13 @@ comptime IS_GRU = 3
 
 def _computing(code: Int) -> Int:
     return FLOAT64 if code == FLOAT64 else FLOAT32
+
+
+def _multiplied(code: Int, mode: Int, projected: Bool) -> Int:
+    """The type that products take: bfloat16 as it is for LSTMs, where the processor multiplies pairs of it."""
+    if code == BFLOAT16 and mode == IS_LSTM and not projected and can_pair():
+        return BFLOAT16
+    return _computing(code)
 
 
 def _mode(call: Call, slot: Int) raises -> Int:
@@ -55,8 +57,8 @@ def _input(call: Call, slot: Int) raises -> TPtr:
     return t
 
 
-def _matrix(call: Call, slot: Int, rows: Int, columns: Int, like: TPtr, mut held: Held) raises -> Int:
-    """The address of an argument of this many rows and columns (0: a vector), in the computing type; 0 for None."""
+def _matrix(call: Call, slot: Int, rows: Int, columns: Int, like: TPtr, code: Int, mut held: Held) raises -> Int:
+    """The address of an argument of this many rows and columns (0: a vector), as this type; 0 for None."""
     if call.is_none(slot):
         return 0
     var t = call.tensor(slot)
@@ -79,7 +81,7 @@ def _matrix(call: Call, slot: Int, rows: Int, columns: Int, like: TPtr, mut held
         )
     if t[].device() != 0:
         raise call.fail("RuntimeError", "there is no kernel for this device")
-    return held.keep(contiguous_of(t, _computing(t[].code())))[].data()
+    return held.keep(contiguous_of(t, code))[].data()
 
 
 def _kept(call: Call, slot: Int, count: Int, code: Int, mut held: Held) raises -> Int:
@@ -89,8 +91,7 @@ def _kept(call: Call, slot: Int, count: Int, code: Int, mut held: Held) raises -
     var t = call.tensor(slot)
     if t[].numel != count or t[].device() != 0:
         raise call.fail(
-            "RuntimeError",
-            String(t"'{call.param(slot)}' has {t[].numel} elements and should have {count}"),
+            "RuntimeError", String(t"'{call.param(slot)}' has {t[].numel} elements and should have {count}")
         )
     return held.keep(contiguous_of(t, code))[].data()
 
@@ -105,10 +106,7 @@ def _sizes(call: Call, slot: Int, x: TPtr, mut k: Layer, mut held: Held) raises:
     """The sizes of the steps, of a packed sequence or of (steps, batch, inputs)."""
     if call.is_none(slot):
         if x[].rank() != 3:
-            raise call.fail(
-                "RuntimeError",
-                String(t"expects input of 3 dimensions, got {x[].rank()}"),
-            )
+            raise call.fail("RuntimeError", String(t"expects input of 3 dimensions, got {x[].rank()}"))
         k.steps = x[].shape[0]
         for t in range(k.steps):
             k.sizes.append(x[].shape[1])
@@ -119,18 +117,14 @@ def _sizes(call: Call, slot: Int, x: TPtr, mut k: Layer, mut held: Held) raises:
         var t = call.tensor(slot)
         if x[].rank() != 2 or t[].rank() != 1 or t[].code() != INT64 or t[].device() != 0:
             raise call.fail(
-                "RuntimeError",
-                "a packed sequence is input of 2 dimensions with batch_sizes of type int64 on the CPU",
+                "RuntimeError", "a packed sequence is input of 2 dimensions with batch_sizes of type int64 on the CPU"
             )
         var sizes = held.keep(contiguous_of(t, INT64))[].data()
         k.steps = t[].shape[0]
         for i in range(k.steps):
             var n = load[Int](sizes + 8 * i)
             if n <= 0 or (i > 0 and n > k.sizes[i - 1]):
-                raise call.fail(
-                    "RuntimeError",
-                    "batch_sizes should be positive and not increasing",
-                )
+                raise call.fail("RuntimeError", "batch_sizes should be positive and not increasing")
             k.sizes.append(n)
             k.starts.append(k.total)
             k.total += n
@@ -145,15 +139,14 @@ def _sizes(call: Call, slot: Int, x: TPtr, mut k: Layer, mut held: Held) raises:
     k.inputs = x[].shape[x[].rank() - 1]
 
 
-def _weights(call: Call, x: TPtr, mode: Int, first: Int, mut k: Layer, mut held: Held) raises:
-    """The states and the weights: hx, cx, w_ih, w_hh and w_hr from slot `first` on, biases excepted."""
+def _weights(call: Call, x: TPtr, mode: Int, first: Int, code: Int, mut k: Layer, mut held: Held) raises:
+    """The states and the weights: hx, cx, w_ih, w_hh and w_hr from slot `first` on, as this type, biases excepted."""
     var state = call.tensor(first)
     var w_hh = call.tensor(first + 3)
     var gates = 4 if mode == IS_LSTM else (3 if mode == IS_GRU else 1)
     if w_hh[].rank() != 2 or w_hh[].shape[0] % gates != 0 or w_hh[].shape[0] == 0:
         raise call.fail(
-            "RuntimeError",
-            String(t"weights of {shape_text(w_hh[].shape, w_hh[].rank())} are not of {gates} gates"),
+            "RuntimeError", String(t"weights of {shape_text(w_hh[].shape, w_hh[].rank())} are not of {gates} gates")
         )
     k.hidden = w_hh[].shape[0] // gates
     k.width = w_hh[].shape[1]
@@ -162,29 +155,20 @@ def _weights(call: Call, x: TPtr, mode: Int, first: Int, mut k: Layer, mut held:
             "RuntimeError",
             String(t"Expected hidden size ({k.batch}, {k.width}), got {shape_text(state[].shape, state[].rank())}"),
         )
-    k.h0 = _matrix(call, first, k.batch, k.width, x, held)
-    k.w_ih = _required(
-        call,
-        first + 2,
-        _matrix(call, first + 2, gates * k.hidden, k.inputs, x, held),
-    )
-    k.w_hh = _matrix(call, first + 3, gates * k.hidden, k.width, x, held)
+    var rows = gates * k.hidden
+    k.h0 = _matrix(call, first, k.batch, k.width, x, code, held)
+    k.w_ih = _required(call, first + 2, _matrix(call, first + 2, rows, k.inputs, x, code, held))
+    k.w_hh = _matrix(call, first + 3, rows, k.width, x, code, held)
     if mode == IS_LSTM:
-        k.c0 = _required(
-            call,
-            first + 1,
-            _matrix(call, first + 1, k.batch, k.hidden, x, held),
-        )
+        var c0 = _matrix(call, first + 1, k.batch, k.hidden, x, _computing(code), held)
+        k.c0 = _required(call, first + 1, c0)
 
 
 def _projection(call: Call, slot: Int, x: TPtr, mode: Int, mut k: Layer, mut held: Held) raises:
     if mode == IS_LSTM:
-        k.w_hr = _matrix(call, slot, k.width, k.hidden, x, held)
+        k.w_hr = _matrix(call, slot, k.width, k.hidden, x, _computing(x[].code()), held)
     if k.w_hr == 0 and k.width != k.hidden:
-        raise call.fail(
-            "RuntimeError",
-            String(t"a state of {k.width} does not fit {k.hidden} hidden units"),
-        )
+        raise call.fail("RuntimeError", String(t"a state of {k.width} does not fit {k.hidden} hidden units"))
 
 
 def _new(code: Int, rows: Int, columns: Int, mut held: Held) raises -> TPtr:
@@ -204,9 +188,12 @@ def _run_forward[K: Cell](k: Layer, code: Int, hn: Int, cn: Int) raises:
     var saved = release_gil()
     try:
         if code == FLOAT64:
-            forward[K, DType.float64](k, hn, cn)
+            forward[K, DType.float64, DType.float64](k, hn, cn)
+        elif code == FLOAT32:
+            forward[K, DType.float32, DType.float32](k, hn, cn)
         else:
-            forward[K, DType.float32](k, hn, cn)
+            comptime if MAY_PAIR and K.HAS_CELL:
+                forward[K, DType.float32, DType.bfloat16](k, hn, cn)
     finally:
         take_gil(saved)
 
@@ -222,16 +209,17 @@ def recurrent(mut call: Call) raises -> Obj:
         var k = Layer()
         k.reverse = call.bool(10)
         _sizes(call, 8, x, k, held)
-        _weights(call, x, mode, 1, k, held)
-        _projection(call, 7, x, mode, k, held)
         var code = x[].code()
         var computing = _computing(code)
+        var multiplied = _multiplied(code, mode, not call.is_none(7))
+        _weights(call, x, mode, 1, multiplied, k, held)
+        _projection(call, 7, x, mode, k, held)
         var gates = 4 if mode == IS_LSTM else (3 if mode == IS_GRU else 1)
-        k.b_ih = _matrix(call, 5, gates * k.hidden, 0, x, held)
-        k.b_hh = _matrix(call, 6, gates * k.hidden, 0, x, held)
+        k.b_ih = _matrix(call, 5, gates * k.hidden, 0, x, computing, held)
+        k.b_hh = _matrix(call, 6, gates * k.hidden, 0, x, computing, held)
         if (k.b_ih == 0) != (k.b_hh == 0):
             raise call.fail("RuntimeError", "expects both biases or none")
-        k.x = held.keep(contiguous_of(x, computing))[].data()
+        k.x = held.keep(contiguous_of(x, multiplied))[].data()
         var shape = x[].shape.copy()
         shape[x[].rank() - 1] = k.width
         var output = held.keep(new_tensor(computing, shape, x[].rank()))
@@ -244,20 +232,16 @@ def recurrent(mut call: Call) raises -> Obj:
         k.gates = k.output if mode < IS_LSTM else (kept[].data() if keep else 0)
         k.cells = cells[].data() if keep else 0
         if mode == IS_LSTM:
-            memcpy(
-                cn[].data(),
-                k.c0,
-                k.batch * k.hidden * (8 if computing == FLOAT64 else 4),
-            )
+            memcpy(cn[].data(), k.c0, k.batch * k.hidden * (8 if computing == FLOAT64 else 4))
         if k.batch > 0:
             if mode == 0:
-                _run_forward[Tanh](k, computing, hn[].data(), 0)
+                _run_forward[Tanh](k, multiplied, hn[].data(), 0)
             elif mode == 1:
-                _run_forward[Relu](k, computing, hn[].data(), 0)
+                _run_forward[Relu](k, multiplied, hn[].data(), 0)
             elif mode == IS_LSTM:
-                _run_forward[LSTM](k, computing, hn[].data(), cn[].data())
+                _run_forward[LSTM](k, multiplied, hn[].data(), cn[].data())
             else:
-                _run_forward[GRU](k, computing, hn[].data(), 0)
+                _run_forward[GRU](k, multiplied, hn[].data(), 0)
         var made = tuple_new(5)
         tuple_set(made, 0, _in_type(output, code, held))
         tuple_set(made, 1, _in_type(hn, code, held))
@@ -297,9 +281,12 @@ def _run_backward[K: Cell](k: Layer, code: Int, g: Gradients) raises:
     var saved = release_gil()
     try:
         if code == FLOAT64:
-            backward[K, DType.float64](k, g)
+            backward[K, DType.float64, DType.float64](k, g)
+        elif code == FLOAT32:
+            backward[K, DType.float32, DType.float32](k, g)
         else:
-            backward[K, DType.float32](k, g)
+            comptime if MAY_PAIR and K.HAS_CELL:
+                backward[K, DType.float32, DType.bfloat16](k, g)
     finally:
         take_gil(saved)
 
@@ -316,49 +303,34 @@ def recurrent_backward(mut call: Call) raises -> Obj:
         var k = Layer()
         k.reverse = call.bool(14)
         _sizes(call, 12, x, k, held)
-        _weights(call, x, mode, 4, k, held)
-        _projection(call, 8, x, mode, k, held)
         var code = x[].code()
         var computing = _computing(code)
+        var multiplied = _multiplied(code, mode, not call.is_none(8))
+        _weights(call, x, mode, 4, multiplied, k, held)
+        _projection(call, 8, x, mode, k, held)
         var gates = 4 if mode == IS_LSTM else (3 if mode == IS_GRU else 1)
-        k.x = held.keep(contiguous_of(x, computing))[].data()
-        k.output = _required(call, 9, _kept(call, 9, k.total * k.width, computing, held))
+        k.x = held.keep(contiguous_of(x, multiplied))[].data()
+        k.output = _required(call, 9, _kept(call, 9, k.total * k.width, multiplied, held))
         k.gates = k.output
         if mode >= IS_LSTM:
-            k.gates = _required(
-                call,
-                10,
-                _kept(call, 10, k.total * 4 * k.hidden, computing, held),
-            )
+            k.gates = _required(call, 10, _kept(call, 10, k.total * 4 * k.hidden, computing, held))
         if mode == IS_LSTM:
             k.cells = _required(call, 11, _kept(call, 11, k.total * k.hidden, computing, held))
         var g = Gradients()
         g.output = _kept(call, 0, k.total * k.width, computing, held)
         var d_h = _state_gradient(call, 1, k.batch, k.width, computing, held)
-        var d_c = _state_gradient(
-            call,
-            2,
-            k.batch if mode == IS_LSTM else 0,
-            k.hidden,
-            computing,
-            held,
-        )
+        var d_c = _state_gradient(call, 2, k.batch if mode == IS_LSTM else 0, k.hidden, computing, held)
         var rows = gates * k.hidden
         var d_x: TPtr
         if needs & NEEDS_INPUT != 0:
-            d_x = held.keep(new_tensor(computing, x[].shape, x[].rank()))
+            d_x = held.keep(new_tensor(multiplied, x[].shape, x[].rank()))
         else:
-            d_x = _new(computing, 0, k.inputs, held)
-        var d_w_ih = _new(computing, rows if needs & NEEDS_W_IH != 0 else 0, k.inputs, held)
-        var d_w_hh = _new(computing, rows if needs & NEEDS_W_HH != 0 else 0, k.width, held)
-        var d_b_ih = _new(computing, 1 if needs & NEEDS_BIAS != 0 else 0, rows, held)
-        var d_b_hh = _new(computing, 1 if needs & NEEDS_BIAS != 0 else 0, rows, held)
-        var d_w_hr = _new(
-            computing,
-            k.width if needs & NEEDS_W_HR != 0 and k.w_hr != 0 else 0,
-            k.hidden,
-            held,
-        )
+            d_x = _new(multiplied, 0, k.inputs, held)
+        var d_w_ih = _new(multiplied, rows if needs & NEEDS_W_IH != 0 else 0, k.inputs, held)
+        var d_w_hh = _new(multiplied, rows if needs & NEEDS_W_HH != 0 else 0, k.width, held)
+        var d_b_ih = _new(multiplied, 1 if needs & NEEDS_BIAS != 0 else 0, rows, held)
+        var d_b_hh = _new(multiplied, 1 if needs & NEEDS_BIAS != 0 else 0, rows, held)
+        var d_w_hr = _new(computing, k.width if needs & NEEDS_W_HR != 0 and k.w_hr != 0 else 0, k.hidden, held)
         g.h = d_h[].data()
         g.c = d_c[].data()
         g.x = d_x[].data() if d_x[].numel > 0 else 0
@@ -368,13 +340,13 @@ def recurrent_backward(mut call: Call) raises -> Obj:
         g.b_hh = d_b_hh[].data() if d_b_hh[].numel > 0 else 0
         g.w_hr = d_w_hr[].data() if d_w_hr[].numel > 0 else 0
         if mode == 0:
-            _run_backward[Tanh](k, computing, g)
+            _run_backward[Tanh](k, multiplied, g)
         elif mode == 1:
-            _run_backward[Relu](k, computing, g)
+            _run_backward[Relu](k, multiplied, g)
         elif mode == IS_LSTM:
-            _run_backward[LSTM](k, computing, g)
+            _run_backward[LSTM](k, multiplied, g)
         else:
-            _run_backward[GRU](k, computing, g)
+            _run_backward[GRU](k, multiplied, g)
         var made = tuple_new(8)
         tuple_set(made, 0, _in_type(d_x, code, held))
         tuple_set(made, 1, _in_type(d_h, code, held))

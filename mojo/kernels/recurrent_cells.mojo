@@ -7,11 +7,12 @@ product is not ADDED finds it, with its own bias, in the block after the others 
 Elman 1990; Hochreiter and Schmidhuber 1997; Cho et al. 2014.
 """
 
-from std.memory import Pointer
+from std.memory import bitcast
 from std.sys.intrinsics import masked_store
 
 from kernels.gemm_micro import at, first_lanes, load_first, ptr
 from kernels.math import maximum, sigmoid, tanh
+from kernels.narrow import narrow
 
 
 @always_inline
@@ -25,7 +26,9 @@ def get[dt: DType, w: Int, part: Bool](address: Int, i: Int, lanes: Int) -> SIMD
 
 @always_inline
 def put[dt: DType, w: Int, part: Bool](address: Int, i: Int, lanes: Int, v: SIMD[dt, w]):
-    comptime if part:
+    comptime if dt == DType.bfloat16:
+        put[DType.uint16, w, part](address, i, lanes, bitcast[DType.uint16, w](v))
+    elif part:
         masked_store[w](v, ptr[dt](at[dt](address, i)), first_lanes[w](lanes))
     else:
         ptr[dt](address).unsafe_store(i, v)
@@ -47,7 +50,6 @@ trait Cell:
     comptime GATES: Int  # products of the input, and of the state, for each hidden unit
     comptime ADDED: Int  # how many of them are only added
     comptime KEPT: Int
-    comptime IN_PLACE: Bool  # what is kept is the output itself
     comptime HAS_CELL: Bool
     comptime CARRIES: Bool  # the state has an own part in the next one, besides the products
 
@@ -57,8 +59,8 @@ trait Cell:
         ...
 
     @staticmethod
-    def backward[dt: DType, w: Int, part: Bool](u: Unit, h: Int, lanes: Int, g: SIMD[dt, w]):
-        """Writes the gradients of the gates' sums for the gradient `g` of the new state."""
+    def backward[dt: DType, src: DType, w: Int, part: Bool](u: Unit, h: Int, lanes: Int, g: SIMD[dt, w]):
+        """Writes the gradients of the gates' sums, as `src`, for the gradient `g` of the new state."""
         ...
 
 
@@ -66,7 +68,6 @@ struct Tanh(Cell):
     comptime GATES = 1
     comptime ADDED = 1
     comptime KEPT = 1
-    comptime IN_PLACE = True
     comptime HAS_CELL = False
     comptime CARRIES = False
 
@@ -77,16 +78,15 @@ struct Tanh(Cell):
 
     @staticmethod
     @always_inline
-    def backward[dt: DType, w: Int, part: Bool](u: Unit, h: Int, lanes: Int, g: SIMD[dt, w]):
+    def backward[dt: DType, src: DType, w: Int, part: Bool](u: Unit, h: Int, lanes: Int, g: SIMD[dt, w]):
         var y = get[dt, w, part](u.gates, 0, lanes)
-        put[dt, w, part](u.grads, 0, lanes, g * (1 - y * y))
+        put[src, w, part](u.grads, 0, lanes, narrow[src](g * (1 - y * y)))
 
 
 struct Relu(Cell):
     comptime GATES = 1
     comptime ADDED = 1
     comptime KEPT = 1
-    comptime IN_PLACE = True
     comptime HAS_CELL = False
     comptime CARRIES = False
 
@@ -97,9 +97,9 @@ struct Relu(Cell):
 
     @staticmethod
     @always_inline
-    def backward[dt: DType, w: Int, part: Bool](u: Unit, h: Int, lanes: Int, g: SIMD[dt, w]):
+    def backward[dt: DType, src: DType, w: Int, part: Bool](u: Unit, h: Int, lanes: Int, g: SIMD[dt, w]):
         var y = get[dt, w, part](u.gates, 0, lanes)
-        put[dt, w, part](u.grads, 0, lanes, y.le(0).select(SIMD[dt, w](0), g))
+        put[src, w, part](u.grads, 0, lanes, narrow[src](y.le(0).select(SIMD[dt, w](0), g)))
 
 
 struct LSTM(Cell):
@@ -108,7 +108,6 @@ struct LSTM(Cell):
     comptime GATES = 4
     comptime ADDED = 4
     comptime KEPT = 4
-    comptime IN_PLACE = False
     comptime HAS_CELL = True
     comptime CARRIES = False
 
@@ -130,22 +129,17 @@ struct LSTM(Cell):
 
     @staticmethod
     @always_inline
-    def backward[dt: DType, w: Int, part: Bool](u: Unit, h: Int, lanes: Int, g: SIMD[dt, w]):
+    def backward[dt: DType, src: DType, w: Int, part: Bool](u: Unit, h: Int, lanes: Int, g: SIMD[dt, w]):
         var i = get[dt, w, part](u.gates, 0, lanes)
         var f = get[dt, w, part](u.gates, h, lanes)
         var n = get[dt, w, part](u.gates, 2 * h, lanes)
         var o = get[dt, w, part](u.gates, 3 * h, lanes)
         var t = tanh(get[dt, w, part](u.cell, 0, lanes))
         var dc = get[dt, w, part](u.running, 0, lanes) + g * o * (1 - t * t)
-        put[dt, w, part](u.grads, 0, lanes, dc * n * i * (1 - i))
-        put[dt, w, part](
-            u.grads,
-            h,
-            lanes,
-            dc * get[dt, w, part](u.cell_before, 0, lanes) * f * (1 - f),
-        )
-        put[dt, w, part](u.grads, 2 * h, lanes, dc * i * (1 - n * n))
-        put[dt, w, part](u.grads, 3 * h, lanes, g * t * o * (1 - o))
+        put[src, w, part](u.grads, 0, lanes, narrow[src](dc * n * i * (1 - i)))
+        put[src, w, part](u.grads, h, lanes, narrow[src](dc * get[dt, w, part](u.cell_before, 0, lanes) * f * (1 - f)))
+        put[src, w, part](u.grads, 2 * h, lanes, narrow[src](dc * i * (1 - n * n)))
+        put[src, w, part](u.grads, 3 * h, lanes, narrow[src](g * t * o * (1 - o)))
         put[dt, w, part](u.running, 0, lanes, dc * f)
 
 
@@ -155,7 +149,6 @@ struct GRU(Cell):
     comptime GATES = 3
     comptime ADDED = 2
     comptime KEPT = 4
-    comptime IN_PLACE = False
     comptime HAS_CELL = False
     comptime CARRIES = True
 
@@ -172,23 +165,13 @@ struct GRU(Cell):
 
     @staticmethod
     @always_inline
-    def backward[dt: DType, w: Int, part: Bool](u: Unit, h: Int, lanes: Int, g: SIMD[dt, w]):
+    def backward[dt: DType, src: DType, w: Int, part: Bool](u: Unit, h: Int, lanes: Int, g: SIMD[dt, w]):
         var r = get[dt, w, part](u.gates, 0, lanes)
         var z = get[dt, w, part](u.gates, h, lanes)
         var n = get[dt, w, part](u.gates, 2 * h, lanes)
         var dn = g * (1 - z) * (1 - n * n)
-        put[dt, w, part](
-            u.grads,
-            0,
-            lanes,
-            dn * get[dt, w, part](u.gates, 3 * h, lanes) * r * (1 - r),
-        )
-        put[dt, w, part](
-            u.grads,
-            h,
-            lanes,
-            g * (get[dt, w, part](u.before, 0, lanes) - n) * z * (1 - z),
-        )
-        put[dt, w, part](u.grads, 2 * h, lanes, dn * r)
-        put[dt, w, part](u.grads, 3 * h, lanes, dn)
+        put[src, w, part](u.grads, 0, lanes, narrow[src](dn * get[dt, w, part](u.gates, 3 * h, lanes) * r * (1 - r)))
+        put[src, w, part](u.grads, h, lanes, narrow[src](g * (get[dt, w, part](u.before, 0, lanes) - n) * z * (1 - z)))
+        put[src, w, part](u.grads, 2 * h, lanes, narrow[src](dn * r))
+        put[src, w, part](u.grads, 3 * h, lanes, narrow[src](dn))
         put[dt, w, part](u.running, 0, lanes, g * z)
