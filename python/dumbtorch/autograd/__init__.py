@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dumbtorch.autograd import anomaly_mode, edges, forward_ad, functional, graph, saved
+from dumbtorch.autograd import anomaly_mode, edges, forward_ad, functional, grad_mode, graph, saved, variable
 from dumbtorch.autograd.anomaly_mode import detect_anomaly, set_detect_anomaly
 from dumbtorch.autograd.backward import backward, grad
 from dumbtorch.autograd.function import Function
+from dumbtorch.autograd.grad_mode import is_multithreading_enabled, set_multithreading_enabled
 from dumbtorch.autograd.gradcheck import gradcheck, gradgradcheck
 from dumbtorch.autograd.modes import (
     enable_grad,
@@ -15,6 +16,7 @@ from dumbtorch.autograd.modes import (
     no_grad,
     set_grad_enabled,
 )
+from dumbtorch.autograd.variable import Variable
 
 # The public names of this package's `graph` that are made above it.
 for _source, _names in (
@@ -26,6 +28,11 @@ for _source, _names in (
         setattr(graph, _name, getattr(_source, _name))
 
 __all__ = [
+    "Variable",
+    "grad_mode",
+    "is_multithreading_enabled",
+    "set_multithreading_enabled",
+    "variable",
     "anomaly_mode",
     "detect_anomaly",
     "set_detect_anomaly",

@@ -323,6 +323,15 @@ def _rebase(tensor: Any, inputs: list[Any], ctx: FunctionCtx, number: int) -> No
         tensor._attach(ctx, number)
 
 
+FunctionMeta = type(Function)
+#: What the contexts of Functions are: `FunctionCtx` as the node of a graph.
+BackwardCFunction = FunctionCtx
+
+
+class InplaceFunction(Function):
+    """A Function that may work in place; kept for programs that derive from it. Use Function and ``mark_dirty``."""
+
+
 class _Once(Node):
     """Stands behind gradients that were computed outside of the graph: differentiating them is an error."""
 
