@@ -1,6 +1,7 @@
 """PyTorch's own op database (OpInfo) against dumbtorch: its samples, its gradients, its error inputs.
 
     python -m tests.conformance.opinfo [--ops sort,linalg.svd] [--dtypes float32,int64] [--limit N] [--errors] [-v]
+    python -m tests.conformance.opinfo --forward [...]    # tangents in forward mode: opinfo_forward.py
 
 Every sample of every op is computed by both frameworks from the same bits and compared: values, shapes and dtypes, and
 for float32 and complex64 the gradients of all inputs. Each op runs in a forked process, so that a crash costs one op.
@@ -13,6 +14,7 @@ from __future__ import annotations
 import argparse
 import collections
 import contextlib
+import importlib
 import multiprocessing
 import os
 import sys
@@ -418,9 +420,9 @@ def forked(work: Callable[[], Any], seconds: float = 240.0) -> Any:
         os.waitpid(child, 0)
 
 
-def expected() -> dict[str, str]:
+def expected(path: Path = EXPECTED) -> dict[str, str]:
     """What may fail: name of the op (or op.dtype) and why."""
-    return tomllib.loads(EXPECTED.read_text(encoding="utf-8")) if EXPECTED.exists() else {}
+    return tomllib.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
 
 
 def main() -> int:
@@ -430,6 +432,7 @@ def main() -> int:
     parser.add_argument("--dtypes", default=",".join(DTYPES))
     parser.add_argument("--limit", type=int, default=0, help="samples of each op and dtype")
     parser.add_argument("--errors", action="store_true", help="run the error inputs instead")
+    parser.add_argument("--forward", action="store_true", help="compare forward mode instead, in float64")
     parser.add_argument("--all", action="store_true", help="layers and the rest too")
     parser.add_argument("-v", "--verbose", action="store_true", help="every failing sample")
     options = parser.parse_args()
@@ -438,7 +441,10 @@ def main() -> int:
     totals: collections.Counter[str] = collections.Counter()
     failing: dict[str, str] = {}
     start = time.perf_counter()
+    forward = importlib.import_module("tests.conformance.opinfo_forward") if options.forward else None
     for info in entries(names, options.all):
+        if forward and not forward.wanted(info):
+            continue
         kinds = ["error"] if options.errors else options.dtypes.split(",")
         if options.errors:
             kinds = kinds if info.error_inputs_func is not None else []
@@ -446,6 +452,8 @@ def main() -> int:
             kinds = [d for d in kinds if info.supports_dtype(getattr(torch, d), "cpu")]
 
         def work(info: Any = info, kinds: list[str] = kinds) -> dict[str, Result]:
+            if forward:
+                return {"forward": forward.run_op(info, options.limit, options.verbose)}
             if options.errors:
                 return {"error": run_errors(info, options.verbose)} if kinds else {}
             return {d: run_op(info, d, options.limit, options.verbose) for d in kinds}
@@ -464,12 +472,12 @@ def main() -> int:
     share = 100 * totals["passed"] / max(1, count)
     print(f"{totals['passed']} of {count} samples pass ({share:.2f} %), {len(failing)} entries fail; "
           f"{time.perf_counter() - start:.0f} s")  # fmt: skip
-    listed = expected()
+    listed = expected(forward.EXPECTED) if forward else expected()
     known = {name for name in failing if name in listed or name.rsplit(".", 1)[0] in listed}
     unknown = sorted(set(failing) - known)
     fixed = [] if names else sorted(n for n in listed if not any(f == n or f.rsplit(".", 1)[0] == n for f in failing))
     if unknown:
-        print(f"not listed in {EXPECTED.name}: {len(unknown)}")
+        print(f"not listed: {len(unknown)}")
     if fixed and not options.errors and not options.limit:
         print(f"listed, but nothing of it fails: {', '.join(fixed)}")
     return 1 if unknown or (fixed and not options.errors and not options.limit) else 0

@@ -191,6 +191,15 @@ def test_errors(call: Any, error: Any, text: str) -> None:
             assert text in str(caught.value)
 
 
+def test_what_escapes_shows_nothing() -> None:
+    kept: list[Any] = []
+    dumbtorch.vmap(lambda x: (kept.append(x * 2), x)[1])(dumbtorch.ones(3, 4))
+    assert kept[0].shape == (0,) and "ended" in repr(kept[0])
+    duals: list[Any] = []
+    dumbtorch.func.jvp(lambda x: (duals.append(x * 2), x)[1], (dumbtorch.ones(2),), (dumbtorch.ones(2),))
+    assert (duals[0] + 1).tolist() == [3.0, 3.0]
+
+
 def test_modules() -> None:
     results = []
     for t in (reference, dumbtorch):

@@ -6,13 +6,14 @@ rows (`_rules.py`); a row without one is computed sample by sample.
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from dumbtorch.autograd import watch
 from dumbtorch.autograd.graph import TensorBase
 from dumbtorch.func import _wrappers
-from dumbtorch.func._wrappers import Batched, batched
+from dumbtorch.func._wrappers import EMPTY, Batched, batched
 from dumbtorch.ops.table import FUNCTIONS
 
 Rule = Callable[["Call"], Any]
@@ -83,10 +84,18 @@ def _opened(arg: Any, level: Batching) -> tuple[Any, Any]:
 class Batching(watch.Level):
     """A level of vmap over a batch of a size; ``randomness`` is "error", "different" or "same"."""
 
-    __slots__ = ("randomness", "size")
+    __slots__ = ("made", "randomness", "size")
 
     def __init__(self, size: int, randomness: str = "error") -> None:
         self.size, self.randomness = size, randomness
+        self.made: list[weakref.ref[Any]] = []  # the wrappers, which show a sample while the level lasts
+
+    def __exit__(self, *exc: object) -> None:
+        super().__exit__(*exc)
+        for reference in self.made:
+            wrapper = reference()
+            if wrapper is not None:  # it was put somewhere: from now on it shows nothing, rather than the first sample
+                wrapper._set_data(EMPTY((0,), wrapper.dtype, None if wrapper.is_cpu else wrapper.device))
 
     def process(self, row: Any, inplace: bool, args: Sequence[Any], out: Any) -> Any:
         """Computes a call for all samples."""

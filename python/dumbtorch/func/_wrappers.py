@@ -7,6 +7,7 @@ primal and its tangent.
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Sequence
 from typing import Any
 
@@ -19,7 +20,7 @@ from dumbtorch.autograd.modes import NO_GRAD
 from dumbtorch.ops.table import TABLE
 
 _SAMPLE = _C.raw(TABLE["select"].op)
-_EMPTY = _C.raw(TABLE["empty"].op)
+EMPTY = _C.raw(TABLE["empty"].op)
 
 _CONTROL_FLOW = (
     "vmap: It looks like you're attempting to use a Tensor in some data-dependent control flow. We don't support that "
@@ -64,6 +65,8 @@ class Batched(Tensor):
 
     def __repr__(self, **kwargs: Any) -> str:  # type: ignore[override]  # mypy loses the name of a keyword of __repr__
         level = self._level
+        if not level.alive:
+            return "<a tensor of a vmap that has ended>"
         return f"BatchedTensor(lvl={level.number}, bdim=0, value=\n    {self._whole!r}\n)"
 
 
@@ -96,9 +99,10 @@ def batched(level: Any, whole: Any) -> Any:
     if level.size:
         sample = _SAMPLE(whole, 0, 0)
     else:
-        sample = _EMPTY(whole.shape[1:], whole.dtype, None if whole.is_cpu else whole.device)
+        sample = EMPTY(whole.shape[1:], whole.dtype, None if whole.is_cpu else whole.device)
     made = sample._as_class(Batched)
     made._level, made._whole = level, whole
+    level.made.append(weakref.ref(made))
     return made
 
 
