@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from dumbtorch.nn import attention, functional, init, modules, parameter, utils  # isort: skip
+from dumbtorch.nn import attention, functional, grad, init, modules, parameter, utils  # isort: skip
 from dumbtorch.nn.modules import *
 
 from dumbtorch.nn import blocks, parallel  # isort: skip  # built of the layers

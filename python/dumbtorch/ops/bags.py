@@ -121,14 +121,16 @@ def cosine_similarity(x1: Any, x2: Any, dim: int = 1, eps: float = 1e-8) -> Any:
     if not common.is_floating_point:
         raise RuntimeError(f"expected common dtype to be floating point, yet common dtype is {common}")
     x1, x2 = F["broadcast_tensors"](x1.to(common), x2.to(common))
-    return (_unit(x1, dim, eps) * _unit(x2, dim, eps)).sum(dim)
+    if common.itemsize < 4:  # products of half types would overflow soon
+        return (x1 / _length(x1, dim, eps, True) * (x2 / _length(x2, dim, eps, True))).sum(dim)
+    return (x1 * x2).sum(dim) / _length(x1, dim, eps) / _length(x2, dim, eps)
 
 
-def _unit(x: Any, dim: int, eps: float) -> Any:
-    length = F["norm"](x, 2.0, dim, True).clone()
+def _length(x: Any, dim: int, eps: float, keepdim: bool = False) -> Any:
+    length = F["norm"](x, 2.0, dim, keepdim).clone()
     mode = _C.set_mode(_C.get_mode() | NO_GRAD)
     try:
         length.clamp_(min=eps)  # below it the gradient is that of the norm, as in PyTorch
     finally:
         _C.set_mode(mode)
-    return x * length.reciprocal()
+    return length
