@@ -8,7 +8,7 @@ import griffe
 
 #: The order of the guide; pages that are not named come after these, by name.
 ORDER = (
-    "getting-started", "tensors", "autograd", "networks", "data", "training", "coming-from-pytorch",
+    "getting-started", "tensors", "autograd", "networks", "data", "training", "gpu", "coming-from-pytorch",
     "recurrent", "transformers", "graphs", "reinforcement",
 )  # fmt: skip
 
