@@ -146,9 +146,10 @@ class BatchNorm3d(_BatchNorm):
 
 
 class SyncBatchNorm(_BatchNorm):
-    """Batch norm of any rank from 2 on, over the batches of all processes that train together.
+    """Batch norm of any rank from 2 on, for programs whose processes train together.
 
-    In one process it is `BatchNorm`. `convert_sync_batchnorm` puts it in the place of a network's batch norms.
+    dumbtorch trains in one process so far, and there it is `BatchNorm`; `process_group` is kept.
+    `convert_sync_batchnorm` puts it in the place of a network's batch norms.
     ValueError for fewer than two dimensions and for no channels. Reference: `torch.nn.SyncBatchNorm`.
 
         >>> nn.SyncBatchNorm(8)(dumbtorch.rand(4, 8, 5)).shape
