@@ -375,3 +375,33 @@ def test_a_batch_size_that_grows_is_refused() -> None:
         packed = dumbtorch.nn.utils.rnn.PackedSequence(dumbtorch.zeros(3, 3), dumbtorch.tensor(sizes))
         with pytest.raises(RuntimeError, match="batch_sizes"):
             layer(packed)
+
+
+@pytest.mark.parametrize("name", ["LSTM", "GRU"])
+def test_training_goes_as_in_pytorch(name: str) -> None:
+    """A small language model whose state goes on from window to window, with clipped gradients."""
+    tokens = np.random.default_rng(3).integers(0, 11, (41, 4))
+
+    def losses(T: Any) -> list[float]:
+        embedding, head = T.nn.Embedding(11, 6), T.nn.Linear(8, 11)
+        layer = getattr(T.nn, name)(6, 8, num_layers=2)
+        parameters = [p for module in (embedding, layer, head) for p in module.parameters()]
+        with T.no_grad():
+            for seed, p in enumerate(parameters):
+                p.copy_(tensor_of(T, 0.3 * random(tuple(p.shape), seed, "float32")))
+        text, state, found = tensor_of(T, tokens), None, []
+        optimizer = T.optim.SGD(parameters, lr=0.5, momentum=0.5)
+        for start in range(0, 40, 5):
+            optimizer.zero_grad()
+            output, state = layer(embedding(text[start : start + 5]), state)
+            state = tuple(s.detach() for s in state) if name == "LSTM" else state.detach()
+            loss = T.nn.functional.cross_entropy(head(output).flatten(0, 1), text[start + 1 : start + 6].flatten())
+            loss.backward()
+            T.nn.utils.clip_grad_norm_(parameters, 0.25)
+            optimizer.step()
+            found.append(loss.item())
+        return found
+
+    mine, reference = losses(dumbtorch), losses(torch)
+    np.testing.assert_allclose(mine, reference, rtol=1e-5)
+    assert len(set(mine)) == 8
