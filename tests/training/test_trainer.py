@@ -192,6 +192,27 @@ def test_more_epochs_later(tmp_path: Path) -> None:
     assert run(tmp_path / "a", 4) == run(tmp_path / "b", 1, 2, 2, 4)
 
 
+def test_a_second_call_goes_on(tmp_path: Path) -> None:
+    """Of one trainer, without checkpoints: the same training, and the log is continued."""
+
+    def run(file: Path, *epochs: int) -> list[Any]:
+        network = model()
+        one = trainer(network, loggers=[CSVLogger(file)], log_every=2)
+        for count in epochs:
+            one.fit(DataLoader(data(), 6), DataLoader(data(), 40), epochs=count)
+        return [weights(network), file.read_text()]
+
+    assert run(tmp_path / "a", 3) == run(tmp_path / "b", 1, 3)
+
+
+def test_logger_that_cannot_open(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    first = CSVLogger(tmp_path / "log.csv")
+    with pytest.raises(OSError):
+        trainer(loggers=[first, CSVLogger(tmp_path / "file" / "log.csv")]).fit(DataLoader(data(), 20))
+    assert first._stream is None  # closed
+
+
 def test_stream() -> None:
     class Stream(IterableDataset[Any]):
         def __iter__(self) -> Any:

@@ -99,6 +99,7 @@ class Trainer:
         self.save_every = save_every
         self.log_every = log_every
         self.loggers = list(loggers)
+        self._log_states: list[Any] = [None] * len(self.loggers)
         self.progress = progress
         self.device = next((parameter.device for parameter in model.parameters()), None) if device is None else device
         self.state = _State()
@@ -116,10 +117,14 @@ class Trainer:
         resume: go on from ``folder/last.pt`` if it is there, else begin (FileNotFoundError without a folder).
         """
         saved = self._load(train) if resume else None
-        for i, logger in enumerate(self.loggers):
-            logger.open(None if saved is None else saved["loggers"][i], self.state.step)
+        if saved is not None:
+            self._log_states = saved["loggers"]
         self._stopping = False
+        opened: list[Logger] = []
         try:
+            for logger, state in zip(self.loggers, self._log_states, strict=True):
+                logger.open(state, self.state.step)
+                opened.append(logger)
             while self.state.epoch < epochs and not self.state.ended and not self._stopping:
                 with self._bar(train, f"epoch {self.state.epoch + 1}/{epochs}") as bar:
                     whole = self._train(train, bar)
@@ -127,7 +132,8 @@ class Trainer:
                         self._end_epoch(valid, bar)
                 self._save(train)
         finally:
-            for logger in self.loggers:
+            for i, logger in enumerate(opened):
+                self._log_states[i] = logger.state()  # where the next call goes on
                 logger.close()
         return self.state.history
 
