@@ -305,6 +305,12 @@ def test_summary() -> None:
     assert [layer.kind for layer in table.layers] == ["Sequential", "Conv2d", "ReLU", "Flatten", "Sequential"]
     assert table.layers[1].output_shape == (2, 4, 6, 6)
     assert "Conv2d" in str(table) and "1,490" in str(table)
+    assert "input 512 B" in str(table) and "parameters 5.82 KiB" in str(table)
     assert model.training and not any(m._forward_hooks for m in model.modules())
     with pytest.raises(ValueError, match="input_size"):
         nn.utils.summary(model)
+    encoder = nn.TransformerEncoder(nn.TransformerEncoderLayer(16, 4, 32, batch_first=True), 2)
+    layer = 10 * (4 * 2 * 16 * 16 + 2 * 16 * 32 * 2 + 32 + 16 + 2 * 4 * 16) + 4 * 10 * 5 * 16
+    assert nn.utils.summary(encoder, (2, 5, 16)).total_flops == 2 * layer
+    lstm = nn.Sequential(nn.Embedding(10, 8), nn.LSTM(8, 6))
+    assert nn.utils.summary(lstm, (2, 5), dtypes=dumbtorch.int64).total_flops == 10 * 2 * 24 * (8 + 6)

@@ -76,7 +76,10 @@ def _line(row: Sequence[str], widths: Sequence[int]) -> str:
 
 
 def _size(count: int) -> str:
-    return f"{count / 2**20:.2f} MiB"
+    for unit, scale in (("GiB", 2**30), ("MiB", 2**20), ("KiB", 2**10)):
+        if count >= scale:
+            return f"{count / scale:.2f} {unit}"
+    return f"{count} B"
 
 
 def _shape_text(shape: Any) -> str:
@@ -171,7 +174,7 @@ def summary(
         ==========================================================
         Parameters: 15 (15 trainable)
         FLOPs of a forward pass: 54
-        Memory: input 0.00 MiB, layers' outputs 0.00 MiB, parameters 0.00 MiB
+        Memory: input 32 B, layers' outputs 24 B, parameters 60 B
         ==========================================================
     """
     arguments = _arguments(input_size, input_data, dtypes, device)
