@@ -364,9 +364,14 @@ def test_bad_input_raises_the_same_type(scenario: Callable[[Any], Any]) -> None:
     assert kinds[0] is kinds[1]
 
 
-def test_an_empty_batch() -> None:
-    output, (h, c) = dumbtorch.nn.LSTM(3, 5)(dumbtorch.zeros(4, 0, 3))
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_an_empty_batch(dtype: str) -> None:
+    layer = dumbtorch.nn.LSTM(3, 5, dtype=getattr(dumbtorch, dtype))
+    x = dumbtorch.zeros(4, 0, 3, dtype=getattr(dumbtorch, dtype), requires_grad=True)
+    output, (h, c) = layer(x)
     assert output.shape == (4, 0, 5) and h.shape == c.shape == (1, 0, 5)
+    output.sum().backward()
+    assert x.grad.shape == x.shape and all(not p.grad.any() for p in layer.parameters())
 
 
 def test_a_batch_size_that_grows_is_refused() -> None:
