@@ -181,6 +181,36 @@ def start(node: Node, edges: tuple[Any, ...], saved: Any = (), meta: Any = None)
     return node
 
 
+class _Refusing(Node):
+    """Stands behind a derivative that cannot be differentiated."""
+
+    __slots__ = ("operation",)
+    several = True
+    operation: str
+
+    def apply(self, grad: Any, edges: tuple[Any, ...], create: bool) -> Any:
+        """Raises."""
+        raise NotImplementedError(
+            f"derivative for {self.operation}_backward is not implemented: {self.operation} cannot be differentiated "
+            "twice"
+        )
+
+
+def only_once(operation: str, results: Any, sources: Any) -> Any:
+    """Derivatives computed by a kernel without a derivative: where one is asked for, that is an error, not zero."""
+    carrying = [t for t in sources if isinstance(t, TensorBase) and t.requires_grad]
+    if _C.get_mode() & 1 or not carrying:  # nothing is recorded
+        return results
+    node = _Refusing()
+    node.operation = operation
+    start(node, tuple(map(edge_of, carrying)))
+    made = [None if r is None else r._alias() for r in results]
+    for number, result in enumerate(made):
+        if result is not None:
+            result._attach(node, number)
+    return tuple(made)
+
+
 FREED = (
     "Trying to backward through the graph a second time (or directly access saved tensors after they have already "
     "been freed). Saved intermediate values of the graph are freed when you call .backward() or autograd.grad(). "

@@ -15,7 +15,7 @@ from dumbtorch import _C
 from dumbtorch.autograd import views, watch
 from dumbtorch.autograd.graph import TensorBase
 from dumbtorch.autograd.modes import NO_GRAD, enable_grad
-from dumbtorch.func._kinds import BILINEAR, CONSTANTS, LINEAR, ONCE, is_pointwise
+from dumbtorch.func._kinds import BILINEAR, CONSTANTS, LINEAR, is_pointwise
 from dumbtorch.func._wrappers import Dual, dual, grads
 
 _FACTS: dict[str, Callable[[Any], Any]] = {
@@ -128,11 +128,6 @@ def _fixed(tangent: Any) -> bool:
 
 def tangents_of(row: Any, args: Sequence[Any], tangents: dict[str, Any], outs: Sequence[Any]) -> list[Any]:
     """The tangent of each result of a row, None for one that carries none."""
-    if row.name in ONCE:
-        raise RuntimeError(
-            f"{row.name}: forward mode needs a derivative that can itself be differentiated, which this operation has "
-            "not; use reverse mode (torch.func.vjp, torch.func.jacrev)"
-        )
     if row.name == "as_strided":  # the tangent has a storage of its own, laid out as it likes
         (primal, size, stride, offset), tangent = args, tangents["input"]
         whole = primal.shape, primal._strides, primal._offset

@@ -52,9 +52,6 @@ LINEAR = _words(
 #: Numbers that such an op adds: they do not count for the tangent.
 CONSTANTS = {"constant_pad_nd": {"value": 0}}
 
-#: Rows whose derivative cannot be differentiated: there is no forward mode of them either.
-ONCE = _words("grid_sampler recurrent")
-
 #: Linear in each of the named inputs alone; further inputs (a bias) are linear too and come with the first.
 BILINEAR: dict[str, tuple[str, str]] = {
     "mul": ("input", "other"), "matmul": ("input", "other"), "mm": ("input", "mat2"), "bmm": ("input", "mat2"),

@@ -9,6 +9,10 @@ from dumbtorch import autograd
 from dumbtorch.autograd.modes import enable_grad, is_grad_enabled
 
 
+def _source(x: Any) -> Any:
+    return x.view(x.shape) if x.requires_grad else x.detach().requires_grad_()
+
+
 def through_graph(function: Callable[..., Sequence[Any]], inputs: Any, grads: Any, needed: Sequence[bool]) -> list[Any]:
     """The gradients of those inputs that need one, by recording the function once more.
 
@@ -18,7 +22,8 @@ def through_graph(function: Callable[..., Sequence[Any]], inputs: Any, grads: An
     """
     create = is_grad_enabled()
     with enable_grad():
-        given = [x.view(x.shape) if need else x for x, need in zip(inputs, needed, strict=True)]
+        # in forward mode the inputs themselves need not be recorded
+        given = [_source(x) if need else x for x, need in zip(inputs, needed, strict=True)]
         pairs = zip(function(*given), grads, strict=False)
         chosen = [(out, g) for out, g in pairs if g is not None and out is not None and out.requires_grad]
         wanted = [x for x, need in zip(given, needed, strict=True) if need]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from dumbtorch.autograd.graph import only_once
 from dumbtorch.ops.samples import S, T
 from dumbtorch.ops.table import FUNCTIONS, composite, row
 
@@ -59,7 +60,8 @@ def _grids() -> Any:
 def _sampler_back(
     g: Any, input: Any, grid: Any, interpolation_mode: int, padding_mode: int, align_corners: bool
 ) -> Any:
-    return _SAMPLER_BACK(g, input, grid, interpolation_mode, padding_mode, align_corners)
+    made = _SAMPLER_BACK(g, input, grid, interpolation_mode, padding_mode, align_corners)
+    return only_once("grid_sampler", made, (g, input, grid))
 
 
 _SAMPLER = row("grid_sampler", "input, grid, interpolation_mode, padding_mode, align_corners", method=False,
