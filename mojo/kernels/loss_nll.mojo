@@ -21,6 +21,8 @@ struct _Likelihood:
     var x: Obj
     var target: Obj
     var weight: Obj
+    var targets: Int  # the targets' memory
+    var weights: Int  # the weights', or 0
     var rows: Int
     var classes: Int
     var inner: Int
@@ -50,7 +52,9 @@ struct _Likelihood:
         self.ignore = call.int(first + 3)
         self.x = 0
         self.weight = 0
+        self.weights = 0
         self.target = contiguous_of(target, INT64)
+        self.targets = as_tensor(self.target)[].data()
         try:
             for i in range(self.rows * self.inner):
                 var t = self.at_target(i)
@@ -60,6 +64,7 @@ struct _Likelihood:
                 if call.tensor(first + 2)[].numel != self.classes:
                     raise call.fail("RuntimeError", "expects one weight a class")
                 self.weight = contiguous_of(call.tensor(first + 2), self.code)
+                self.weights = as_tensor(self.weight)[].data()
             self.x = contiguous_of(x, self.code)
         except e:
             self.drop()
@@ -72,11 +77,11 @@ struct _Likelihood:
 
     @always_inline
     def at_target(self, i: Int) -> Int:
-        return load[Int](as_tensor(self.target)[].data() + 8 * i)
+        return load[Int](self.targets + 8 * i)
 
     @always_inline
     def weight_of[dt: DType](self, t: Int) -> Scalar[compute[dt]]:
-        return get[dt, 1](as_tensor(self.weight)[].data(), t) if self.weight != 0 else 1
+        return get[dt, 1](self.weights, t) if self.weights != 0 else 1
 
     def total[dt: DType](self) -> Float64:
         """The weights of the targets that count."""
