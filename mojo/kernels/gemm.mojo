@@ -7,8 +7,7 @@ the end. Results do not depend on the number of threads.
 from std.memory import Pointer
 from std.sys import size_of
 
-from kernels.cpu import has_amx
-from kernels.gemm_amx import gemm_amx
+from kernels.gemm_bfloat16 import gemm_bfloat16
 from kernels.gemm_micro import MR, Epilogue, Mat, acc_dtype, at, axpy_rows, dots, micro_rows, mul_add, ptr, width
 from kernels.gemm_pack import pack
 from kernels.gemm_tiles import CHUNK, KC, PACK_BYTES, SERIAL_WORK, ceildiv, multiply, pack_columns
@@ -22,8 +21,8 @@ comptime BUFFER_CHUNK = 1008
 comptime ROW_WORK = 1 << 16
 """Multiply-adds that are worth a task of a product of few rows, where memory is what the threads share."""
 
-comptime AMX_WORK = 1 << 15
-"""Multiply-adds of bfloat16 from which the tile registers of AMX pay for their set-up, where there are any."""
+comptime BFLOAT16_WORK = 1 << 15
+"""Multiply-adds of bfloat16 from which instructions of their own pay for the packing, where there are any."""
 
 comptime TINY_DEPTH = 64
 """Depth up to which a serial product packs on the stack."""
@@ -268,7 +267,7 @@ def _gemm[dt: DType, acc: DType](m: Int, n: Int, k: Int, a: Mat, b: Mat, c: Mat,
         if n <= 4 * DOT_ROWS and ep.bias == 0 and _few_rows[dt, acc](n, m, k, b.t(), a.t(), c.t(), ep):
             return
     comptime if dt == DType.bfloat16:
-        if m * n * k >= AMX_WORK and has_amx() and gemm_amx(m, n, k, a, b, c, rebind[Epilogue[DType.float32]](ep)):
+        if m * n * k >= BFLOAT16_WORK and gemm_bfloat16(m, n, k, a, b, c, rebind[Epilogue[DType.float32]](ep)):
             return
     comptime if dt.is_floating_point() and acc == dt:
         if ep.bias == 0 and n > 1 and (m == 1 or c.rs == 1) and c.cs != 1:

@@ -4,16 +4,13 @@ The register tile is MR x NR accumulators, MR rows by two vectors. Both operands
 columns, k outermost) or used in place through their strides; the same kernel does both.
 """
 from std.math import fma, iota
-from std.memory import Pointer, bitcast
-from std.sys import CompilationTarget, llvm_intrinsic, simd_width_of, size_of
+from std.memory import Pointer
+from std.sys import CompilationTarget, simd_width_of, size_of
 from std.sys.intrinsics import PrefetchOptions, masked_load, masked_store, prefetch
 
 comptime Ptr[dt: DType] = Pointer[Scalar[dt], MutUntrackedOrigin]
 
 comptime _AVX512 = CompilationTarget.has_avx512f()
-
-comptime BF16_PAIRS = _AVX512 and CompilationTarget._has_feature["avx512bf16"]()
-"""The target multiplies pairs of bfloat16 and adds both products to a float32 in one instruction."""
 
 
 def acc_dtype[dt: DType]() -> DType:
@@ -91,17 +88,6 @@ def mul_add[dt: DType, w: Int](a: SIMD[dt, w], b: SIMD[dt, w], c: SIMD[dt, w]) -
         return a * b + c
 
 
-@always_inline
-def step[dt: DType, w: Int, pairs: Bool](a: SIMD[dt, w], b: SIMD[dt, w], c: SIMD[dt, w]) -> SIMD[dt, w]:
-    """c + a * b; with `pairs` the lanes of a and b are the bits of two bfloat16 that follow each other along k."""
-    comptime if pairs:
-        return llvm_intrinsic["llvm.x86.avx512bf16.dpbf16ps.512", SIMD[dt, w]](
-            c, bitcast[DType.bfloat16, 2 * w](a), bitcast[DType.bfloat16, 2 * w](b)
-        )
-    else:
-        return mul_add(a, b, c)
-
-
 @fieldwise_init
 struct Epilogue[dt: DType](ImplicitlyCopyable, Movable):
     """What becomes of a sum s of products: alpha*s + beta*C + bias. With beta == 0 the old C is not read."""
@@ -136,7 +122,7 @@ def _finish[dt: DType, w: Int, part: Bool](s: SIMD[dt, w], c: Ptr[dt], ep: Epilo
 
 @no_inline
 def micro[
-    dt: DType, mr: Int, nv: Int, pairs: Bool = False
+    dt: DType, mr: Int, nv: Int
 ](am: Mat, b0: Int, bs: Int, kc: Int, c0: Int, crs: Int, nr: Int, ep: Epilogue[dt]):
     """C[mr, nr] from A[mr, kc] (any strides) and B[kc, nv vectors] (row stride bs, full vectors readable)."""
     comptime W = width[dt]()
@@ -153,7 +139,7 @@ def micro[
         comptime for i in range(mr):
             var av = SIMD[dt, W](a[unsafe_offset=i * am.rs])
             comptime for v in range(nv):
-                acc[i * nv + v] = step[dt, W, pairs](av, bv[v], acc[i * nv + v])
+                acc[i * nv + v] = mul_add(av, bv[v], acc[i * nv + v])
         a = a.unsafe_offset(am.cs)
         b = b.unsafe_offset(bs)
     comptime for v in range(nv):
@@ -174,18 +160,18 @@ def micro[
 
 @always_inline
 def micro_rows[
-    dt: DType, pairs: Bool = False
+    dt: DType
 ](mr: Int, a: Mat, b: Int, bs: Int, kc: Int, c: Int, crs: Int, nr: Int, ep: Epilogue[dt]):
     """The kernel for mr rows, 1..MR, and nr columns, 1..NR."""
     if nr > width[dt]():
         comptime for q in reversed(range(1, MR + 1)):
             if mr == q:
-                micro[dt, q, 2, pairs](a, b, bs, kc, c, crs, nr, ep)
+                micro[dt, q, 2](a, b, bs, kc, c, crs, nr, ep)
                 return
     else:
         comptime for q in reversed(range(1, MR + 1)):
             if mr == q:
-                micro[dt, q, 1, pairs](a, b, bs, kc, c, crs, nr, ep)
+                micro[dt, q, 1](a, b, bs, kc, c, crs, nr, ep)
                 return
 
 

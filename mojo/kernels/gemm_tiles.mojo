@@ -5,8 +5,8 @@ in the L2 cache while k is walked in blocks of KC.
 """
 from std.sys import size_of
 
-from kernels.gemm_micro import BF16_PAIRS, MR, Epilogue, Mat, at, micro_rows, width
-from kernels.gemm_pack import pack, pack_pairs
+from kernels.gemm_micro import MR, Epilogue, Mat, at, micro_rows, width
+from kernels.gemm_pack import pack
 from tensor.threads import Body, num_threads, parallel
 
 comptime KC = 256
@@ -35,13 +35,10 @@ struct Pass[src: DType, dt: DType](Body, ImplicitlyCopyable, Movable):
     """One pass over k of one chunk of C: what the packing and the tile tasks share."""
 
     comptime NR = 2 * width[Self.dt]()
-    comptime PAIRS = pairs[Self.src]()
-    comptime DEPTH = 2 if Self.PAIRS else 1  # elements along k of one step
 
     var m: Int
     var n: Int
     var k: Int
-    var steps: Int  # k in steps
     var a: Mat
     var b: Mat
     var c: Mat  # unit column stride
@@ -78,26 +75,18 @@ struct Pass[src: DType, dt: DType](Body, ImplicitlyCopyable, Movable):
         if index < cols:
             var j = (self.first_packed + index) * Self.NR
             var count = min(Self.NR, self.n - j)
-            for p in range(0, self.steps, KC):
-                var kc = min(KC, self.steps - p)
+            for p in range(0, self.k, KC):
+                var kc = min(KC, self.k - p)
                 var to = at[Self.dt](self.packed_b, (p * cols + index * kc) * Self.NR)
-                self.pack_block[Self.NR](self.b.t().part[Self.src](j, p * Self.DEPTH), count, p, kc, to)
+                pack[Self.src, Self.dt, Self.NR](self.b.t().part[Self.src](j, p), count, kc, to)
         else:
             var t = index - cols
             var i = self.row_start(t)
             var count = self.row_start(t + 1) - i
-            for p in range(0, self.steps, KC):
-                var kc = min(KC, self.steps - p)
+            for p in range(0, self.k, KC):
+                var kc = min(KC, self.k - p)
                 var to = at[Self.dt](self.packed_a, (p * self.row_panels + t * kc) * MR)
-                self.pack_block[MR](self.a.part[Self.src](i, p * Self.DEPTH), count, p, kc, to)
-
-    @always_inline
-    def pack_block[panel: Int](self, s: Mat, count: Int, p: Int, kc: Int, to: Int):
-        """The rows of `s` along its columns, which are k here, from step p on."""
-        comptime if Self.PAIRS:
-            pack_pairs[panel](s, count, min(2 * kc, self.k - 2 * p), to)
-        else:
-            pack[Self.src, Self.dt, panel](s, count, kc, to)
+                pack[Self.src, Self.dt, MR](self.a.part[Self.src](i, p), count, kc, to)
 
     def tile(self, task: Int):
         var gi = task % self.grid_rows
@@ -108,8 +97,8 @@ struct Pass[src: DType, dt: DType](Body, ImplicitlyCopyable, Movable):
         var col1 = self.col_panels * (gj + 1) // self.grid_cols
         var packed_cols = self.col_panels - self.first_packed
         var ep = self.ep
-        for p in range(0, self.steps, KC):
-            var kc = min(KC, self.steps - p)
+        for p in range(0, self.k, KC):
+            var kc = min(KC, self.k - p)
             for jt in range(col0, col1):
                 var j = jt * Self.NR
                 var nr = min(Self.NR, self.n - j)
@@ -131,7 +120,7 @@ struct Pass[src: DType, dt: DType](Body, ImplicitlyCopyable, Movable):
                     else:
                         a = self.a.part[Self.dt](i, p)
                     var c = self.c.where[Self.dt](i, j)
-                    micro_rows[Self.dt, Self.PAIRS](mr, a, b, bs, kc, c, self.c.rs, nr, e)
+                    micro_rows[Self.dt](mr, a, b, bs, kc, c, self.c.rs, nr, e)
             ep = ep.after_first()
 
     def go(mut self):
@@ -142,7 +131,7 @@ struct Pass[src: DType, dt: DType](Body, ImplicitlyCopyable, Movable):
         var panels = self.packed_panels()
         if panels > 0:
             self.packing = True
-            var tasks = min(panels, max(1, panels * Self.NR * self.steps // 16384)) if nt > 1 else 1
+            var tasks = min(panels, max(1, panels * Self.NR * self.k // 16384)) if nt > 1 else 1
             self.pack_group = ceildiv(panels, min(tasks, 8 * nt))
             _spread(self, ceildiv(panels, self.pack_group))
         self.packing = False
@@ -168,11 +157,6 @@ struct Pass[src: DType, dt: DType](Body, ImplicitlyCopyable, Movable):
             _spread(self, self.grid_rows * self.grid_cols)
 
 
-def pairs[src: DType]() -> Bool:
-    """Whether operands of this dtype are packed in pairs along k."""
-    return BF16_PAIRS and src == DType.bfloat16
-
-
 @no_inline
 def _spread[B: Body](body: B, ntasks: Int):
     parallel(body, ntasks)
@@ -184,29 +168,26 @@ def multiply[
     """C[m, n] with unit column stride and m, n <= CHUNK; packs into the spare memory, whose size limits a pass."""
     comptime NR = 2 * width[dt]()
     comptime SIZE = size_of[Scalar[dt]]()
-    comptime DEPTH = 2 if pairs[src]() else 1
     var row_panels = ceildiv(m, MR)
     var col_panels = ceildiv(n, NR)
     var columns = pack_columns[src, dt](m, n, a, b)
     var pass_k = k
     if columns[0] + columns[1] > 0:
-        pass_k = min(k, max(KC, spare_bytes // SIZE // (columns[0] + columns[1]) // KC * KC) * DEPTH)
+        pass_k = min(k, max(KC, spare_bytes // SIZE // (columns[0] + columns[1]) // KC * KC))
     var e = ep
     for p in range(0, k, pass_k):
         var pk = min(pass_k, k - p)
-        var steps = ceildiv(pk, DEPTH)
         var work = Pass[src, dt](
             m=m,
             n=n,
             k=pk,
-            steps=steps,
             a=a.part[src](0, p),
             b=b.part[src](p, 0),
             c=c,
             ep=e,
             row_panels=row_panels,
             col_panels=col_panels,
-            packed_a=at[dt](spare, columns[1] * steps) if columns[0] > 0 else 0,
+            packed_a=at[dt](spare, columns[1] * pk) if columns[0] > 0 else 0,
             packed_b=spare,
             first_packed=col_panels - columns[1] // NR,
             grid_rows=1,

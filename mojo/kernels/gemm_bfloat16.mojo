@@ -1,13 +1,16 @@
-"""GEMM of bfloat16 on the tile registers of AMX (Intel, from Sapphire Rapids on), chosen at run time.
+"""GEMM of bfloat16 on instructions beyond the level that the extension is compiled for, chosen at run time: the tile
+registers of AMX (Intel, from Sapphire Rapids on), or the vectors of pairs of AVX512-BF16 (AMD, from Zen 4 on).
 
 A block of C is 32 x 32: four tiles of 16 x 16 float32 sums, fed by two tiles of A (16 rows of 32 elements) and two of B
-(32 rows of 16 columns, in pairs along k). The compiler knows nothing of the tiles: the loop over k is one piece of
-assembly, so the extension still runs on every CPU of its level.
+(32 rows of 16 columns, in pairs along k). The compiler knows nothing of the instructions: the loop over k is one piece
+of assembly, so the extension still runs on every CPU of its level.
 """
 from std.memory import bitcast
+from std.sys import CompilationTarget
 from std.sys._assembly import inlined_assembly
 from std.sys.intrinsics import masked_load, masked_store
 
+from kernels.cpu import has_amx, has_bfloat16_pairs
 from kernels.gemm_micro import Epilogue, Mat, at, first_lanes, mul_add, ptr
 from kernels.gemm_pack import pack_pairs
 from kernels.narrow import narrow, to_bfloat16
@@ -21,6 +24,7 @@ comptime F32 = DType.float32
 comptime TILE = 16  # rows of a tile, columns of a tile of sums
 comptime DEPTH = 32  # elements along k in a tile
 comptime BLOCK = 2 * TILE
+comptime STRIP = 8  # rows of a block that AVX512-BF16 sums at a time: 16 registers, which hide the latency
 comptime PACK_BYTES = 16 << 20
 comptime TASK_BYTES = 64 * 8 + 4 * 1024  # the tile configuration, the kernel's arguments, four tiles of sums
 
@@ -83,6 +87,96 @@ tilestored %tmm3, 3072(%r9,%r10)""",
     ](arguments)
 
 
+@always_inline
+def _strip(arguments: Int):
+    """Sums of 8 rows of a block by AVX512-BF16; `arguments` is the address of: the first row of A, the bytes between its
+    rows, two addresses in B, the pairs along k, where the sums go (as those of `_block`)."""
+    inlined_assembly[
+        """movq ($0), %rax
+movq 8($0), %rdx
+movq 16($0), %rsi
+movq 24($0), %rdi
+movq 32($0), %r9
+movq 40($0), %r10
+leaq (%rdx,%rdx,2), %r8
+leaq (%rax,%r8), %rcx
+addq %rcx, %r8
+vpxord %zmm0, %zmm0, %zmm0
+vpxord %zmm1, %zmm1, %zmm1
+vpxord %zmm2, %zmm2, %zmm2
+vpxord %zmm3, %zmm3, %zmm3
+vpxord %zmm4, %zmm4, %zmm4
+vpxord %zmm5, %zmm5, %zmm5
+vpxord %zmm6, %zmm6, %zmm6
+vpxord %zmm7, %zmm7, %zmm7
+vpxord %zmm8, %zmm8, %zmm8
+vpxord %zmm9, %zmm9, %zmm9
+vpxord %zmm10, %zmm10, %zmm10
+vpxord %zmm11, %zmm11, %zmm11
+vpxord %zmm12, %zmm12, %zmm12
+vpxord %zmm13, %zmm13, %zmm13
+vpxord %zmm14, %zmm14, %zmm14
+vpxord %zmm15, %zmm15, %zmm15
+1:
+vmovups (%rsi), %zmm16
+vmovups (%rdi), %zmm17
+vpbroadcastd (%rax), %zmm18
+vdpbf16ps %zmm16, %zmm18, %zmm0
+vdpbf16ps %zmm17, %zmm18, %zmm1
+vpbroadcastd (%rax,%rdx), %zmm19
+vdpbf16ps %zmm16, %zmm19, %zmm2
+vdpbf16ps %zmm17, %zmm19, %zmm3
+vpbroadcastd (%rax,%rdx,2), %zmm20
+vdpbf16ps %zmm16, %zmm20, %zmm4
+vdpbf16ps %zmm17, %zmm20, %zmm5
+vpbroadcastd (%rcx), %zmm21
+vdpbf16ps %zmm16, %zmm21, %zmm6
+vdpbf16ps %zmm17, %zmm21, %zmm7
+vpbroadcastd (%rcx,%rdx), %zmm18
+vdpbf16ps %zmm16, %zmm18, %zmm8
+vdpbf16ps %zmm17, %zmm18, %zmm9
+vpbroadcastd (%rcx,%rdx,2), %zmm19
+vdpbf16ps %zmm16, %zmm19, %zmm10
+vdpbf16ps %zmm17, %zmm19, %zmm11
+vpbroadcastd (%r8), %zmm20
+vdpbf16ps %zmm16, %zmm20, %zmm12
+vdpbf16ps %zmm17, %zmm20, %zmm13
+vpbroadcastd (%r8,%rdx), %zmm21
+vdpbf16ps %zmm16, %zmm21, %zmm14
+vdpbf16ps %zmm17, %zmm21, %zmm15
+addq $$4, %rax
+addq $$4, %rcx
+addq $$4, %r8
+addq $$64, %rsi
+addq $$64, %rdi
+decq %r9
+jnz 1b
+vmovups %zmm0, 0(%r10)
+vmovups %zmm1, 1024(%r10)
+vmovups %zmm2, 64(%r10)
+vmovups %zmm3, 1088(%r10)
+vmovups %zmm4, 128(%r10)
+vmovups %zmm5, 1152(%r10)
+vmovups %zmm6, 192(%r10)
+vmovups %zmm7, 1216(%r10)
+vmovups %zmm8, 256(%r10)
+vmovups %zmm9, 1280(%r10)
+vmovups %zmm10, 320(%r10)
+vmovups %zmm11, 1344(%r10)
+vmovups %zmm12, 384(%r10)
+vmovups %zmm13, 1408(%r10)
+vmovups %zmm14, 448(%r10)
+vmovups %zmm15, 1472(%r10)""",
+        NoneType,
+        constraints=(
+            "r,~{rax},~{rcx},~{rdx},~{rsi},~{rdi},~{r8},~{r9},~{r10},"
+            "~{zmm0},~{zmm1},~{zmm2},~{zmm3},~{zmm4},~{zmm5},~{zmm6},~{zmm7},~{zmm8},~{zmm9},~{zmm10},"
+            "~{zmm11},~{zmm12},~{zmm13},~{zmm14},~{zmm15},~{zmm16},~{zmm17},~{zmm18},~{zmm19},~{zmm20},~{zmm21},~{memory},~{flags}"
+        ),
+        has_side_effect=True,
+    ](arguments)
+
+
 def _pack_rows(a: Mat, rows: Int, k: Int, d: Int, depth: Int):
     """Copies rows of A to rows of `depth` elements, contiguous along k; zeros after k and in the rows up to a tile."""
     if a.rs == 1 and a.cs != 1:
@@ -128,7 +222,7 @@ struct _Pack(Body, ImplicitlyCopyable, Movable):
 
 
 @fieldwise_init
-struct _Multiply(Body, ImplicitlyCopyable, Movable):
+struct _Multiply[amx: Bool](Body, ImplicitlyCopyable, Movable):
     """A task is a group of row blocks in one strip of 32 columns."""
 
     var m: Int
@@ -145,28 +239,46 @@ struct _Multiply(Body, ImplicitlyCopyable, Movable):
 
     def run(self, task: Int, worker: Int):
         var space = self.scratch + worker * TASK_BYTES
-        var words = ptr[DType.int64](space + 64)
         var sums = space + 512
-        _load_configuration(space)
+        comptime if Self.amx:
+            _load_configuration(space)
         var j = task // self.groups * BLOCK
         var first = task % self.groups * self.group * BLOCK
         for i in range(first, min(first + self.group * BLOCK, self.m), BLOCK):
             var a = at[B16](self.a, i * self.a_step)
             var b = at[B16](self.packed_b, j * self.depth)
-            words[unsafe_offset=0] = Int64(a)
-            words[unsafe_offset=1] = Int64(at[B16](a, TILE * self.a_step))
-            words[unsafe_offset=2] = Int64(2 * self.a_step)
-            words[unsafe_offset=3] = Int64(b)
-            words[unsafe_offset=4] = Int64(at[B16](b, TILE * self.depth))
-            words[unsafe_offset=5] = Int64(self.depth // DEPTH)
-            words[unsafe_offset=6] = Int64(sums)
-            _block(space + 64)
+            self._sum(a, b, space + 64, sums, min(BLOCK, self.m - i))
             for t in range(4):
                 var row = i + t // 2 * TILE
                 var column = j + t % 2 * TILE
                 if row < self.m and column < self.n:
                     self._finish(sums + 1024 * t, row, column)
-        _release()
+        comptime if Self.amx:
+            _release()
+
+    @always_inline
+    def _sum(self, a: Int, b: Int, arguments: Int, sums: Int, rows: Int):
+        """The sums of a block, of which AVX512-BF16 leaves out strips of rows that are not there."""
+        var words = ptr[DType.int64](arguments)
+        var next_b = at[B16](b, TILE * self.depth)
+        comptime if Self.amx:
+            words[unsafe_offset=0] = Int64(a)
+            words[unsafe_offset=1] = Int64(at[B16](a, TILE * self.a_step))
+            words[unsafe_offset=2] = Int64(2 * self.a_step)
+            words[unsafe_offset=3] = Int64(b)
+            words[unsafe_offset=4] = Int64(next_b)
+            words[unsafe_offset=5] = Int64(self.depth // DEPTH)
+            words[unsafe_offset=6] = Int64(sums)
+            _block(arguments)
+        else:
+            words[unsafe_offset=1] = Int64(2 * self.a_step)
+            words[unsafe_offset=2] = Int64(b)
+            words[unsafe_offset=3] = Int64(next_b)
+            words[unsafe_offset=4] = Int64(self.depth // 2)
+            for r in range(0, rows, STRIP):
+                words[unsafe_offset=0] = Int64(at[B16](a, r * self.a_step))
+                words[unsafe_offset=5] = Int64(sums + r // TILE * 2048 + r % TILE * 64)
+                _strip(arguments)
 
     @always_inline
     def _finish(self, sums: Int, row: Int, column: Int):
@@ -204,8 +316,17 @@ def _narrowed(x: SIMD[F32, 16]) -> SIMD[DType.uint16, 16]:
     return to_bfloat16(x)
 
 
-def gemm_amx(m: Int, n: Int, k: Int, a: Mat, b: Mat, c: Mat, ep: Epilogue[F32]) -> Bool:
-    """C = alpha * A @ B + beta * C + bias with k >= 1; False when there is no memory to do it here."""
+def gemm_bfloat16(m: Int, n: Int, k: Int, a: Mat, b: Mat, c: Mat, ep: Epilogue[F32]) -> Bool:
+    """C = alpha * A @ B + beta * C + bias with k >= 1; False when the CPU has no instructions for it, or the system no
+    memory."""
+    comptime if not CompilationTarget.has_avx512f():
+        return False
+    if has_amx():
+        return _multiply[True](m, n, k, a, b, c, ep)
+    return has_bfloat16_pairs() and _multiply[False](m, n, k, a, b, c, ep)
+
+
+def _multiply[amx: Bool](m: Int, n: Int, k: Int, a: Mat, b: Mat, c: Mat, ep: Epilogue[F32]) -> Bool:
     var depth = (k + DEPTH - 1) // DEPTH * DEPTH
     var per_chunk = max(BLOCK, PACK_BYTES // (2 * depth) // BLOCK * BLOCK)
     for j in range(0, n, per_chunk):
@@ -215,12 +336,12 @@ def gemm_amx(m: Int, n: Int, k: Int, a: Mat, b: Mat, c: Mat, ep: Epilogue[F32]) 
             if e.bias != 0:
                 e.bias = at[B16](e.bias, j)
             var mc = min(per_chunk, m - i)
-            if not _chunk(mc, nc, k, depth, a.part[B16](i, 0), b.part[B16](0, j), c.part[B16](i, j), e):
+            if not _chunk[amx](mc, nc, k, depth, a.part[B16](i, 0), b.part[B16](0, j), c.part[B16](i, j), e):
                 return False
     return True
 
 
-def _chunk(m: Int, n: Int, k: Int, depth: Int, a: Mat, b: Mat, c: Mat, ep: Epilogue[F32]) -> Bool:
+def _chunk[amx: Bool](m: Int, n: Int, k: Int, depth: Int, a: Mat, b: Mat, c: Mat, ep: Epilogue[F32]) -> Bool:
     var strips = (n + BLOCK - 1) // BLOCK
     var blocks = (m + BLOCK - 1) // BLOCK
     # rows of A that are whole tiles already are used where they lie
@@ -240,7 +361,7 @@ def _chunk(m: Int, n: Int, k: Int, depth: Int, a: Mat, b: Mat, c: Mat, ep: Epilo
     var rows = a.address if in_place else packed_a
     var step = a.rs if in_place else depth
     parallel(
-        _Multiply(m, n, depth, rows, step, ws.address, c, ep, packed_a + a_bytes, group, groups),
+        _Multiply[amx](m, n, depth, rows, step, ws.address, c, ep, packed_a + a_bytes, group, groups),
         strips * groups,
         workers,
     )
