@@ -138,40 +138,45 @@ struct Edges(Body):
     def _rows[E: TrivialRegisterPassable](self, task: Int):
         var last = self.ndim - 1
         var n = self.shape[last]
+        var inner = self.shape[last - 1] if last > 0 else 1  # rows of a plane
         var row = task * self.per_task
         var end = min(row + self.per_task, self.rows)
-        var place = no_dims()
-        var rest = row
-        for j in range(last):
-            var d = last - 1 - j
-            place[d] = rest % self.shape[d]
-            rest //= self.shape[d]
         var value = Pointer(to=self.value).unsafe_bitcast[E]()[]
         var to = self.to + row * n * self.size
         while row < end:
-            var from_ = self.from_
-            var outside = False
-            for d in range(last):
-                if self.tables[d] == 0:
-                    from_ += place[d] * self.strides[d]
+            var place = row % inner
+            var stop = min(place + end - row, inner)
+            row += stop - place
+            var plane = self._plane(row // inner if stop < inner else row // inner - 1)
+            while place < stop:
+                var offset = plane if last == 0 else self._offset(last - 1, place)
+                if plane == OUTSIDE or offset == OUTSIDE:
+                    for i in range(n):
+                        store[E](to + i * self.size, value)
                 else:
-                    var offset = load[Int](self.tables[d] + 8 * place[d])
-                    outside = outside or offset == OUTSIDE
-                    from_ += offset
-            if outside:
-                for i in range(n):
-                    store[E](to + i * self.size, value)
-            else:
-                self._row[E](to, from_, n, value)
-            to += n * self.size
-            row += 1
-            var d = last - 1
-            while d >= 0:
-                place[d] += 1
-                if place[d] < self.shape[d]:
-                    break
-                place[d] = 0
-                d -= 1
+                    self._row[E](to, self.from_ + (0 if last == 0 else plane + offset), n, value)
+                to += n * self.size
+                place += 1
+
+    @always_inline
+    def _offset(self, d: Int, place: Int) -> Int:
+        """Where a place of a dimension is read, in bytes."""
+        if self.tables[d] == 0:
+            return place * self.strides[d]
+        return load[Int](self.tables[d] + 8 * place)
+
+    def _plane(self, index: Int) -> Int:
+        """Where the plane of this number is read; OUTSIDE if any of its places is."""
+        var offset = 0
+        var rest = index
+        for j in range(self.ndim - 2):
+            var d = self.ndim - 3 - j
+            var here = self._offset(d, rest % self.shape[d])
+            if here == OUTSIDE:
+                return OUTSIDE
+            offset += here
+            rest //= self.shape[d]
+        return offset
 
     @always_inline
     def _row[E: TrivialRegisterPassable](self, to_: Int, from_: Int, n: Int, value: E):
@@ -186,22 +191,32 @@ struct Edges(Body):
             store[E](to + i * self.size, value if offset == OUTSIDE else load[E](from_ + offset))
         to += self.left * self.size
         var source = from_ + self.skip
-        var step = self.strides[last]
-        var bytes = self.middle * self.size
-        if step == self.size and bytes > 512:
-            memcpy(to, source, bytes)
-        elif step == self.size:
-            # a short row: what a call costs matters
-            var i = 0
-            while i + 32 <= bytes:
-                store[SIMD[DType.uint64, 4]](to + i, load[SIMD[DType.uint64, 4]](source + i))
-                i += 32
-            while i < bytes:
-                store[E](to + i, load[E](source + i))
-                i += self.size
+        if self.strides[last] == self.size:
+            _copy_row(to, source, self.middle * self.size)
         else:
             for i in range(self.middle):
-                store[E](to + i * self.size, load[E](source + i * step))
+                store[E](to + i * self.size, load[E](source + i * self.strides[last]))
+
+
+@always_inline
+def _copy_row(to: Int, from_: Int, bytes: Int):
+    """memcpy, without the call for few bytes."""
+    var t = at[UInt8](to)
+    var f = at[UInt8](from_)
+    if bytes > 128:
+        memcpy(to, from_, bytes)
+    elif bytes >= 16:
+        for i in range(0, bytes - 16, 16):
+            t.unsafe_store(i, f.unsafe_load[width=16](i))
+        t.unsafe_store(bytes - 16, f.unsafe_load[width=16](bytes - 16))
+    else:
+        var i = 0
+        while i + 4 <= bytes:
+            store[UInt32](to + i, load[UInt32](from_ + i))
+            i += 4
+        while i < bytes:
+            store[UInt8](to + i, load[UInt8](from_ + i))
+            i += 1
 
 
 def _place(i: Int, n: Int, kind: Int) -> Int:

@@ -73,6 +73,13 @@ struct Pow(ComplexBinary):
         return cm.pow(a, b)
 
 
+struct LogAddExp(ComplexBinary):
+    @staticmethod
+    @always_inline
+    def apply[dt: DType, w: SIMDLength](a: Z[dt, w], b: Z[dt, w], params: Numbers) -> Z[dt, w]:
+        return cm.log_add_exp(a, b)
+
+
 struct Eq(ComplexComparison):
     @staticmethod
     @always_inline
@@ -192,6 +199,7 @@ def register_complex_binary() abi("C") -> None:
     binary[Mul]("mul")
     binary[Div]("div", 0)
     binary[Pow]("pow", 0)
+    binary[LogAddExp]("logaddexp")
     comparison[Eq]("eq")
     comparison[Ne]("ne")
     comparison[LogicalAnd]("logical_and")

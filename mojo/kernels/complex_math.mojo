@@ -275,6 +275,22 @@ def log1p[dt: DType, w: SIMDLength](z: Z[dt, w]) -> Z[dt, w]:
 
 
 @no_inline
+def log_add_exp[dt: DType, w: SIMDLength](a: Z[dt, w], b: Z[dt, w]) -> Z[dt, w]:
+    """log(exp(a) + exp(b)), without overflow; a NaN in either makes both parts NaN."""
+    var less = a.re.lt(b.re)
+    var low = select(less, a, b)
+    var high = select(less, b, a)
+    var r = log1p(exp(low - high)) + high
+    # equal infinities have no difference
+    var same = math.isinf(a.re) & a.re.eq(b.re)
+    if same.reduce_or():
+        r = select(same, select(a.re.lt(0), low, log(exp(a) + exp(b))), r)
+    var lost = math.isnan(a.re) | math.isnan(a.im) | math.isnan(b.re) | math.isnan(b.im)
+    var nan = math.nan[dt, w]()
+    return select(lost, Z[dt, w](nan, nan), r)
+
+
+@no_inline
 def expm1[dt: DType, w: SIMDLength](z: Z[dt, w]) -> Z[dt, w]:
     var half = math.sin(z.im * 0.5)
     var re = fma(math.expm1(z.re), math.cos(z.im), -2 * half * half)

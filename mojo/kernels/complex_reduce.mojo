@@ -1,10 +1,14 @@
-"""Complex kernels of sum, mean, prod, any and all: they join the reductions of reducers.mojo.
+"""Complex kernels of sum, mean, prod, logsumexp, any and all: they join the reductions of reducers.mojo and norms.mojo.
 
-A state's f and g are the real and imaginary parts; any and all keep a bool in i.
+A state's f and g are the real and imaginary parts; any and all keep a bool in i. For logsumexp they are those of a sum
+of exp(z - base), i holds the bits of the base, and j whether there is any.
 """
 
+from std.memory import bitcast
 from std.os import abort
 from std.sys.info import simd_width_of
+from kernels import complex_math as cm
+from kernels import math
 from kernels.functor import compute, load_at
 
 from kernels.reduce import (
@@ -129,6 +133,72 @@ def finish[dt: DType, mean: Bool](state: Int, count: Int, result: Int, second: I
     at[Scalar[dt]](result)[unsafe_offset=1] = (s.g / k).cast[dt]()
 
 
+@always_inline
+def _base_of(s: State) -> Float64:
+    return bitcast[DType.float64](Int64(s.i))
+
+
+@always_inline
+def _add_exponentials(state: Int, re: Float64, im: Float64, base: Float64):
+    """Adds a sum of exp(z - base); of the two bases the larger one stays."""
+    ref s = at[State](state)[]
+    var a = Float64(1)
+    var b = Float64(1)
+    var least = base
+    if s.j != 0:
+        least = max(base, _base_of(s))
+        a = math.exp(_base_of(s) - least)
+        b = math.exp(base - least)
+    s.f = s.f * a + re * b
+    s.g = s.g * a + im * b
+    s.i = Int(bitcast[DType.int64](least))
+    s.j = 1
+
+
+def log_sum_block[dt: DType](state: Int, data: Int, n: Int, index: Int) abi("C") -> None:
+    """The base is the largest real part, or 0 where that is infinite."""
+    comptime C = compute[dt]
+    comptime W = simd_width_of[C]()
+    var highest = -math.infinity[C, 1]()
+    for i in range(n):
+        var x = load_at[dt, 1](data, 2 * i).cast[C]()
+        highest = x if x > highest else highest
+    var base = highest if math.isfinite(highest) else Scalar[C](0)
+    var re = Float64(0)
+    var im = Float64(0)
+    var i = 0
+    while i < n:
+        var z: cm.Z[C, W]
+        if i + W <= n:
+            var parts = load_at[dt, 2 * W](data, 2 * i).cast[C]().deinterleave()
+            z = cm.Z[C, W](rebind[SIMD[C, W]](parts[0]), rebind[SIMD[C, W]](parts[1]))
+        else:
+            z = cm.Z[C, W](-math.infinity[C, W](), SIMD[C, W](0))
+            for k in range(n - i):
+                z.re[k] = load_at[dt, 1](data, 2 * (i + k)).cast[C]()
+                z.im[k] = load_at[dt, 1](data, 2 * (i + k) + 1).cast[C]()
+        var e = cm.exp(z.plus(SIMD[C, W](-base)))
+        re += e.re.cast[DType.float64]().reduce_add()
+        im += e.im.cast[DType.float64]().reduce_add()
+        i += W
+    # a block of nothing but minus infinity says nothing about the base
+    if highest > -math.infinity[C, 1]() or re != 0 or im != 0:
+        _add_exponentials(state, re, im, base.cast[DType.float64]())
+
+
+def log_sum_merge(state: Int, other: Int) abi("C") -> None:
+    var o = load[State](other)
+    if o.j != 0:
+        _add_exponentials(state, o.f, o.g, _base_of(o))
+
+
+def log_sum_finish[dt: DType](state: Int, count: Int, result: Int, second: Int, param: Float64) abi("C") -> None:
+    ref s = at[State](state)[]
+    var z = cm.log(cm.Z[DType.float64, 1](s.f, s.g)).plus(_base_of(s) if s.j != 0 else 0.0)
+    at[Scalar[dt]](result)[] = z.re.cast[dt]()
+    at[Scalar[dt]](result)[unsafe_offset=1] = z.im.cast[dt]()
+
+
 def truth_block[dt: DType, every: Bool](state: Int, data: Int, n: Int, index: Int) abi("C") -> None:
     """Whether every element (or some element) is not zero; NaN is not."""
     ref s = at[State](state)[]
@@ -179,5 +249,7 @@ def register_complex_reduce() abi("C") -> None:
         put_reduction(reduction_of("sum"), c, sum_block[D], sum_merge, finish[D, False], State(), rows)
         put_reduction(reduction_of("mean"), c, sum_block[D], sum_merge, finish[D, True], State(), rows)
         put_reduction(reduction_of("prod"), c, prod_block[D], prod_merge, finish[D, False], State(f=1))
+        comptime if c == COMPLEX64 or c == COMPLEX128:
+            put_reduction(reduction_of("logsumexp"), c, log_sum_block[D], log_sum_merge, log_sum_finish[D], State())
         put_reduction(reduction_of("any"), c, truth_block[D, False], truth_merge[False], truth_finish, State())
         put_reduction(reduction_of("all"), c, truth_block[D, True], truth_merge[True], truth_finish, State(i=1))

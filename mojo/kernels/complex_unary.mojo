@@ -143,6 +143,16 @@ struct Sin(ComplexUnary):
         return cm.sinh(z.times_i()).over_i()
 
 
+struct Sinc(ComplexUnary):
+    """The quotient sin(pi z) / (pi z), 1 at 0."""
+
+    @staticmethod
+    @always_inline
+    def apply[dt: DType, w: SIMDLength](z: Z[dt, w], params: Numbers) -> Z[dt, w]:
+        var angle = z.scaled(3.141592653589793116)
+        return cm.select(z.is_zero(), cm.real(SIMD[dt, w](1)), cm.sinh(angle.times_i()).over_i() / angle)
+
+
 struct Cos(ComplexUnary):
     @staticmethod
     @always_inline
@@ -292,6 +302,7 @@ def register_complex_unary() abi("C") -> None:
     unary[Sigmoid]("sigmoid")
     unary[Sin]("sin")
     unary[Cos]("cos")
+    unary[Sinc]("sinc")
     unary[Tan]("tan")
     unary[Asin]("asin")
     unary[Acos]("acos")

@@ -1,10 +1,11 @@
 """Counting: bincount, and histograms of any number of dimensions."""
 
 from std.math import ceildiv
+from std.sys.info import simd_width_of
 from tensor.call import Call, register
 from tensor.dtype import FLOAT32, FLOAT64, INT64, UINT64, BOOL
 from tensor.layout import no_dims
-from tensor.memory import at, load, memset, store
+from tensor.memory import at, memcpy, memset
 from tensor.object import as_tensor, is_tensor, new_tensor
 from tensor.py import (
     Obj,
@@ -22,12 +23,88 @@ from kernels.pointwise import unsupported
 from kernels.transfer_api import contiguous_of
 from kernels.workspace import Workspace
 
+comptime RUN = 4096  # numbers that are checked, then counted while they are in the cache
 comptime _CHUNK = 1 << 16  # elements of one partial histogram
 comptime MAX_CHUNKS = 8
 
 comptime LINEAR = 0  # evenly spaced edges: the bin is computed
 comptime NEAR = 1  # and checked against the edges beside it
 comptime SEARCH = 2  # any edges
+
+
+struct Counts:
+    """The tensor of counts, which grows with the numbers that are seen."""
+
+    var made: Obj
+    var code: Int
+    var size: Int  # of the result so far
+    var room: Int
+
+    def __init__(out self, code: Int, least: Int) raises:
+        self.code = code
+        self.size = least
+        self.room = max(least, 1)
+        self.made = _zeros(code, self.room)
+
+    def hold(mut self, numbers: Int, n: Int) raises:
+        """Checks that none of n > 0 numbers is negative, and makes room for them."""
+        comptime W = simd_width_of[DType.int64]()
+        var p = at[Int64](numbers)
+        var low = SIMD[DType.int64, W](0)
+        var high = low
+        var i = 0
+        while i + W <= n:
+            var x = p.unsafe_load[width=W](i)
+            low = min(low, x)
+            high = max(high, x)
+            i += W
+        var lowest = low.reduce_min()
+        var highest = high.reduce_max()
+        while i < n:
+            lowest = min(lowest, p[unsafe_offset=i])
+            highest = max(highest, p[unsafe_offset=i])
+            i += 1
+        if lowest < 0:
+            raise Error("RuntimeError|bincount only supports 1-d non-negative integral inputs.")
+        self.size = max(self.size, Int(highest) + 1)
+        if self.size > self.room:
+            self._resize(max(self.size, 2 * self.room))
+
+    def trim(mut self) raises:
+        """Gives back the room that is not needed."""
+        if self.size != self.room:
+            self._resize(self.size)
+
+    def _resize(mut self, room: Int) raises:
+        var made = _zeros(self.code, room)
+        memcpy(as_tensor(made)[].data(), as_tensor(self.made)[].data(), 8 * min(room, self.room))
+        decref(self.made)
+        self.made = made
+        self.room = room
+
+
+def _zeros(code: Int, n: Int) raises -> Obj:
+    """A vector of 8-byte zeros."""
+    var shape = no_dims()
+    shape[0] = n
+    var made = new_tensor(code, shape, 1)
+    memset(as_tensor(made)[].data(), 0, 8 * n)
+    return made
+
+
+def add_ones(counts: Int, numbers: Int, n: Int):
+    var to = at[Int](counts)
+    var p = at[Int](numbers)
+    for i in range(n):
+        to[unsafe_offset=p[unsafe_offset=i]] += 1
+
+
+def add_weights(sums: Int, numbers: Int, weights: Int, n: Int):
+    var to = at[Float64](sums)
+    var p = at[Int](numbers)
+    var w = at[Float64](weights)
+    for i in range(n):
+        to[unsafe_offset=p[unsafe_offset=i]] += w[unsafe_offset=i]
 
 
 def bincount(mut call: Call) raises -> Obj:
@@ -54,46 +131,37 @@ def bincount(mut call: Call) raises -> Obj:
             weight_code = FLOAT32
     var input = contiguous_of(t, INT64)
     var weights: Obj = 0
+    var result: Obj = 0
     try:
         if weighted:
             weights = contiguous_of(call.tensor(1), FLOAT64)
         var p = as_tensor(input)[].data()
-        var highest = -1
-        var lowest = 0
-        for i in range(n):
-            var v = load[Int](p + 8 * i)
-            highest = max(highest, v)
-            lowest = min(lowest, v)
-        if lowest < 0:
-            raise Error("RuntimeError|bincount only supports 1-d non-negative integral inputs.")
-        var shape = no_dims()
-        shape[0] = max(highest + 1, least)
-        var result = new_tensor(FLOAT64 if weighted else INT64, shape, 1)
-        var to = as_tensor(result)[].data()
-        memset(to, 0, 8 * shape[0])
-        if weighted:
-            var w = at[Float64](as_tensor(weights)[].data())
-            for i in range(n):
-                at[Float64](to)[unsafe_offset=load[Int](p + 8 * i)] += w[unsafe_offset=i]
-        else:
-            for i in range(n):
-                at[Int](to)[unsafe_offset=load[Int](p + 8 * i)] += 1
-        decref(input)
-        input = 0
-        xdecref(weights)
-        weights = 0
+        var w = as_tensor(weights)[].data() if weighted else 0
+        var counts = Counts(FLOAT64 if weighted else INT64, least)
+        try:
+            for start in range(0, n, RUN):
+                var count = min(RUN, n - start)
+                counts.hold(p + 8 * start, count)
+                var to = as_tensor(counts.made)[].data()
+                if weighted:
+                    add_weights(to, p + 8 * start, w + 8 * start, count)
+                else:
+                    add_ones(to, p + 8 * start, count)
+            counts.trim()
+        finally:
+            result = counts.made
         if weighted and weight_code == FLOAT32:
-            var narrow: Obj
-            try:
-                narrow = contiguous_of(as_tensor(result), FLOAT32)
-            finally:
-                decref(result)
-            return narrow
-        return result
+            var narrow = contiguous_of(as_tensor(result), FLOAT32)
+            decref(result)
+            result = narrow
     except e:
-        xdecref(input)
+        decref(input)
         xdecref(weights)
+        xdecref(result)
         raise e^
+    decref(input)
+    xdecref(weights)
+    return result
 
 
 struct Histogram[dt: DType](Body):

@@ -12,7 +12,7 @@ from tensor.dtype import BOOL, INT64, is_complex, is_floating, itemsize, type_na
 from tensor.errors import python_error
 from tensor.layout import Dims, broadcast_into, no_dims, same_dims
 from tensor.memory import at, load, memcpy, store
-from tensor.object import TPtr, as_tensor, new_strided, new_tensor
+from tensor.object import TPtr, as_tensor, new_strided, new_tensor, set_layout
 from tensor.py import Obj, decref, new_ref, release_gil, take_gil
 from tensor.threads import Body, num_threads, parallel
 from kernels.results import done, finished, result_for, target_of, write_into
@@ -37,7 +37,7 @@ struct Blocks[T: DType](Body):
     var bits: Scalar[Self.T]
     var lanes: Int
     var n: Int
-    var counts: Int  # of each block, then where each block's results start
+    var counts: Int  # of each block, then where each block's results start, and where the last one's end
     var kind: Int
     var a: Int  # SELECT reads here, SCATTER writes here
     var out: Int  # PLACES and SELECT write here, SCATTER reads here
@@ -59,7 +59,7 @@ struct Blocks[T: DType](Body):
 
     def count(mut self) raises -> Int:
         """How many there are; prepares `execute`, after which `release` must follow."""
-        self.counts = external_call["malloc", Int](8 * max(self.blocks(), 1))
+        self.counts = external_call["malloc", Int](8 * (self.blocks() + 1))
         if self.counts == 0:
             raise Error("OutOfMemoryError|no memory for the counts of a mask")
         self.kind = COUNT
@@ -69,6 +69,7 @@ struct Blocks[T: DType](Body):
             var here = load[Int](self.counts + 8 * i)
             store[Int](self.counts + 8 * i, total)
             total += here
+        store[Int](self.counts + 8 * self.blocks(), total)
         return total
 
     def execute(mut self):
@@ -98,21 +99,24 @@ struct Blocks[T: DType](Body):
             store[Int](self.counts + 8 * task, self._counted(first, last))
             return
         var k = load[Int](self.counts + 8 * task)
+        var end = load[Int](self.counts + 8 * task + 8)
         if self.kind == PLACES:
-            for i in range(first, last):
-                if self._holds(i):
-                    store[Int](self.out + 8 * k, i)
-                    k += 1
+            # without a branch, which would be guessed wrong as often as the mask is irregular
+            var i = first
+            while k < end:
+                store[Int](self.out + 8 * k, i)
+                k += Int(self._holds(i))
+                i += 1
         elif self.size == 1:
-            self._move[DType.uint8, 1](first, last, k)
+            self._move[DType.uint8, 1](first, last, k, end)
         elif self.size == 2:
-            self._move[DType.uint16, 1](first, last, k)
+            self._move[DType.uint16, 1](first, last, k, end)
         elif self.size == 4:
-            self._move[DType.uint32, 1](first, last, k)
+            self._move[DType.uint32, 1](first, last, k, end)
         elif self.size == 8:
-            self._move[DType.uint64, 1](first, last, k)
+            self._move[DType.uint64, 1](first, last, k, end)
         else:
-            self._move[DType.uint64, 2](first, last, k)
+            self._move[DType.uint64, 2](first, last, k, end)
 
     @always_inline
     def _counted(self, first: Int, last: Int) -> Int:
@@ -132,17 +136,22 @@ struct Blocks[T: DType](Body):
         return total
 
     @always_inline
-    def _move[E: DType, lanes: Int](self, first: Int, last: Int, start: Int):
+    def _move[E: DType, lanes: Int](self, first: Int, last: Int, start: Int, end: Int):
         var a = at[Scalar[E]](self.a)
         var out_ = at[Scalar[E]](self.out)
         var k = start
+        if self.kind == SELECT:
+            var i = first
+            while k < end:
+                comptime for j in range(lanes):
+                    out_[unsafe_offset=k * lanes + j] = a[unsafe_offset=i * lanes + j]
+                k += Int(self._holds(i))
+                i += 1
+            return
         for i in range(first, last):
             if self._holds(i):
                 comptime for j in range(lanes):
-                    if self.kind == SELECT:
-                        out_[unsafe_offset=k * lanes + j] = a[unsafe_offset=i * lanes + j]
-                    else:
-                        a[unsafe_offset=i * lanes + j] = out_[unsafe_offset=k * lanes + j]
+                    a[unsafe_offset=i * lanes + j] = out_[unsafe_offset=k * lanes + j]
                 k += 1
 
 
@@ -219,15 +228,16 @@ def nonzero(mut call: Call) raises -> Obj:
     shape[1] = ndim
     strides[0] = 1
     strides[1] = max(count, 1)
-    var made: Obj
-    try:
-        made = new_strided(INT64, shape, strides, 2)
-    except e:
-        decref(flat)
-        raise e^
-    if ndim > 0:
-        _unravel(as_tensor(flat)[].data(), count, t[].shape, ndim, as_tensor(made)[].data())
-    decref(flat)
+    var made = flat
+    if ndim == 1:
+        set_layout(as_tensor(flat), shape, strides, 2)
+    else:
+        try:
+            made = new_strided(INT64, shape, strides, 2)
+            if ndim > 0:
+                _unravel(as_tensor(flat)[].data(), count, t[].shape, ndim, as_tensor(made)[].data())
+        finally:
+            decref(flat)
     if device != 0:
         var there: Obj
         try:

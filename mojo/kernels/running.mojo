@@ -68,11 +68,46 @@ struct Running[dt: DType, largest: Bool](Body):
         for u in range(task * self.per_task, min((task + 1) * self.per_task, self.units)):
             var column = (u % self.groups) * Self.COLUMNS
             var start = (u // self.groups) * self.n * self.inner + column
-            if self.inner - column >= Self.COLUMNS:
+            if self.inner == 1:
+                self._line(start)
+            elif self.inner - column >= Self.COLUMNS:
                 self._columns[Self.COLUMNS](start)
             else:
                 for c in range(self.inner - column):
                     self._columns[1](start + c)
+
+    @always_inline
+    def _better[w: SIMDLength](self, x: SIMD[Self.C, w], best: SIMD[Self.C, w]) -> SIMD[DType.bool, w]:
+        """Where x takes the place of the best so far."""
+        var better = x.ge(best) if Self.largest else x.le(best)
+        comptime if Self.C.is_floating_point():
+            better |= ~x.eq(x)
+        return better
+
+    @always_inline
+    def _line(self, start: Int):
+        """One contiguous line: vectors in which nothing changes, which most are, are written as a whole."""
+        comptime W = 16
+        var best = load_at[Self.E, 1](self.a, start).cast[Self.C]()
+        var place = Int64(0)
+        var i = 0
+        while i < self.n:
+            var stop = min(i + W, self.n)
+            if stop - i == W:
+                var x = load_at[Self.E, W](self.a, start + i).cast[Self.C]()
+                if not self._better(x, SIMD[Self.C, W](best)).reduce_or():
+                    store_at[Self.E, W](self.values, start + i, SIMD[Self.E, W](best.cast[Self.E]()))
+                    at[Int64](self.indices).unsafe_store(start + i, SIMD[DType.int64, W](place))
+                    i = stop
+                    continue
+            while i < stop:
+                var x = load_at[Self.E, 1](self.a, start + i).cast[Self.C]()
+                var better = Bool(self._better(x, best))
+                best = x if better else best
+                place = Int64(i) if better else place
+                store_at[Self.E, 1](self.values, start + i, best.cast[Self.E]())
+                at[Int64](self.indices)[unsafe_offset=start + i] = place
+                i += 1
 
     @always_inline
     def _columns[w: Int](self, start: Int):
@@ -81,13 +116,7 @@ struct Running[dt: DType, largest: Bool](Body):
         var i = start
         for k in range(self.n):
             var x = load_at[Self.E, w](self.a, i).cast[Self.C]()
-            var better: SIMD[DType.bool, w]
-            comptime if Self.largest:
-                better = x.ge(best)
-            else:
-                better = x.le(best)
-            comptime if Self.C.is_floating_point():
-                better |= ~x.eq(x)
+            var better = self._better(x, best)
             best = better.select(x, best)
             place = better.select(SIMD[DType.int64, w](Int64(k)), place)
             store_at[Self.E, w](self.values, i, best.cast[Self.E]())

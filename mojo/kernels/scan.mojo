@@ -14,8 +14,9 @@ from tensor.object import TPtr, as_tensor
 from tensor.py import Obj, decref, new_ref, release_gil, take_gil
 from tensor.storage import check_status
 from tensor.threads import Body, num_threads, parallel
+from kernels.complex_math import Z, log_add_exp
 from kernels.device_api import device_entry
-from kernels.math import exp, infinity, isnan, log1p
+from kernels.math import exp, infinity, isnan, log, log1p
 from kernels.results import finished, result_for, write_into
 from kernels.pointwise import check_writable, unsupported
 from kernels.transfer_api import contiguous_of
@@ -23,6 +24,7 @@ from kernels.transfer_api import contiguous_of
 comptime SUM = 0
 comptime PRODUCT = 1
 comptime LOG_SUM = 2  # the logarithm of the running sum of exponentials
+comptime NEAR = 16.0  # how far from its base the logarithm of a sum may lie
 
 
 @fieldwise_init
@@ -83,6 +85,10 @@ struct Scan[dt: DType, kind: Int, lanes: Int](Body):
                     if self.inner == 1:
                         self._line(start)
                         continue
+                elif Self.kind == LOG_SUM:
+                    if self.inner == 1:
+                        self._log_line(start)
+                        continue
                 if left >= Self.COLUMNS:
                     self._columns[Self.COLUMNS](start)
                 else:
@@ -115,6 +121,52 @@ struct Scan[dt: DType, kind: Int, lanes: Int](Body):
             i += 1
 
     @always_inline
+    def _log_line(self, start: Int):
+        """Running log-sum-exps of one contiguous line, a vector at a time: the sums of exp(x - base), where the base is
+        moved when they leave exp(-NEAR) .. exp(NEAR). What would need it moved within a vector goes one by one."""
+        comptime W = Self.W
+        comptime V = SIMD[Self.C, W]
+        comptime LEAST = Scalar[Self.C](1.1253517471925912e-07)  # exp(-NEAR)
+        var a = at[Scalar[Self.dt]](self.a).unsafe_offset(start)
+        var o = at[Scalar[Self.dt]](self.out).unsafe_offset(start)
+        var base = -infinity[Self.C, 1]()
+        var sum = Scalar[Self.C](0)  # of exp(x - base)
+        var i = 0
+        while i + W <= self.n:
+            var x = a.unsafe_load[width=W](i).cast[Self.C]()
+            var highest = x.reduce_max()
+            var plain = x.lt(infinity[Self.C, W]()).reduce_and() and highest > -infinity[Self.C, 1]()
+            if plain and (highest > base + NEAR or sum < LEAST):
+                var total = base + log(sum)
+                base = highest if not total > highest else total
+                sum = exp(total - base)
+            plain = plain and base < infinity[Self.C, 1]()
+            if plain:
+                var e = exp(x - V(base))
+                comptime for k in range(6):
+                    comptime if 1 << k < W:
+                        e += e.shift_right[1 << k]()
+                e += V(sum)
+                plain = e[0] >= LEAST
+                if plain:
+                    o.unsafe_store(i, (V(base) + log(e)).cast[Self.dt]())
+                    sum = e[W - 1]
+            if not plain:
+                base = self._log_few(i, i + W, start, base + log(sum))
+                sum = 1
+            i += W
+        _ = self._log_few(i, self.n, start, base + log(sum))
+
+    @always_inline
+    def _log_few(self, first: Int, end: Int, start: Int, before: Scalar[Self.C]) -> Scalar[Self.C]:
+        """Elements of a line one by one, after a running result; what it then is."""
+        var acc = before
+        for i in range(start + first, start + end):
+            acc = _log_add[Self.C, 1](acc, at[Scalar[Self.dt]](self.a)[unsafe_offset=i].cast[Self.C]())
+            at[Scalar[Self.dt]](self.out)[unsafe_offset=i] = acc.cast[Self.dt]()
+        return acc
+
+    @always_inline
     def _columns[w: Int](self, start: Int):
         var acc = SIMD[Self.C, w](1 if Self.kind == PRODUCT else 0)
         comptime if Self.kind == LOG_SUM:
@@ -133,7 +185,9 @@ struct Scan[dt: DType, kind: Int, lanes: Int](Body):
 
     @always_inline
     def _pairs(self, start: Int):
-        var re = Scalar[Self.C](0 if Self.kind == SUM else 1)
+        var re = Scalar[Self.C](1 if Self.kind == PRODUCT else 0)
+        comptime if Self.kind == LOG_SUM:
+            re = -infinity[Self.C, 1]()
         var im = Scalar[Self.C](0)
         var a = at[Scalar[Self.dt]](self.a)
         var o = at[Scalar[Self.dt]](self.out)
@@ -144,6 +198,10 @@ struct Scan[dt: DType, kind: Int, lanes: Int](Body):
             comptime if Self.kind == SUM:
                 re += x
                 im += y
+            elif Self.kind == LOG_SUM:
+                var z = log_add_exp(Z[Self.C, 1](re, im), Z[Self.C, 1](x, y))
+                re = z.re
+                im = z.im
             else:
                 var t = re * x - im * y
                 im = re * y + im * x
@@ -171,6 +229,14 @@ def _run_log(code: Int, s: Scans) -> Bool:
             var work = Scan[dtype_of[c], LOG_SUM, 1](s.a, s.out, s.outer, s.n, s.inner)
             work.execute()
             return True
+    if code == COMPLEX64:
+        var work = Scan[DType.float32, LOG_SUM, 2](s.a, s.out, s.outer, s.n, s.inner)
+        work.execute()
+        return True
+    if code == COMPLEX128:
+        var work = Scan[DType.float64, LOG_SUM, 2](s.a, s.out, s.outer, s.n, s.inner)
+        work.execute()
+        return True
     return False
 
 
@@ -268,7 +334,7 @@ def cumprod(mut call: Call) raises -> Obj:
 
 
 def logcumsumexp(mut call: Call) raises -> Obj:
-    """Parameters (input, dim): floats only."""
+    """Parameters (input, dim): floats and complex numbers."""
     return _scan[LOG_SUM](call)
 
 

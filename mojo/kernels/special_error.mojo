@@ -145,7 +145,11 @@ struct Ndtr(Function):
     @staticmethod
     @always_inline
     def apply[single: Bool, w: SIMDLength](x: SIMD[F64, w], params: Numbers) -> SIMD[F64, w]:
-        return 0.5 * math.erfc(x * -ROOT_HALF)
+        comptime if not single:
+            return 0.5 * math.erfc(x * -ROOT_HALF)
+        else:
+            var lower = 0.5 * _erfc_positive[True](math.fabs(x) * ROOT_HALF)[0]
+            return math.isnan(x).select(x, x.gt(0).select(1 - lower, lower))
 
 
 struct LogNdtr(Function):
@@ -206,9 +210,11 @@ struct Logit(Unary):
         if params[] != 0:
             y = clip(y, number[dt, w](params, 1), number[dt, w](params, 2))
         var rest = 1 - y
-        # about 1/2 the quotient is about 1, and what it loses counts: 2 y - 1 is exact there
-        var middle = y.gt(0.25) & y.lt(0.75)
-        return middle.select(math.log1p((y + y - 1) / rest), math.log(y / rest))
+        var u = y / rest
+        # about 1/2 the quotient is about 1, and what it loses counts: 2 y - 1 is exact there, and so is u - 1
+        var middle = y.gt(0.34) & y.lt(0.66)
+        var lost = (y + y - 1) / rest - (u - 1)
+        return math.log(u) + middle.select(lost, SIMD[dt, w](0))
 
 
 struct Xlog1py(Binary):

@@ -24,11 +24,13 @@ comptime REPEAT = 1  # the source has one element for the whole innermost dimens
 comptime TILES = 2  # the source runs along another dimension: blocks are transposed
 comptime STRIDED = 3
 comptime VALUE = 4  # no source: a constant
+comptime SPREAD = 5  # each element of a contiguous source a few times, side by side
 
 comptime TASK_BYTES = 1 << 18
 comptime ALONE_BYTES = 1 << 20  # less than this is not worth a second thread
 comptime TILE = 64  # columns of the source in one unit of a transposing copy
 comptime STAGE = 512
+comptime FEW = 16  # repetitions of an element that a vector holds
 
 
 def same_bits(a: Int, b: Int) -> Bool:
@@ -148,6 +150,13 @@ struct Transfer(Body):
             self.mode = ROWS
         elif self.ss[0] == 0:
             self.mode = REPEAT
+            var size = self.dst_size
+            if (
+                self.cast == 0 and size <= 8 and self.ndim > 1 and self.shape[0] <= FEW and self.ds[0] == size
+                and self.ds[1] == self.shape[0] * size and self.ss[1] == size
+            ):  # fmt: skip
+                self.mode = SPREAD
+                across = 1
         else:
             self.mode = STRIDED
             if self.ds[0] == self.dst_size and self.shape[0] >= 2:
@@ -184,7 +193,7 @@ struct Transfer(Body):
         var rest = start // self.chunks
         var chunk = start % self.chunks
         for i in range(1, self.ndim):
-            if i != self.tile_dim or self.mode != TILES:
+            if i != self.tile_dim:
                 index[i] = rest % self.shape[i]
                 rest //= self.shape[i]
                 d += index[i] * self.ds[i]
@@ -196,7 +205,7 @@ struct Transfer(Body):
                 continue
             chunk = 0
             for i in range(1, self.ndim):
-                if i == self.tile_dim and self.mode == TILES:
+                if i == self.tile_dim:
                     continue
                 index[i] += 1
                 d += self.ds[i]
@@ -231,6 +240,8 @@ struct Transfer(Body):
             self._tile(d, s, n, scratch)
         elif self.mode == VALUE:
             fill_run(d, self.ds[0], self.dst_size, n, self.low, self.high)
+        elif self.mode == SPREAD:
+            spread(d, s, self.dst_size, self.shape[0], n)
         elif self.mode == REPEAT:
             var from_ = s
             if self.cast != 0:
@@ -345,6 +356,41 @@ def fill_run(d: Int, step: Int, size: Int, n: Int, low: UInt64, high: UInt64):
         for i in range(n):
             store[UInt64](d + i * step, low)
             store[UInt64](d + i * step + 8, high)
+
+
+def _spread[T: DType](d: Int, s: Int, times: Int, n: Int):
+    comptime W = simd_width_of[T]()
+    var p = at[Scalar[T]](s)
+    var q = at[Scalar[T]](d)
+    var i = 0
+    if times == 2:
+        while i + W <= n:
+            var x = p.unsafe_load[width=W](i)
+            q.unsafe_store(2 * i, x.interleave(x))
+            i += W
+    else:
+        # a whole vector each time: the next one overwrites what is too much of it
+        comptime for w in [4, 8, FEW]:
+            if (w == 4 or times > w // 2) and times <= w:
+                while i * times + w <= n * times:
+                    q.unsafe_store(i * times, SIMD[T, w](p[unsafe_offset=i]))
+                    i += 1
+    while i < n:
+        for k in range(times):
+            q[unsafe_offset=i * times + k] = p[unsafe_offset=i]
+        i += 1
+
+
+def spread(d: Int, s: Int, size: Int, times: Int, n: Int):
+    """Writes each of n contiguous elements `times` times, 1 to FEW; sizes up to 8 bytes."""
+    if size == 4:
+        _spread[DType.uint32](d, s, times, n)
+    elif size == 8:
+        _spread[DType.uint64](d, s, times, n)
+    elif size == 2:
+        _spread[DType.uint16](d, s, times, n)
+    else:
+        _spread[DType.uint8](d, s, times, n)
 
 
 def _reverse[T: DType](d: Int, s: Int, n: Int):
