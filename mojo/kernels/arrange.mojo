@@ -11,9 +11,11 @@ from tensor.py import Obj, decref, is_sequence, release_gil, seq_item, seq_len, 
 from tensor.runtime import MAX_RANK
 from tensor.threads import Body, num_threads, parallel
 from kernels.constants import check_fits, number_bits
+from kernels.transfer import fill_run
 from kernels.transfer_api import contiguous_of, copy_strided, on_device, on_host
 
 comptime ALONE = 1 << 18  # bytes that are not worth a second thread
+comptime SMALL_PLANE = 1 << 14  # bytes that stay in the nearest cache
 
 
 # ---------------------------------------------------------------- roll
@@ -91,6 +93,10 @@ struct Edges(Body):
     var left: Int  # in the last dimension
     var middle: Int
     var skip: Int  # bytes from where a row begins to its middle: what is cut off at the left
+    var top: Int  # rows of a plane before those of the input
+    var shown: Int  # rows of the input in a plane
+    var top_skip: Int  # bytes from where a plane begins to the first of them
+    var constant: Bool
     var value: Array[UInt64, 2]  # the bits of the constant
 
     def __init__(out self, to: Int, t: TPtr, shape: Dims):
@@ -110,6 +116,10 @@ struct Edges(Body):
         self.left = 0
         self.middle = t[].shape[self.ndim - 1]
         self.skip = 0
+        self.top = 0
+        self.shown = shape[self.ndim - 2] if self.ndim > 1 else 1
+        self.top_skip = 0
+        self.constant = False
         self.value = Array[UInt64, 2](fill=0)
 
     def execute(mut self):
@@ -148,6 +158,10 @@ struct Edges(Body):
             var stop = min(place + end - row, inner)
             row += stop - place
             var plane = self._plane(row // inner if stop < inner else row // inner - 1)
+            if self.constant and stop - place == inner and inner * n * self.size <= SMALL_PLANE:
+                self._constant_plane(to, plane, inner * n)
+                to += inner * n * self.size
+                continue
             while place < stop:
                 var offset = plane if last == 0 else self._offset(last - 1, place)
                 if plane == OUTSIDE or offset == OUTSIDE:
@@ -157,6 +171,22 @@ struct Edges(Body):
                     self._row[E](to, self.from_ + (0 if last == 0 else plane + offset), n, value)
                 to += n * self.size
                 place += 1
+
+    def _constant_plane(self, to_: Int, plane: Int, count: Int):
+        """A plane that fits the nearest cache: filled as a whole, then the rows of the input."""
+        fill_run(to_, self.size, self.size, count, self.value[0], self.value[1])
+        if plane == OUTSIDE:
+            return
+        var last = self.ndim - 1
+        var bytes = self.middle * self.size
+        var line = self.shape[last] * self.size
+        var step = self.strides[last - 1] if last > 0 else 0
+        var to = to_ + self.top * line + self.left * self.size
+        var from_ = self.from_ + plane + self.top_skip + self.skip
+        for _ in range(self.shown):
+            _copy_row(to, from_, bytes)
+            to += line
+            from_ += step
 
     @always_inline
     def _offset(self, d: Int, place: Int) -> Int:
@@ -302,9 +332,14 @@ def _pad(call: Call, kind: Int) raises -> Obj:
                     work.left = max(left, 0)
                     work.skip = max(-left, 0) * work.strides[d]
                     work.middle = t[].shape[d] + min(left, 0) + min(pairs[1], 0)
+                elif i == 1:
+                    work.top = max(left, 0)
+                    work.top_skip = max(-left, 0) * work.strides[d]
+                    work.shown = t[].shape[d] + min(left, 0) + min(pairs[3], 0)
                 var table = _table(shape[d], left, t[].shape[d], kind, work.strides[d])
                 tables.append(table)
                 work.tables[d] = as_tensor(table)[].data()
+            work.constant = kind == CONSTANT and work.strides[n - 1] == work.size
             work.execute()
     except e:
         decref(host)

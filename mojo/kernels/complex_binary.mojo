@@ -12,9 +12,10 @@ from kernels.complex_math import Z
 from kernels.functor import Binary, IMAGINARY, PAIR, TablePtr, functor_name, new_table, number
 from kernels.pointwise import pointwise
 from tensor.call import Call, register
-from tensor.dtype import FLOAT16, FLOAT32, FLOAT64, type_name
+from tensor.dtype import COMPLEX32, COMPLEX64, FLOAT16, FLOAT32, FLOAT64, type_name
 from tensor.loop import ElementwiseFn
 from tensor.memory import Numbers, address_of
+from tensor.object import as_tensor
 from tensor.py import Obj
 
 
@@ -178,15 +179,32 @@ def _check_parts(call: Call) raises:
         )
 
 
+def _check_out(call: Call) raises:
+    """Refuses an out= of another dtype than the complex one of the parts."""
+    if not call.has_out():
+        return
+    var given = as_tensor(call.out)[].code()
+    var wanted = call.tensor(0)[].code() + COMPLEX64 - FLOAT32
+    if call.tensor(0)[].code() == FLOAT16:
+        wanted = COMPLEX32
+    if given != wanted:
+        raise Error(
+            t"RuntimeError|Expected object of scalar type {type_name(wanted)} but got scalar type {type_name(given)}"
+            t" for argument 'out'"
+        )
+
+
 def from_parts(mut call: Call) raises -> Obj:
     """(real, imag): complex numbers of their parts."""
     _check_parts(call)
+    _check_out(call)
     return pointwise(call)
 
 
 def polar(mut call: Call) raises -> Obj:
     """(abs, angle): complex numbers of their absolute values and angles."""
     _check_parts(call)
+    _check_out(call)
     return pointwise(call)
 
 

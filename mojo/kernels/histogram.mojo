@@ -137,7 +137,8 @@ def bincount(mut call: Call) raises -> Obj:
             weights = contiguous_of(call.tensor(1), FLOAT64)
         var p = as_tensor(input)[].data()
         var w = as_tensor(weights)[].data() if weighted else 0
-        var counts = Counts(FLOAT64 if weighted else INT64, least)
+        # of nothing at all PyTorch counts in int64, whatever the weights
+        var counts = Counts(FLOAT64 if weighted and n > 0 else INT64, least)
         try:
             for start in range(0, n, RUN):
                 var count = min(RUN, n - start)
@@ -150,7 +151,7 @@ def bincount(mut call: Call) raises -> Obj:
             counts.trim()
         finally:
             result = counts.made
-        if weighted and weight_code == FLOAT32:
+        if weighted and n > 0 and weight_code == FLOAT32:
             var narrow = contiguous_of(as_tensor(result), FLOAT32)
             decref(result)
             result = narrow

@@ -19,12 +19,6 @@ from kernels.transfer_api import contiguous_of
 from kernels.walk import Span3, first_outside
 
 
-# Modes of a walk beside those of kernels/walk.mojo.
-comptime MULTIPLY = 3  # a[index] *= b
-comptime MAXIMUM = 4  # a[index] = max(a[index], b), NaN if either is
-comptime MINIMUM = 5
-
-
 def check_apart(written: TPtr, other: TPtr) raises:
     """Refuses to write to what is read by index: also where both are the same elements."""
     var same = Int(written) == Int(other) or (

@@ -14,8 +14,7 @@ from kernels.index_api import (
 )  # fmt: skip
 from kernels.pointwise import unsupported
 from kernels.results import done, target_of, write_into
-from kernels.index_api import MAXIMUM, MINIMUM, MULTIPLY
-from kernels.walk import ADD, PUT
+from kernels.walk import ADD, MAXIMUM, MINIMUM, MULTIPLY, PUT
 
 comptime MEAN = 6
 

@@ -9,10 +9,12 @@ from std.math import fma
 from std.memory import stack_allocation
 from kernels import math
 
+from kernels.constants import check_fits
 from kernels.functor import (
     ALL, Binary, FLOATS, INTS, MAX_NUMBERS, OWN, REAL, SAME, TablePtr, Ternary, Unary, binary_table, number, select_table, tables,
     ternary_table, unary_table, wide,
 )  # fmt: skip
+from kernels.interop_values import scalar_in
 from kernels.lanes import clip
 from kernels.pointwise import pointwise, pointwise_numbers, pointwise_with, table_of, unsupported
 from kernels.strict import pointwise_first
@@ -120,8 +122,10 @@ def masked_fill(mut call: Call) raises -> Obj:
                 t"RuntimeError|masked_fill_ only supports a 0-dimensional value tensor, but got tensor with {rank}"
                 t" dimension(s)."
             )
-    elif call.scalar(2).category > category(call.tensor(0)[].code()) and call.scalar(2).category == 3:
-        raise Error("RuntimeError|value cannot be converted to the tensor's type without overflow")
+        if call.tensor(2)[].device() == 0:
+            check_fits(call.tensor(0)[].code(), scalar_in(call.tensor(2)))
+    else:
+        check_fits(call.tensor(0)[].code(), call.scalar(2))
     return pointwise(call)
 
 

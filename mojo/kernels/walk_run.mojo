@@ -13,11 +13,7 @@ from tensor.memory import at, load, memcpy, store
 from tensor.py import release_gil, take_gil
 from tensor.threads import Body, parallel
 from kernels.functor import compute
-from kernels.walk import ADD, PUT, Span3, TAKE
-
-comptime MULTIPLY = 3
-comptime MAXIMUM = 4
-comptime MINIMUM = 5
+from kernels.walk import ADD, MAXIMUM, MINIMUM, MULTIPLY, PUT, Span3, TAKE
 
 
 struct Walk[dt: DType, lanes: Int, mode: Int](Body):

@@ -28,7 +28,7 @@ from kernels.norms import (
     TWO as NORM_TWO,
     _norm_step,
 )
-from kernels.reducers import AllFold, AnyFold, Fold, MaxFold, MinFold, ProdFold, SumFold
+from kernels.folds import AllFold, AnyFold, Fold, MaxFold, MinFold, ProdFold, SumFold
 from std.utils.numerics import isnan
 from tensor.dtype import BFLOAT16, BOOL, FLOAT16, INT64, UINT64, UINT8, itemsize
 from tensor.layout import no_dims

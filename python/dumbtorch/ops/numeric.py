@@ -58,9 +58,9 @@ _binary("special_xlog1py", _log_of_product("special_xlog1py", -1, lambda y: y + 
         errors=lambda: (S(T(3, 4), T(3, 5), error="RuntimeError"), S(T(3), "text", error="TypeError")),
         doc="``input * log1p(other)``, 0 where ``input`` is 0 unless ``other`` is NaN.")  # fmt: skip
 _binary("logaddexp", {
-            "input": lambda g, input, other: g / ((other - input).exp() + 1),
-            "other": lambda g, input, other: g / ((input - other).exp() + 1),
-        }, doc="``log(exp(input) + exp(other))`` without overflow.")  # fmt: skip
+            "input": lambda g, input, other: g / ((other - input).exp() + 1).conj(),
+            "other": lambda g, input, other: g / ((input - other).exp() + 1).conj(),
+        }, dtypes="float+complex", doc="``log(exp(input) + exp(other))`` without overflow.")  # fmt: skip
 _binary("logaddexp2", {
             "input": lambda g, input, other: g / ((other - input).exp2() + 1),
             "other": lambda g, input, other: g / ((input - other).exp2() + 1),

@@ -214,6 +214,15 @@ _STD = row("std", "input, dim=None, *, correction=1, keepdim=False", function=Fa
     errors=_errors, doc="The standard deviation; ``correction`` is taken from the number of elements.")  # fmt: skip
 
 
+def spread_arguments(dim: Any, unbiased: Any, correction: Any) -> tuple[Any, Any]:
+    """The dimensions and the correction, of the two ways to call `var` and what is like it."""
+    if isinstance(dim, bool):  # var(unbiased)
+        dim, unbiased = None, dim
+    if correction is None:
+        correction = 1 if unbiased is None or unbiased else 0
+    return dim, correction
+
+
 def _spread_of(name: str, word: str, op: Any) -> None:
     def deviation(
         input: Any,
@@ -224,10 +233,7 @@ def _spread_of(name: str, word: str, op: Any) -> None:
         correction: Any = None,
         out: Any = None,
     ) -> Any:
-        if isinstance(dim, bool):  # var(unbiased)
-            dim, unbiased = None, dim
-        if correction is None:
-            correction = 1 if unbiased is None or unbiased else 0
+        dim, correction = spread_arguments(dim, unbiased, correction)
         if isinstance(input, _C.TensorBase) and input.is_complex():
             parts = (_VAR(part, dim, correction=correction, keepdim=keepdim) for part in (input.real, input.imag))
             result = sum(parts)
@@ -252,9 +258,9 @@ _spread_of("var", "variance", _VAR)
 _spread_of("std", "standard deviation", _STD)
 
 
-row("logsumexp", "input, dim, keepdim=False", dtypes="float", grad={
+row("logsumexp", "input, dim, keepdim=False", dtypes="float+complex", grad={
         "input": lambda g, input, out, dim, keepdim: spread(g, input.shape, dim, keepdim) * (
-            input - spread(out, input.shape, dim, keepdim)).exp(),
+            input - spread(out, input.shape, dim, keepdim)).exp().conj(),
     }, samples=lambda: (S(T(3, 4), 1), S(T(3, 4), (0, 1)), S(T(3, 4), 0, True), S(T(), 0), S(T(2, 0, 3), 2),
                         S(T(2, 0), 1)),
     errors=_errors, doc="``log(sum(exp(input)))`` over the given dimensions, without overflow.")  # fmt: skip

@@ -80,9 +80,11 @@ for _name, _word in (("cummax", "largest"), ("cummin", "smallest")):
 
 
 def _logcumsumexp(g: Any, input: Any, out: Any, dim: int) -> Any:
-    """Positive and negative gradients apart, since both are summed as logarithms."""
+    """Positive and negative gradients apart, since both are summed as logarithms; complex ones have them all."""
     if not input.ndim:
         return g
+    if input.is_complex():
+        return ((g.conj().log() - out).flip(dim).logcumsumexp(dim).flip(dim) + input).exp().conj()
 
     def back(positive: Any, part: Any) -> Any:
         # where a part has nothing its logarithm is -inf, and neither it nor `out` is asked for a derivative
@@ -93,7 +95,7 @@ def _logcumsumexp(g: Any, input: Any, out: Any, dim: int) -> Any:
     return back(g > 0, g) - back(g < 0, -g)
 
 
-row("logcumsumexp", "input, dim", dtypes="float",
+row("logcumsumexp", "input, dim", dtypes="float+complex",
     grad={"input": lambda g, input, out, dim: _logcumsumexp(g, input, out, dim)},
     samples=_samples, errors=_errors,
     doc="``log(cumsum(exp(input)))`` along a dimension, without overflow.")  # fmt: skip

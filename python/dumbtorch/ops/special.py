@@ -24,9 +24,9 @@ def _special(
     )  # fmt: skip
 
 
-def _unary(name: str, signature: str, grad: Any, *, doc: str, **kwargs: Any) -> Any:
+def _unary(name: str, signature: str, grad: Any, *, doc: str, dtypes: str = "real+float", **kwargs: Any) -> Any:
     return row(
-        name, signature, grad={"input": grad}, inplace=True, dtypes="real+float", errors=unary_errors, doc=doc, **kwargs
+        name, signature, grad={"input": grad}, inplace=True, dtypes=dtypes, errors=unary_errors, doc=doc, **kwargs
     )
 
 
@@ -71,10 +71,10 @@ def _sinc(g: Any, input: Any) -> Any:
     zero = input == 0
     x = where_(zero, 1, input)
     angle = x * pi
-    return where_(zero, 0, g * ((angle * angle.cos() - angle.sin()) / (angle * x)))
+    return where_(zero, 0, g * ((angle * angle.cos() - angle.sin()) / (angle * x)).conj())
 
 
-_unary("sinc", "input", _sinc, samples=unary(0.2, 2.3), doc="``sin(pi x) / (pi x)``, 1 at 0.")
+_unary("sinc", "input", _sinc, dtypes="any", samples=unary(0.2, 2.3), doc="``sin(pi x) / (pi x)``, 1 at 0.")
 
 
 # ---------------------------------------------------------------- around the gamma function

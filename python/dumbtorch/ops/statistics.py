@@ -6,11 +6,12 @@ from collections.abc import Sequence
 from typing import Any
 
 from dumbtorch import _C, _dtypes
-from dumbtorch.ops.reduce import spread
+from dumbtorch.ops.linalg_base import recording
+from dumbtorch.ops.reduce import spread, spread_arguments
 from dumbtorch.ops.results import done, named, write_out
 from dumbtorch.ops.samples import S, T
 from dumbtorch.ops.shape import wrap_dim
-from dumbtorch.ops.table import FUNCTIONS, composite, row
+from dumbtorch.ops.table import FUNCTIONS, TABLE, composite, row
 
 Dims = int | Sequence[int] | None
 
@@ -69,7 +70,21 @@ def nanmean(input: Any, dim: Dims = None, keepdim: bool = False, *, dtype: Any =
     return done(FUNCTIONS["nansum"](input, dim, keepdim, dtype=dtype) / count, out, "nanmean")
 
 
-_EXTREMES = named("aminmax", lambda input, dim, keepdim: (input.amin(dim, keepdim), input.amax(dim, keepdim)))
+row("aminmax_all", "input", outputs=("min", "max"), out=False, function=False, method=False, dtypes="real", ref="aminmax",
+    samples=lambda: (S(T(3, 4)), S(T()), S(T(2, 20000))), errors=lambda: (S(T(0), error="RuntimeError"),),
+    doc="The smallest and the largest element, in one pass.")  # fmt: skip
+_EXTREMES_OF_ALL: Any = TABLE["aminmax_all"].op
+_ONE_PASS = 1 << 18  # elements from which the memory that is read counts
+
+
+def _extremes(input: Any, dim: Any, keepdim: bool) -> tuple[Any, Any]:
+    plain = dim == () and not keepdim and not input.is_cuda and not (input.requires_grad and recording())
+    if plain and input.numel() >= _ONE_PASS and input.is_contiguous():
+        return _EXTREMES_OF_ALL(input)
+    return input.amin(dim, keepdim), input.amax(dim, keepdim)
+
+
+_EXTREMES = named("aminmax", _extremes)
 
 
 @composite("aminmax")
@@ -103,9 +118,8 @@ def _with_mean(name: str, word: str) -> None:
         correction: Any = None,
         out: Any = None,
     ) -> Any:
-        if isinstance(dim, bool):
-            dim, unbiased = None, dim
-        first = FUNCTIONS[part](input, dim, unbiased, keepdim, correction=correction)
+        dim, correction = spread_arguments(dim, unbiased, correction)
+        first = FUNCTIONS[part](input, dim, None, keepdim, correction=correction)
         mean = input.mean(dim, keepdim) if dim is not None else input.mean(dim=None, keepdim=keepdim)
         return (first, mean) if out is None else write_out(name, out, (first, mean))
 
