@@ -20,6 +20,7 @@ BINARY = (
 #: PyTorch needs seconds for these at 1e7.
 SLOW = ("igamma", "special.zeta", "special.airy_ai", "special.legendre_polynomial_p")
 INTEGER = ("gcd", "lcm", "bitwise_and", "bitwise_left_shift")
+COMPLEX = ("logaddexp(z, y)", "sinc(z)", "logsumexp(z, 0)", "logcumsumexp(z, 0)")
 FILLS = (
     "uniform_()", "normal_()", "exponential_()", "cauchy_()", "geometric_(0.3)", "bernoulli_(0.3)", "random_(1000)",
 )  # fmt: skip
@@ -40,6 +41,14 @@ def _whole(size: int) -> Callable[[Any], dict[str, Any]]:
     return lambda t: {"t": t, "a": integers(t, 1000, size), "b": integers(t, 20, size, seed=1)}
 
 
+def _complex(size: int) -> Callable[[Any], dict[str, Any]]:
+    def setup(t: Any) -> dict[str, Any]:
+        parts = [normal(t, size // 10, 2, seed=seed) for seed in (0, 1)]
+        return {"t": t, "z": t.view_as_complex(parts[0]), "y": t.view_as_complex(parts[1])}
+
+    return setup
+
+
 def _row(name: str, statement: str, setup: Any) -> Case:
     return Case(name, statement, setup, 1.0)
 
@@ -54,6 +63,7 @@ def special() -> list[Case]:
             arguments = "b, a" if name in ("igamma", "special.zeta") else "a, b" if name in BINARY else "a"
             cases.append(_row(f"{name}, {label}", f"t.{name}({arguments})", _positive(size)))
         cases += [_row(f"{name}, int64, {label}", f"t.{name}(a, b)", _whole(size)) for name in INTEGER]
+        cases += [_row(f"{statement}, complex64, {label}", f"t.{statement}", _complex(size)) for statement in COMPLEX]
     return cases
 
 

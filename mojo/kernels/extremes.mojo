@@ -11,6 +11,7 @@ from tensor.memory import address_of, at, function_at, store, zeroed
 from tensor.object import as_tensor, new_tensor
 from tensor.py import Obj, decref, release_gil, take_gil, tuple_new, tuple_set, xdecref
 from tensor.threads import Body, num_threads, parallel
+
 from kernels.folds import (
     AllFold, AnyFold, Fold, MaxFold, MinFold, SUM_DTYPES, _across, _get, _put, element_of, fold_finish, fold_table, table_of,
 )  # fmt: skip

@@ -159,9 +159,7 @@ def micro[
 
 
 @always_inline
-def micro_rows[
-    dt: DType
-](mr: Int, a: Mat, b: Int, bs: Int, kc: Int, c: Int, crs: Int, nr: Int, ep: Epilogue[dt]):
+def micro_rows[dt: DType](mr: Int, a: Mat, b: Int, bs: Int, kc: Int, c: Int, crs: Int, nr: Int, ep: Epilogue[dt]):
     """The kernel for mr rows, 1..MR, and nr columns, 1..NR."""
     if nr > width[dt]():
         comptime for q in reversed(range(1, MR + 1)):

@@ -7,6 +7,7 @@ from tensor.dtype import INT64, category, dtype_of, type_name
 from tensor.memory import address_of, at, load, zeroed
 from tensor.object import as_tensor
 from tensor.py import Obj, decref
+
 from kernels.folds import (
     CountFold, FLOAT_DTYPES, Fold, NanSumFold, ProdFold, SUM_DTYPES, SumFold, fold_finish, fold_table, table_of,
 )  # fmt: skip

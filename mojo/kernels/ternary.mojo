@@ -10,6 +10,7 @@ from std.memory import stack_allocation
 from kernels import math
 
 from kernels.constants import check_fits
+
 from kernels.functor import (
     ALL, Binary, FLOATS, INTS, MAX_NUMBERS, OWN, REAL, SAME, TablePtr, Ternary, Unary, binary_table, number, select_table, tables,
     ternary_table, unary_table, wide,

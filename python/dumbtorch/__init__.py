@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Any
 
 from dumbtorch import (
     _load,  # noqa: F401  # loads the extension: everything else needs it
-    _settings,
     autograd,
     cuda,
     fft,
@@ -143,6 +142,18 @@ __all__ = [
     "strided",
     "set_default_tensor_type",
     "typename",
+    "are_deterministic_algorithms_enabled",
+    "get_deterministic_debug_mode",
+    "get_float32_matmul_precision",
+    "get_num_interop_threads",
+    "is_deterministic_algorithms_warn_only_enabled",
+    "is_warn_always_enabled",
+    "set_deterministic_debug_mode",
+    "set_float32_matmul_precision",
+    "set_flush_denormal",
+    "set_num_interop_threads",
+    "set_warn_always",
+    "use_deterministic_algorithms",
     "TypedStorage",
     "UntypedStorage",
     "from_file",
@@ -172,8 +183,10 @@ __all__ = [
     "get_num_threads",
     "set_num_threads",
     "get_printoptions",
+    "get_num_threads",
     "printoptions",
     "set_printoptions",
+    "set_num_threads",
     "empty_cache",
     "memory_stats",
     "memory_summary",
@@ -260,7 +273,6 @@ __all__ = [
     "uint64",
     "uint8",
 ]
-__all__ += _settings.__all__
 
 # The functions of the table become plain attributes: a module's __getattr__ would cost more than a small op.
 globals().update(ops.FUNCTIONS)
@@ -276,7 +288,7 @@ globals().update(_STORAGES)
 
 _LATER = frozenset({
     "accelerator", "array_api", "backends", "cpu", "datasets", "distributions", "func", "mps", "multiprocessing",
-    "serialization", "testing", "training", "types", "xpu",
+    "serialization", "signal", "testing", "training", "types", "xpu",
 })  # fmt: skip
 _FILES = frozenset({"load", "load_npz", "load_safetensors", "save", "save_npz", "save_safetensors"})
 

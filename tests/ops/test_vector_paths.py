@@ -139,8 +139,10 @@ def test_padding(shape: tuple[int, ...]) -> None:
         for count in range(1, len(shape) + 1):
             for low in (-1, 0):
                 pad = [int(n) for n in rng.integers(low, 3, 2 * count)]
-                for a, b in ((ours, theirs), (ours.mT.contiguous().mT, theirs.mT.contiguous().mT)) if ours.ndim > 1 else (
-                    (ours, theirs),
+                for a, b in (
+                    ((ours, theirs), (ours.mT.contiguous().mT, theirs.mT.contiguous().mT))
+                    if ours.ndim > 1
+                    else ((ours, theirs),)
                 ):
                     mine = dumbtorch.nn.functional.pad(a, pad, value=3)
                     check(mine, torch.nn.functional.pad(b, pad, value=3))

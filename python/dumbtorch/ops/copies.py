@@ -50,6 +50,8 @@ _copied("t", shape.t)
 _copied("permute", shape.permute)
 for _name in ("transpose", "squeeze", "unsqueeze"):
     _copied(_name, FUNCTIONS[_name])
+_copied("view_as_real", lambda input: FUNCTIONS["view_as_real"](input))
+_copied("view_as_complex", lambda input: FUNCTIONS["view_as_complex"](input))
 _copied("split", split.split)
 _copied("split_with_sizes", split.split_with_sizes)
 _copied("unbind", split.unbind)
@@ -68,7 +70,7 @@ def narrow_copy(input: Any, dim: int, start: int, length: int, *, out: Any = Non
 
 
 def _overlaid(
-    name: str, signature: str, look: Callable[..., Any], samples: Any, errors: Any, dtypes: str = "real"
+    name: str, signature: str, look: Callable[..., Any], samples: Any, errors: Any, dtypes: str = "any"
 ) -> Any:
     """A row ``(input, src, *where)``: a copy of the input whose view ``look(copy, *where)`` holds ``src``.
 
@@ -106,10 +108,11 @@ def _check_source(part: Any, src: Any) -> None:
 
 _SELECT = _overlaid("select_scatter", "input, src, dim, index", select, lambda: (
     S(T(3, 4), T(4), 0, 1), S(T(3, 4), T(3), -1, -2)),
-    lambda: (S(T(3, 4), T(3), 0, 1, error="RuntimeError"), S(T(3, 4), T(4), 0, 3, error="IndexError")))  # fmt: skip
+    lambda: (S(T(3, 4), T(3), 0, 1, error="RuntimeError"), S(T(3, 4), T(4), 0, 3, error="IndexError")),
+    "real")  # fmt: skip
 _SLICED = _overlaid("slice_scatter", "input, src, dim=0, start=None, end=None, step=1", SLICE, lambda: (
     S(T(6, 4), T(2, 4), 0, 1, 5, 2), S(T(6, 4), T(6, 2), 1, -2, None, 1), S(T(3), T(3))),
-    lambda: (S(T(3), T(2), 0, 0, 3, 1, error="RuntimeError"),))  # fmt: skip
+    lambda: (S(T(3), T(2), 0, 0, 3, 1, error="RuntimeError"),), "real")  # fmt: skip
 _DIAGONAL = _overlaid("diagonal_scatter", "input, src, offset=0, dim1=0, dim2=1", diagonal, lambda: (
     S(T(3, 4), T(3)), S(T(3, 4), T(2), -1), S(T(2, 3, 4), T(3, 1), 1, 2, 0)),
     lambda: (S(T(3, 4), T(4), error="RuntimeError"),))  # fmt: skip

@@ -15,7 +15,7 @@ from dumbtorch.ops.unary import zero
 
 row("clone", "input, *, memory_format=None", grad={"input": lambda g: g}, dtypes="any", samples=unary(), out=False,
     doc="A copy, made when either is first written to.")  # fmt: skip
-row("to_copy", "input, dtype=None, device=None", casts=True, method=False, function=False, out=False, dtypes="real",
+row("to_copy", "input, dtype=None, device=None", casts=True, method=False, function=False, out=False, dtypes="any",
     grad={
         "input": lambda g, input_dtype, input_device: _CAST(
             g.real if g.is_complex() and not input_dtype.is_complex else g, input_dtype, input_device),

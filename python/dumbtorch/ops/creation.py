@@ -13,7 +13,7 @@ from dumbtorch.ops.table import composite, row
 
 def maker(name: str, signature: str, doc: str) -> Any:
     """A row that makes a tensor from numbers; tests/ops/test_creation.py tries them."""
-    return row(name, signature, method=False, function=False, out=False, dtypes="real", doc=doc)
+    return row(name, signature, method=False, function=False, out=False, dtypes="any", doc=doc)
 
 
 _EMPTY = maker("empty", "size, dtype=None, device=None", "Uninitialised memory.")
@@ -26,9 +26,9 @@ _ZEROS = maker("zeros", "size, dtype=None, device=None", "Zeros.")
 _ONES = maker("ones", "size, dtype=None, device=None", "Ones.")
 _FULL = maker("full", "size, fill_value, dtype=None, device=None", "One value everywhere.")
 _EYE = maker("eye", "n, m=None, dtype=None, device=None", "Ones on the diagonal of a matrix of zeros.")
-row("item", "input", function=False, out=False, dtypes="real", ref="Tensor.item",
+row("item", "input", function=False, out=False, dtypes="any", ref="Tensor.item",
     doc="The only element as a Python number. Raises RuntimeError for several elements.")  # fmt: skip
-row("tolist", "input", function=False, out=False, dtypes="real", ref="Tensor.tolist",
+row("tolist", "input", function=False, out=False, dtypes="any", ref="Tensor.tolist",
     doc="The elements as nested lists, a number for a 0-dim tensor.")  # fmt: skip
 
 
@@ -340,7 +340,7 @@ def eye(
 
 
 def _triangle(name: str, words: str) -> None:
-    op: Any = row(name, "input, diagonal=0", dtypes="real", out=False, function=False, method=False,
+    op: Any = row(name, "input, diagonal=0", dtypes="any", out=False, function=False, method=False,
         grad={"input": (lambda g, diagonal: g.tril(diagonal)) if name == "tril" else (
             lambda g, diagonal: g.triu(diagonal))},
         samples=lambda: (S(T(3, 4)), S(T(3, 4), 1), S(T(2, 4, 3), -1), S(T(0, 3))),

@@ -292,7 +292,7 @@ row("norm", "input, p=2.0, dim=None, keepdim=False, dtype=None", function=False,
     errors=lambda: (S(T(3, 4), 2, 2, error="IndexError"),), doc="The vector norm of order ``p``.")  # fmt: skip
 
 
-row("cumsum", "input, dim, *, dtype=None", dtypes="real", casts=True, inplace=True, grad={
+row("cumsum", "input, dim, *, dtype=None", dtypes="any", casts=True, inplace=True, grad={
         "input": lambda g, input_dtype, dim: g.flip(dim).cumsum(dim).flip(dim).to(input_dtype),
     }, samples=lambda: (S(T(3, 4), 1), S(T(3, 4), 0), S(T(), 0), S(T(0, 3), 0)), errors=_single_errors,
     doc="The running sum along a dimension; integers and bool give int64.")  # fmt: skip

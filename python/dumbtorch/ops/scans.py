@@ -48,7 +48,7 @@ def _cumprod(g: Any, input: Any, out: Any, dim: int) -> Any:
     return (g.movedim(dim, -1).unsqueeze(-2) * others.conj()).sum(-1).movedim(-1, dim)
 
 
-row("cumprod", "input, dim, *, dtype=None", dtypes="real", casts=True, inplace=True, grad={
+row("cumprod", "input, dim, *, dtype=None", dtypes="any", casts=True, inplace=True, grad={
         "input": lambda g, input, out, input_dtype, dim: _cumprod(g, input.to(g.dtype), out, dim).to(input_dtype),
     }, samples=lambda: (*_samples(), S(T(values=[[1.5, 0.0, 2.0, 3.0], [0.0, 0.0, 3.0, 1.0]]), 1, only="single")),
     errors=_errors, doc="The running product along a dimension; integers and bool give int64.")  # fmt: skip

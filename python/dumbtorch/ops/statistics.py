@@ -70,14 +70,14 @@ def nanmean(input: Any, dim: Dims = None, keepdim: bool = False, *, dtype: Any =
     return done(FUNCTIONS["nansum"](input, dim, keepdim, dtype=dtype) / count, out, "nanmean")
 
 
-row("aminmax_all", "input", outputs=("min", "max"), out=False, function=False, method=False, dtypes="real", ref="aminmax",
-    samples=lambda: (S(T(3, 4)), S(T()), S(T(2, 20000))), errors=lambda: (S(T(0), error="RuntimeError"),),
-    doc="The smallest and the largest element, in one pass.")  # fmt: skip
+row("aminmax_all", "input", outputs=("min", "max"), out=False, function=False, method=False, dtypes="real",
+    ref="aminmax", samples=lambda: (S(T(3, 4)), S(T()), S(T(2, 20000))),
+    errors=lambda: (S(T(0), error="RuntimeError"),), doc="The smallest and the largest element, in one pass.")  # fmt: skip
 _EXTREMES_OF_ALL: Any = TABLE["aminmax_all"].op
 _ONE_PASS = 1 << 18  # elements from which the memory that is read counts
 
 
-def _extremes(input: Any, dim: Any, keepdim: bool) -> tuple[Any, Any]:
+def _extremes(input: Any, dim: Any, keepdim: bool) -> Any:
     plain = dim == () and not keepdim and not input.is_cuda and not (input.requires_grad and recording())
     if plain and input.numel() >= _ONE_PASS and input.is_contiguous():
         return _EXTREMES_OF_ALL(input)

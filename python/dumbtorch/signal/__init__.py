@@ -1,0 +1,7 @@
+"""Windows for spectra and filters. Reference: ``torch.signal``."""
+
+from __future__ import annotations
+
+from dumbtorch.signal import windows
+
+__all__ = ["windows"]
