@@ -72,7 +72,8 @@ def nanmean(input: Any, dim: Dims = None, keepdim: bool = False, *, dtype: Any =
 
 row("aminmax_all", "input", outputs=("min", "max"), out=False, function=False, method=False, dtypes="real",
     ref="aminmax", samples=lambda: (S(T(3, 4)), S(T()), S(T(2, 20000))),
-    errors=lambda: (S(T(0), error="RuntimeError"),), doc="The smallest and the largest element, in one pass.")  # fmt: skip
+    errors=lambda: (S(T(0), error="RuntimeError"),),
+    doc="The smallest and the largest element, in one pass.")  # fmt: skip
 _EXTREMES_OF_ALL: Any = TABLE["aminmax_all"].op
 _ONE_PASS = 1 << 18  # elements from which the memory that is read counts
 
