@@ -144,7 +144,6 @@ PROGRAMS: dict[str, Program] = {
            ("nn", "two_layer_net_nn"), ("nn", "two_layer_net_optim"), ("nn", "two_layer_net_module"),
            ("nn", "dynamic_net"))},
     "karpathy_bigram": Program("ng-video-lecture", "bigram.py"),
-    "karpathy_gpt": Program("ng-video-lecture", "gpt.py"),
     "micrograd": Program("micrograd", "test/test_engine.py", losses=False),
 }  # fmt: skip
 
@@ -181,7 +180,7 @@ def _launch(
         str(runner),
         framework,
         str(report),
-        str(STEPS),
+        str(steps),
         str(int(double)),
         str(script),
         *arguments,

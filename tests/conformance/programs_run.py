@@ -191,15 +191,17 @@ def install(m: Any, steps: int, report: str) -> None:
 
 
 def stand_in(name: str, **values: Any) -> None:
-    """Put a module where a framework has none that can be imported."""
+    """Put a module where a framework has none that can be imported, and names that it lacks into one that it has."""
     try:
-        __import__(name)
+        module = importlib.import_module(name)
     except ImportError:
         module = types.ModuleType(name)
-        module.__dict__.update(values)
         sys.modules[name] = module
         parent, _, last = name.rpartition(".")
         setattr(sys.modules[parent], last, module)
+    for key, value in values.items():
+        if not hasattr(module, key):
+            setattr(module, key, value)
 
 
 class Writer:
