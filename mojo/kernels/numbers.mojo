@@ -16,12 +16,13 @@ from kernels.functor import (
 )
 from kernels.math_core import BIAS, BitsOf, MANTISSA, from_bits, to_bits
 from kernels.strict import pointwise_alike
-from kernels.transfer_api import contiguous_of, on_device, on_host
+from kernels.transfer_api import copy_into, on_device, on_host
 from tensor.call import Call, register
 from tensor.dtype import FLOAT16, FLOAT64, INT32, dtype_of
+from tensor.layout import dense_strides, same_dims
 from tensor.memory import Numbers
-from tensor.object import as_tensor, new_tensor
-from tensor.py import Obj, decref, release_gil, take_gil, tuple_new, tuple_set
+from tensor.object import TPtr, as_tensor, new_strided
+from tensor.py import Obj, decref, new_ref, release_gil, take_gil, tuple_new, tuple_set
 from tensor.threads import Body, num_threads, parallel
 
 comptime TASK = 32768
@@ -82,8 +83,22 @@ struct Frexp[dt: DType](Body):
             store_some[DType.int32, W](self.exponent, i, end, r[1])
 
 
+def _dense(t: TPtr) raises -> Obj:
+    """A new reference to the tensor where its elements lie side by side in any order, else to a copy where they do."""
+    var strides = dense_strides(t[].shape, t[].strides, t[].rank())
+    if same_dims(strides, t[].strides, t[].rank()):
+        return new_ref(Int(t))
+    var made = new_strided(t[].code(), t[].shape, strides, t[].rank())
+    try:
+        copy_into(as_tensor(made), t)
+    except e:
+        decref(made)
+        raise e^
+    return made
+
+
 def frexp(mut call: Call) raises -> Obj:
-    """Mantissa and exponent (int32): (self)."""
+    """Mantissa and exponent (int32), in the input's order of dimensions: (self)."""
     var t = call.tensor(0)
     var code = t[].code()
     if code < FLOAT16 or code > FLOAT64:
@@ -92,12 +107,13 @@ def frexp(mut call: Call) raises -> Obj:
     var here = on_host(t)
     var source: Obj
     try:
-        source = contiguous_of(as_tensor(here), code)
+        source = _dense(as_tensor(here))
     finally:
         decref(here)
     var n = t[].numel
-    var mantissa = new_tensor(code, t[].shape, t[].rank())
-    var exponent = new_tensor(INT32, t[].shape, t[].rank())
+    ref s = as_tensor(source)[]
+    var mantissa = new_strided(code, s.shape, s.strides, s.rank())
+    var exponent = new_strided(INT32, s.shape, s.strides, s.rank())
     comptime for c in range(FLOAT16, FLOAT64 + 1):
         if code == c:
             var body = Frexp[dtype_of[c]](

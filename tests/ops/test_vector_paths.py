@@ -194,3 +194,19 @@ def test_logaddexp_of_special_complex_numbers(dtype: str) -> None:
     np.testing.assert_allclose(ours[finite], theirs[finite], rtol=1e-5, atol=1e-5)
     lost = np.isnan(x) | np.isnan(y)
     assert np.isnan(ours[lost].real).all() and np.isnan(ours[lost].imag).all()
+
+
+def test_parts_of_numbers_keep_the_order_of_dimensions() -> None:
+    ours, theirs = pair(numbers(6, 5, 4, scale=9))
+    views = [
+        lambda x: x,
+        lambda x: x.permute(2, 0, 1),
+        lambda x: x[::2].transpose(0, 2),
+        lambda x: x[:1].expand(3, 5, 4),
+        lambda x: x[0, 0, 0],
+        lambda x: x[:0].mT,
+    ]
+    for view in views:
+        for a, b in zip(dumbtorch.frexp(view(ours)), torch.frexp(view(theirs)), strict=True):
+            check(a, b)
+            assert a.stride() == b.stride()
