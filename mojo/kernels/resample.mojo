@@ -85,7 +85,7 @@ struct Pass[dt: DType](Copyable, Movable):
         self.full = List[Bool]()
         self.lanes = List[Int32]()
         # Where results are further apart than two vectors of elements reach
-        self.runs = inner == 1 and b.size >= 2 * b.count and b.reach >= 3
+        self.runs = inner == 1 and b.size * (W - 1) >= b.count * 2 * W and b.reach >= 3
         if inner >= W or self.runs:
             for i in range(len(b.weights)):
                 self.weights.append(b.weights[i].cast[Self.dt]())
