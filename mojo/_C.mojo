@@ -31,6 +31,7 @@ def _register_families():
     external_call["dumbtorch_register_extremes", NoneType]()
     external_call["dumbtorch_register_norms", NoneType]()
     external_call["dumbtorch_register_normalize", NoneType]()
+    external_call["dumbtorch_register_conv", NoneType]()
     external_call["dumbtorch_register_pool", NoneType]()
     external_call["dumbtorch_register_regions", NoneType]()
     external_call["dumbtorch_register_resample", NoneType]()
