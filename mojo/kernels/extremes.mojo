@@ -5,7 +5,7 @@ from std.math import ceildiv
 from std.sys.info import simd_width_of, size_of
 from std.utils.numerics import isnan
 from tensor.call import Call, register
-from tensor.dtype import BOOL, dtype_of, itemsize
+from tensor.dtype import FLOAT32, FLOAT64, dtype_of, itemsize
 from tensor.layout import no_dims, wrap_dim
 from tensor.memory import address_of, at, function_at, store, zeroed
 from tensor.object import as_tensor, new_tensor
@@ -13,8 +13,10 @@ from tensor.py import Obj, decref, release_gil, take_gil, tuple_new, tuple_set, 
 from tensor.threads import Body, num_threads, parallel
 
 from kernels.folds import (
-    AllFold, AnyFold, Fold, MaxFold, MinFold, SUM_DTYPES, _across, _get, _put, element_of, fold_finish, fold_table, table_of,
+    AllFold, AnyFold, Fold, MaxFold, MinFold, SUM_DTYPES, _across, _better, _get, _prefetch_vectors, _put, element_of,
+    fold_finish, fold_table, table_of,
 )  # fmt: skip
+from kernels.math_core import BitsOf, INF_BITS, nan, to_bits
 from kernels.pointwise import compute, load_at, store_at, unsupported
 from kernels.transfer_api import contiguous_of
 
@@ -123,6 +125,41 @@ def extreme_finish[dt: DType](state: Int, count: Int, result: Int, second: Int, 
 comptime PIECE = 1 << 12  # elements that both folds see while they are in the cache
 
 
+def _both[A: DType](low: Int, high: Int, data: Int, n: Int):
+    """Both folds of a block of floats, which is read once; NaNs are looked for beside them."""
+    comptime W = simd_width_of[A]()
+    comptime V = SIMD[A, W]
+    var least = Array[V, 4](fill=V(MinFold.identity[A]()))
+    var most = Array[V, 4](fill=V(MaxFold.identity[A]()))
+    var bits = SIMD[BitsOf[A], W](0)  # the largest without the sign: above infinity's is a NaN
+    var i = 0
+    while i + 4 * W <= n:
+        _prefetch_vectors[A, 4 * W](data, i)
+        comptime for k in range(4):
+            var x = load_at[A, W](data, i + k * W)
+            least[k] = _better[MinFold](x, least[k])
+            most[k] = _better[MaxFold](x, most[k])
+            bits = max(bits, to_bits(x) << 1)
+        i += 4 * W
+    var nans = bits.reduce_max()
+    comptime for k in range(1, 4):
+        least[0] = _better[MinFold](least[0], least[k])
+        most[0] = _better[MaxFold](most[0], most[k])
+    var lowest = _across[MinFold](least[0])
+    var highest = _across[MaxFold](most[0])
+    while i < n:
+        var x = load_at[A, 1](data, i)
+        lowest = x if x < lowest else lowest
+        highest = x if x > highest else highest
+        nans = max(nans, to_bits(x) << 1)
+        i += 1
+    if nans > 2 * INF_BITS[A].cast[BitsOf[A]]():
+        lowest = nan[A, 1]()
+        highest = lowest
+    store_state(low, _put(lowest))
+    store_state(high, _put(highest))
+
+
 struct Pieces(Body):
     """The smallest and the largest of the pieces of a contiguous tensor, as two states for each."""
 
@@ -161,6 +198,12 @@ struct Pieces(Body):
             var first = p * PIECE
             var n = min(PIECE, self.n - first)
             var state = self.states + 2 * p * STATE_BYTES
+            if self.code == FLOAT32:
+                _both[DType.float32](state, state + STATE_BYTES, self.data + first * self.size, n)
+                continue
+            if self.code == FLOAT64:
+                _both[DType.float64](state, state + STATE_BYTES, self.data + first * self.size, n)
+                continue
             store_state(state, self.smallest[].identity[self.code])
             store_state(state + STATE_BYTES, self.largest[].identity[self.code])
             low(state, self.data + first * self.size, n, first)
