@@ -103,8 +103,9 @@ def pad(input: Any, pad: Sequence[int], mode: str = "constant", value: Any = Non
 
 
 def _fill_edges(input: Any, pad: tuple[int, ...], mode: str, count: int) -> Any:
-    ndim, shape = input.ndim, list(input.shape)
-    if any(n == 0 for n in shape[1 if ndim == count + 2 else 0 :]) and mode != "circular":
+    shape = list(input.shape)
+    ndim = len(shape)
+    if mode != "circular" and 0 in shape[1 if ndim == count + 2 else 0 :]:
         raise RuntimeError(
             f"Expected {count + 1}D or {count + 2}D (batch mode) tensor with possibly 0 batch size and other non-zero "
             f"dimensions for input, but got: {shape}"
@@ -112,19 +113,19 @@ def _fill_edges(input: Any, pad: tuple[int, ...], mode: str, count: int) -> Any:
     for n in range(count):
         dim, left, right = ndim - 1 - n, pad[2 * n], pad[2 * n + 1]
         size = shape[dim]
-        if mode == "reflect" and max(left, right) >= size:
+        if mode == "reflect" and (left >= size or right >= size):
             raise RuntimeError(
                 "Argument #4: Padding size should be less than the corresponding input dimension, but got: padding "
                 f"({left}, {right}) at dimension {dim} of input {shape}"
             )
-        if mode == "circular" and max(left, right) > size:
+        if mode == "circular" and (left > size or right > size):
             raise RuntimeError("Padding value causes wrapping around more than once.")
         if size + left + right < (0 if mode == "circular" else 1):
             raise RuntimeError(
                 f"input (size {size} in dimension {dim}) is too small. Calculated output size: {size + left + right}"
                 + (" Negative padding value is resulting in an empty dimension" if mode == "circular" else "")
             )
-    if any(n < 0 for n in pad):
+    if min(pad) < 0:
         cut, room = [min(n, 0) for n in pad], [max(n, 0) for n in pad]
         if mode == "circular":  # goes round in what is left after cutting
             return _EDGES(constant(input, cut), room, _KINDS[mode])
