@@ -15,7 +15,7 @@ from dumbtorch import _C
 from dumbtorch.autograd import views, watch
 from dumbtorch.autograd.graph import TensorBase
 from dumbtorch.autograd.modes import NO_GRAD, enable_grad
-from dumbtorch.func._kinds import BILINEAR, CONSTANTS, LINEAR, is_pointwise
+from dumbtorch.func._kinds import BILINEAR, CONSTANTS, LINEAR, VECTORS, is_pointwise
 from dumbtorch.func._wrappers import Dual, dual, grads
 
 _FACTS: dict[str, Callable[[Any], Any]] = {
@@ -41,11 +41,15 @@ class Forward(watch.Level):
                 tangents[name] = tangent
         if inplace:
             return self._write(row, args[0], primals, tangents)
+        only = None
+        if tangents and row.name in VECTORS and not primals[-1]:
+            # the tangents of the values need the vectors, as their gradients do
+            primals[-1], only = True, VECTORS[row.name]
         result = watch.invoke(row, False, primals)
         if not tangents or not row.differentiable:
             return result
         outs = result if isinstance(result, tuple) else (result,)
-        moved = tangents_of(row, primals, tangents, outs)
+        moved = tangents_of(row, primals, tangents, outs, only)
         made = [out if t is None else dual(self, out, t) for out, t in zip(outs, moved, strict=True)]
         return (
             (type(result)(made) if type(result) is tuple else type(result)(*made))
@@ -126,8 +130,10 @@ def _fixed(tangent: Any) -> bool:
 # ---------------------------------------------------------------- rules
 
 
-def tangents_of(row: Any, args: Sequence[Any], tangents: dict[str, Any], outs: Sequence[Any]) -> list[Any]:
-    """The tangent of each result of a row, None for one that carries none."""
+def tangents_of(
+    row: Any, args: Sequence[Any], tangents: dict[str, Any], outs: Sequence[Any], only: int | None = None
+) -> list[Any]:
+    """The tangent of each result of a row (or of one alone), None for one that carries none."""
     if row.name == "as_strided":  # the tangent has a storage of its own, laid out as it likes
         (primal, size, stride, offset), tangent = args, tangents["input"]
         whole = primal.shape, primal._strides, primal._offset
@@ -142,7 +148,7 @@ def tangents_of(row: Any, args: Sequence[Any], tangents: dict[str, Any], outs: S
         moved = _diagonal(row, args, tangents, outs)
         if moved is not None:
             return moved
-    return _transposed_twice(row, args, tangents, outs)
+    return _transposed_twice(row, args, tangents, outs, only)
 
 
 def _complex(args: Sequence[Any], outs: Sequence[Any]) -> bool:
@@ -229,7 +235,8 @@ def derivative(
         if param == "g":
             given.append(tuple(gs) if several else gs[0])
         elif param == "gs":
-            given.append(tuple(gs))
+            # an empty result is one that was not asked for
+            given.append(tuple(g if g is not None and g.numel() else None for g in gs))
         elif param == "needed":
             given.append([n in wanted for n in row.params if n in row.grad])
         elif param in row.outputs:
@@ -248,14 +255,16 @@ def _fact(value: Any, fact: Callable[[Any], Any]) -> Any:
     return [fact(item) for item in value] if isinstance(value, (tuple, list)) else None
 
 
-def _transposed_twice(row: Any, args: Sequence[Any], tangents: dict[str, Any], outs: Sequence[Any]) -> list[Any]:
+def _transposed_twice(
+    row: Any, args: Sequence[Any], tangents: dict[str, Any], outs: Sequence[Any], only: int | None = None
+) -> list[Any]:
     """The general rule: the derivative of the derivative by the gradient that it is given."""
     create = not _C.get_mode() & NO_GRAD and any(_tracked(t) for t in (*args, *tangents.values()))
     numbers = range(len(outs)) if row.outputs == ("*",) else row.differentiable
     seeds: list[Any] = []
     sources: list[Any] = []
     for number, out in enumerate(outs):
-        if not isinstance(out, TensorBase):
+        if not isinstance(out, TensorBase) or only not in (None, number):
             seeds.append(None)
             continue
         seed = out.new_ones(out.shape)  # some derivatives work with the logarithm of what they are given

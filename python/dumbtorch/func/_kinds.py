@@ -49,6 +49,9 @@ LINEAR = _words(
     "copy fill embedding"
 )
 
+#: Rows whose last argument says whether vectors are wanted beside values, and where the values stand.
+VECTORS = {"linalg_svd": 1, "linalg_eigh": 0, "linalg_eig": 0}
+
 #: Numbers that such an op adds: they do not count for the tangent.
 CONSTANTS = {"constant_pad_nd": {"value": 0}}
 

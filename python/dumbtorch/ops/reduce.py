@@ -273,7 +273,8 @@ def _norm(g: Any, input: Any, out: Any, p: float, dim: Dims, keepdim: bool) -> A
     if p == 1:
         return g * input.sign()
     if p == 2:
-        return input * (g / out).masked_fill(out == 0, 0)
+        zero = out == 0  # there the derivative is 0, and so is its own
+        return input * (g / out.masked_fill(zero, 1)).masked_fill(zero, 0)
     size = input.abs()
     if p in (float("inf"), float("-inf")):
         mask = (size == out).to(g.dtype)
