@@ -62,7 +62,7 @@ def lstsq(A: Any, B: Any, rcond: Any = None, *, driver: Any = None) -> Any:
     none = x.reshape(-1).narrow(0, 0, 0)
     residuals = none.real if A.is_complex() else none
     if m > n and driver != "gelsy" and (driver == "gels" or (rank == n).all().item()):
-        if x.requires_grad:
+        if x.requires_grad or x._level is not None:
             missed = matrix @ x - right
             residuals = (missed * missed.conj()).sum(-2)
             residuals = residuals.real if A.is_complex() else residuals

@@ -10,7 +10,8 @@ from dumbtorch.autograd.modes import enable_grad, is_grad_enabled
 
 
 def _source(x: Any) -> Any:
-    return x.view(x.shape) if x.requires_grad else x.detach().requires_grad_()
+    made = x.view(x.shape)
+    return made if made.requires_grad else made.requires_grad_()
 
 
 def through_graph(function: Callable[..., Sequence[Any]], inputs: Any, grads: Any, needed: Sequence[bool]) -> list[Any]:

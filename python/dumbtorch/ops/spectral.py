@@ -92,7 +92,8 @@ def _apply(input: Any, tau: Any, c: Any, adjoint: bool) -> Any:
 
 
 def _differentiated(*tensors: Any) -> bool:
-    return recording() and any(t.requires_grad for t in tensors)
+    """Whether a derivative is wanted: of what is recorded, or, by a transform that wraps the tensors, in any mode."""
+    return any(t._level is not None or (t.requires_grad and recording()) for t in tensors)
 
 
 def householder_product(input: Any, tau: Any) -> Any:

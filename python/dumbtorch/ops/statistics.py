@@ -79,7 +79,8 @@ _ONE_PASS = 1 << 18  # elements from which the memory that is read counts
 
 
 def _extremes(input: Any, dim: Any, keepdim: bool) -> Any:
-    plain = dim == () and not keepdim and not input.is_cuda and not (input.requires_grad and recording())
+    plain = dim == () and not keepdim and not input.is_cuda and input._level is None
+    plain = plain and not (input.requires_grad and recording())
     if plain and input.numel() >= _ONE_PASS and input.is_contiguous():
         return _EXTREMES_OF_ALL(input)
     return input.amin(dim, keepdim), input.amax(dim, keepdim)
