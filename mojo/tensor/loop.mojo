@@ -19,7 +19,7 @@ from .layout import Dims, no_dims
 from .allocator import aligned_block, pool
 from .call import Scalar2
 from .memory import Numbers, Words, function_at, memcpy, store, words
-from .move import STREAM_BYTES, repeat_element, stream_copy, stream_fence, strided_copy, transpose
+from .move import STREAM_BYTES, repeat_element, spread_rows, stream_copy, stream_fence, strided_copy, transpose
 from .object import TPtr
 from .operand import CONSTANT, DIRECT, GATHER, MAX_OPERANDS, ROW, Operand, sorted_dims
 from .py import release_gil, take_gil
@@ -266,8 +266,56 @@ struct Loop(Body):
             for k in range(self.num_operands):
                 blocks[unsafe_offset=k] = self.operands[k].data + start * itemsize(self.operands[k].code)
             kernel(blocks.as_unsafe_any_origin(), end - start, Numbers(unsafe_from_address=self.params))
+        elif self._goes_by_rows():
+            self._run_rows(start, end)
         else:
             self._run_blocks(start, end)
+
+    @always_inline
+    def _is_spread(self, k: Int) -> Bool:
+        """The input has one element for a whole row."""
+        ref operand = self.operands[k]
+        return (
+            operand.mode == GATHER
+            and k >= self.num_outputs
+            and operand.strides[0] == 0
+            and operand.code == operand.kernel_code
+        )
+
+    @always_inline
+    def _is_tiled(self, k: Int) -> Bool:
+        """The input is one short row, the same for all."""
+        ref operand = self.operands[k]
+        if operand.mode != ROW or k < self.num_outputs or 2 * self.shape[0] > self._capacity():
+            return False
+        for d in range(1, self.ndim):
+            if operand.strides[d] != 0:
+                return False
+        return True
+
+    def _capacity(self) -> Int:
+        """The elements of the kernel's dtypes that a block of scratch holds."""
+        var size = 1
+        for k in range(self.num_operands):
+            size = max(size, itemsize(self.operands[k].kernel_code))
+        return BLOCK * 16 // size
+
+    def _joins_rows(self) -> Bool:
+        """Several rows can be one block: what is not contiguous as a whole is spread or tiled."""
+        for k in range(self.num_operands):
+            if self.operands[k].mode == ROW and not self._is_tiled(k):
+                return False
+        return True
+
+    def _goes_by_rows(self) -> Bool:
+        """`_run_rows` can do it."""
+        var spread = False
+        for k in range(self.num_operands):
+            if self.operands[k].mode == GATHER:
+                if not self._is_spread(k):
+                    return False
+                spread = True
+        return self._joins_rows() or (spread and self.shape[0] >= 64)
 
     @no_inline
     def _run_streamed(self, start: Int, end: Int):
@@ -373,6 +421,92 @@ struct Loop(Body):
                 cast_block(operand.code, operand.kernel_code, raw + r * TILE_COLUMNS * size, into, n)
 
     @no_inline
+    def _run_rows(self, start: Int, end: Int):
+        """Where operands repeat their elements or rows: blocks that hold these repeated, for several rows at once if all
+        else is contiguous."""
+        var kernel = function_at[ElementwiseFn](self.kernel)
+        var inner = self.shape[0]
+        var block_bytes = (min(BLOCK, self.numel) * 16 + 63) & -64
+        var count = min(self._capacity(), self.numel)
+        var space = self.scratch
+        if space == 0:
+            space = _space(_scratch_bytes(self.num_operands, min(BLOCK, self.numel)))
+        var scratch_at = space + 64
+        var blocks = words(space)
+        var joins = self._joins_rows() and 2 * inner <= count
+        var tiles = False
+        for k in range(self.num_operands):
+            var block = scratch_at + k * block_bytes
+            blocks[unsafe_offset=k] = block
+            if self.operands[k].mode == CONSTANT:
+                self._fill_constant(k, block, scratch_at + self.num_operands * block_bytes, count)
+            elif joins and self.operands[k].mode == ROW:
+                tiles = True
+                var nbytes = inner * itemsize(self.operands[k].code)
+                for r in range(count // inner):
+                    memcpy(block + r * nbytes, self.operands[k].data, nbytes)
+        var unit = count // inner * inner if tiles else count
+        var held = Array[Int, MAX_OPERANDS](fill=0)  # the address of the element that a block repeats, how often
+        var times = Array[Int, MAX_OPERANDS](fill=0)
+        var index = self._position(start)
+        var i = start
+        while i < end:
+            var n = min(unit, end - i)
+            if not joins:
+                n = min(n, inner - index[0])
+            elif tiles:
+                n = min(n, unit - index[0])
+            for k in range(self.num_operands):
+                ref operand = self.operands[k]
+                if operand.mode == DIRECT:
+                    blocks[unsafe_offset=k] = operand.data + i * itemsize(operand.code)
+                elif operand.mode == ROW:
+                    if joins:
+                        blocks[unsafe_offset=k] = scratch_at + k * block_bytes + index[0] * itemsize(operand.code)
+                    else:
+                        blocks[unsafe_offset=k] = self._address(k, index)
+            var done = 0
+            while done < n:
+                var run = min(inner - index[0], n - done)
+                # rows that follow each other along the second dimension
+                var rows = 1
+                if run == inner and self.ndim > 1:
+                    rows = min((n - done) // inner, self.shape[1] - index[1])
+                for k in range(self.num_outputs, self.num_operands):
+                    if self._is_spread(k):
+                        ref operand = self.operands[k]
+                        var source = self._address(k, index)
+                        if run == n and held[k] == source and times[k] >= n:
+                            continue
+                        var size = itemsize(operand.code)
+                        spread_rows(source, operand.strides[1], blocks[unsafe_offset=k] + done * size, size, run, rows)
+                        held[k] = source if run == n else 0
+                        times[k] = n
+                done += run * rows
+                index[0] += run
+                if index[0] == inner and self.ndim > 1:
+                    index[0] = 0
+                    index[1] += rows
+                var d = 1
+                while d + 1 < self.ndim and index[d] == self.shape[d]:
+                    index[d] = 0
+                    index[d + 1] += 1
+                    d += 1
+            kernel(blocks, n, Numbers(unsafe_from_address=self.params))
+            i += n
+        if space != self.scratch:
+            external_call["free", NoneType](space)
+
+    def _position(self, start: Int) -> Dims:
+        """The indices of an element of the planned space."""
+        var index = no_dims()
+        var rest = start
+        for i in range(self.ndim):
+            index[i] = rest % self.shape[i]
+            rest //= self.shape[i]
+        return index^
+
+    @no_inline
     def _run_blocks(self, start: Int, end: Int):
         var kernel = function_at[ElementwiseFn](self.kernel)
         # on the heap: addresses of the stack do not travel as Int (see memory.mojo)
@@ -387,12 +521,7 @@ struct Loop(Body):
         for k in range(self.num_operands):
             if self.operands[k].mode == CONSTANT:
                 self._fill_constant(k, scratch_at + k * block_bytes, raw_at, count)
-        # position of `start`
-        var index = no_dims()
-        var rest = start
-        for i in range(self.ndim):
-            index[i] = rest % self.shape[i]
-            rest //= self.shape[i]
+        var index = self._position(start)
         var inner = self.shape[0] if self.ndim > 0 else 1
         var by_row = inner >= 64
         var whole_rows = True

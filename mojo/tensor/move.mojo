@@ -26,6 +26,39 @@ def repeat_element(block: Int, size: Int, n: Int):
         filled += step
 
 
+def _spread[dt: DType](src: Int, step: Int, dst: Int, n: Int, rows: Int):
+    comptime W = simd_width_of[dt]()
+    var p = at[Scalar[dt]](dst)
+    if n >= W:
+        for r in range(rows):
+            var value = SIMD[dt, W](at[Scalar[dt]](src + r * step)[])
+            var i = 0
+            while i + W < n:
+                p.unsafe_store(r * n + i, value)
+                i += W
+            p.unsafe_store(r * n + n - W, value)
+        return
+    for r in range(rows):
+        var value = at[Scalar[dt]](src + r * step)[]
+        for i in range(n):
+            p[unsafe_offset=r * n + i] = value
+
+
+def spread_rows(src: Int, step: Int, dst: Int, size: Int, n: Int, rows: Int):
+    """Writes each of some elements, `step` bytes apart, n times, one after another."""
+    if size == 4:
+        _spread[DType.uint32](src, step, dst, n, rows)
+    elif size == 8:
+        _spread[DType.uint64](src, step, dst, n, rows)
+    elif size == 2:
+        _spread[DType.uint16](src, step, dst, n, rows)
+    elif size == 1:
+        _spread[DType.uint8](src, step, dst, n, rows)
+    else:
+        for r in range(rows):
+            strided_copy(src + r * step, 0, dst + r * n * size, size, size, n)
+
+
 def _copy_vectors[dt: DType](src: Int, src_step: Int, dst: Int, n: Int):
     comptime W = simd_width_of[dt]()
     var i = 0
