@@ -308,14 +308,16 @@ struct Loop(Body):
         return True
 
     def _goes_by_rows(self) -> Bool:
-        """`_run_rows` can do it."""
+        """`_run_rows` can do it and has something to repeat."""
         var spread = False
+        var tiled = False
         for k in range(self.num_operands):
             if self.operands[k].mode == GATHER:
                 if not self._is_spread(k):
                     return False
                 spread = True
-        return self._joins_rows() or (spread and self.shape[0] >= 64)
+            tiled = tiled or self._is_tiled(k)
+        return (spread and self.shape[0] >= 64) or ((spread or tiled) and self._joins_rows())
 
     @no_inline
     def _run_streamed(self, start: Int, end: Int):

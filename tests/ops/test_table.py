@@ -49,6 +49,7 @@ def test_every_row_has_samples_and_a_description() -> None:
     # tested in test_linalg.py: unique only up to signs, or without a derivative in PyTorch
     by_hand |= {"linalg_ldl_solve", "linalg_qr", "linalg_svd", "linalg_eigh", "linalg_eig", "linalg_lstsq_lapack"}
     by_hand |= {"poisson", "binomial", "standard_gamma"}  # in tests/core/test_counts.py
+    by_hand |= {"attention_kept", "attention_backward"}  # through attention, in tests/nn/test_attention.py
     for name, row in ops.TABLE.items():
         assert row.doc, name
         if name not in by_hand:
