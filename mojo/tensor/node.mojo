@@ -12,7 +12,20 @@ from .errors import python_error, set_python_error
 from .layout import same_dims
 from .memory import address_of, at, c_string, function_at, load, zeroed
 from .object import INFERENCE_TENSOR, REQUIRES_GRAD, TPtr, alias_of, as_tensor, is_tensor
-from .py import Obj, call1, decref, incref, is_sequence, new_ref, py_int, seq_item, seq_len, tuple_new, tuple_set, xdecref
+from .py import (
+    Obj,
+    call1,
+    decref,
+    incref,
+    is_sequence,
+    new_ref,
+    py_int,
+    seq_item,
+    seq_len,
+    tuple_new,
+    tuple_set,
+    xdecref,
+)
 from .pytype import MethodDef, RawSlot, RawSpec, dims_tuple
 from .runtime import runtime
 

@@ -1,87 +1,63 @@
-"""Operands that repeat an element along each row, or one row for all: every way through the elementwise loop."""
+"""Rows of every length: whole vectors, the elements after them, NaN and infinities; softmax along other dimensions."""
 
 from __future__ import annotations
-
-from collections.abc import Iterator
 
 import numpy as np
 import pytest
 
 import dumbtorch as torch
 
-SHAPES = [
-    ((512, 128), (512, 1)),
-    ((512, 128), (1, 128)),
-    ((512, 128), (1, 1)),
-    ((300, 3), (300, 1)),
-    ((300, 3), (3,)),
-    ((2000, 2), (2000, 1)),
-    ((33, 17, 5), (33, 1, 1)),
-    ((33, 17, 5), (1, 17, 1)),
-    ((33, 17, 5), (33, 1, 5)),
-    ((4, 9, 700), (9, 1)),
-    ((3, 5000), (3, 1)),
-    ((7, 1030), (1030,)),
-    ((64, 1, 300), (1, 40, 1)),
-    ((70000, 4), (70000, 1)),
-    ((6, 50, 2100), (6, 1, 2100)),
-]
-DTYPES = ["float32", "float64", "int8", "int16", "int64", "bool", "complex64", "complex128"]
+LENGTHS = [1, 3, 15, 16, 17, 63, 64, 65, 130, 1000]
 
 
-@pytest.fixture(params=[1, 3])
-def threads(request: pytest.FixtureRequest) -> Iterator[int]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(request.param)
-    yield request.param
-    torch.set_num_threads(before)
+@pytest.mark.parametrize("n", LENGTHS)
+@pytest.mark.parametrize("dtype", ["float32", "float64", "int32", "uint8"])
+def test_reductions_of_rows(n, dtype):
+    a = (np.random.default_rng(n).standard_normal((7, n)) * 50).astype(dtype)
+    x = torch.from_numpy(a)
+    np.testing.assert_array_equal(x.amax(1).numpy(), a.max(1))
+    np.testing.assert_array_equal(x.amin(1).numpy(), a.min(1))
+    np.testing.assert_allclose(x.sum(1).numpy(), a.sum(1, dtype="float64"), rtol=1e-5, atol=1e-3)
+    np.testing.assert_array_equal((x != 0).all(1).numpy(), (a != 0).all(1))
+    np.testing.assert_array_equal((x[:, : n // 2] > 40).any(1).numpy(), (a[:, : n // 2] > 40).any(1))
 
 
-def numbers(shape: tuple[int, ...], dtype: str, seed: int) -> np.ndarray:
-    values = np.random.default_rng(seed).integers(-5, 6, shape)
-    return (values + 1j * values[..., ::-1] if "complex" in dtype else values).astype(dtype)
+@pytest.mark.parametrize("n", LENGTHS)
+@pytest.mark.parametrize("where", [0, -1])
+def test_nan_and_infinity_in_extremes(n, where):
+    x = torch.full((3, n), float("-inf"))
+    assert x.amax(1).tolist() == [float("-inf")] * 3
+    x[1, where] = float("nan")
+    x[2, where] = float("inf")
+    high, low = x.amax(1), x.amin(1)
+    assert high[1].isnan().item() and low[1].isnan().item()
+    assert high[0].item() == float("-inf") and high[2].item() == float("inf")
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize(("first", "second"), SHAPES)
-def test_repeated_operands(first: tuple[int, ...], second: tuple[int, ...], dtype: str, threads: int) -> None:
-    a, b = numbers(first, dtype, 0), numbers(second, dtype, 1)
-    x, y = torch.tensor(a), torch.tensor(b)
-    both = np.broadcast_shapes(first, second)
-    c = numbers(both, dtype, 2)
-    z = torch.tensor(c)
-    for mine, expected in [
-        (x * y, a * b),
-        (y * x, b * a),
-        (x == y, a == b),
-        (torch.where(z == 1, x, y), np.where(c == 1, a, b)),
-        (torch.where(x == 1, y, z), np.where(a == 1, b, c)),
-        (z.flip(0) * y, c[::-1] * b),
-        (z[::2] * x[::2] if first[0] == both[0] else z, c[::2] * a[::2] if first[0] == both[0] else c),
-    ]:
-        np.testing.assert_array_equal(mine.numpy(), expected)
+@pytest.mark.parametrize("n", LENGTHS)
+@pytest.mark.parametrize("dtype", ["float32", "float64", "bfloat16", "float16"])
+def test_softmax_of_rows_and_columns(n, dtype):
+    a = np.random.default_rng(n).standard_normal((5, n)).astype(np.float32) * 4
+    kind = getattr(torch, dtype)
+    x = torch.from_numpy(a).to(kind)
+    e = np.exp(x.to(torch.float64).numpy() - a.max(1, keepdims=True))
+    expected = e / e.sum(1, keepdims=True)
+    bound = {"float32": 5e-6, "float64": 1e-12, "bfloat16": 1e-2, "float16": 2e-3}[dtype]
+    for row, column in ((x.softmax(1), x.t().contiguous().softmax(0).t()),):
+        for made in (row, column):
+            np.testing.assert_allclose(made.to(torch.float64).numpy(), expected, rtol=bound, atol=bound / 10)
+    logs = x.t().contiguous().log_softmax(0).t().to(torch.float64).numpy()
+    np.testing.assert_allclose(logs, np.log(expected), rtol=bound, atol=20 * bound)
 
 
-@pytest.mark.parametrize(("first", "second"), SHAPES)
-def test_in_place_and_into_strided_memory(first: tuple[int, ...], second: tuple[int, ...]) -> None:
-    both = np.broadcast_shapes(first, second)
-    c, b = numbers(both, "float32", 3), numbers(second, "float32", 4)
-    z, y = torch.tensor(c), torch.tensor(b)
-    z.mul_(y)
-    np.testing.assert_array_equal(z.numpy(), c * b)
-    room = torch.zeros(*both[:-1], 2 * both[-1])
-    torch.add(torch.tensor(c), y, out=room[..., ::2])
-    np.testing.assert_array_equal(room[..., ::2].numpy(), c + b)
-    assert not room[..., 1::2].any()
-    wide = torch.zeros(both[0], *both[1:-1], both[-1] + 3)
-    torch.add(torch.tensor(c), y, out=wide[..., : both[-1]])
-    np.testing.assert_array_equal(wide[..., : both[-1]].numpy(), c + b)
-    assert not wide[..., both[-1] :].any()
-
-
-def test_of_other_dtypes() -> None:
-    a, b = numbers((200, 100), "int32", 5), numbers((200, 1), "float32", 6)
-    np.testing.assert_array_equal((torch.tensor(a) * torch.tensor(b)).numpy(), (a * b).astype("float32"))
-    x = torch.tensor(b).bfloat16()
-    got = torch.tensor(a).bfloat16() + x
-    np.testing.assert_array_equal(got.float().numpy(), (a + b).astype("float32"))
+@pytest.mark.parametrize("n", [3, 16, 40])
+@pytest.mark.parametrize("dim", [0, 1])
+def test_softmax_of_special_rows(n, dim):
+    x = torch.zeros(4, n)
+    x[0] = float("-inf")
+    x[1, 1] = float("nan")
+    x[2, 2] = float("inf")
+    x[3, 0] = float("-inf")
+    y = x.softmax(1) if dim else x.t().contiguous().softmax(0).t()
+    assert y[:3].isnan().any(1).all().item() and y[0].isnan().all().item() and y[1].isnan().all().item()
+    assert y[3, 0].item() == 0 and abs(y[3].sum().item() - 1) < 1e-6
