@@ -16,6 +16,7 @@ from kernels.device_api import different_devices
 from kernels.functor import compute
 from kernels.math import exp, log
 from kernels.pointwise import unsupported
+from kernels.reduction import REDUCE_MEAN, REDUCE_NONE, reduction_of
 from kernels.rows import get, get_some, row_high, row_sum_exp, set, set_some
 from kernels.transfer_api import contiguous_of
 
@@ -137,22 +138,6 @@ def _counted(data: Int, n: Int, ignore: Int) -> Int:
     for i in range(n):
         count += Int(load[Int](data + 8 * i) != ignore)
     return count
-
-
-comptime REDUCE_NONE = 0
-comptime REDUCE_MEAN = 1
-comptime REDUCE_SUM = 2
-
-
-def reduction_of(call: Call, i: Int) raises -> Int:
-    var text = call.string(i)
-    if text == "mean":
-        return REDUCE_MEAN
-    if text == "sum":
-        return REDUCE_SUM
-    if text == "none":
-        return REDUCE_NONE
-    raise Error(t"ValueError|{text} is not a valid value for reduction")
 
 
 def cross_entropy(mut call: Call) raises -> Obj:

@@ -7,8 +7,8 @@ from tensor.memory import at, load, memset
 from tensor.object import TPtr, as_tensor, new_tensor
 from tensor.py import Obj, decref
 from kernels.functor import compute
-from kernels.loss import REDUCE_MEAN, REDUCE_NONE, reduction_of
 from kernels.pointwise import unsupported
+from kernels.reduction import REDUCE_MEAN, REDUCE_NONE, reduction_of
 from kernels.rows import get, set
 from kernels.transfer_api import contiguous_of
 

@@ -11,9 +11,9 @@ from tensor.object import TPtr, as_tensor, new_tensor
 from tensor.py import Obj, decref, release_gil, take_gil
 from tensor.threads import Body, num_threads, parallel
 from kernels.functor import compute
-from kernels.loss import REDUCE_MEAN, REDUCE_NONE, reduction_of
 from kernels.math import exp, fabs, log, log1p, sigmoid
 from kernels.pointwise import unsupported
+from kernels.reduction import REDUCE_MEAN, REDUCE_NONE, reduction_of
 from kernels.rows import get, get_some, set, set_some
 from kernels.transfer_api import contiguous_of
 

@@ -237,13 +237,12 @@ def test_fractional_pooling(spatial: int) -> None:
     assert drawn.shape[2:] == (3,) * spatial
 
 
-@pytest.mark.parametrize("mode", ["bilinear", "nearest", "bicubic"])
 @pytest.mark.parametrize("padding", ["zeros", "border", "reflection"])
 @pytest.mark.parametrize("align", [False, True])
-@pytest.mark.parametrize("spatial", [2, 3])
+@pytest.mark.parametrize(
+    ("mode", "spatial"), [("bilinear", 2), ("nearest", 2), ("bicubic", 2), ("bilinear", 3), ("nearest", 3)]
+)
 def test_grid_sample(mode: str, padding: str, align: bool, spatial: int) -> None:
-    if spatial == 3 and mode == "bicubic":
-        pytest.skip("images only")
     x = random((2, 3, *(6, 5, 4)[:spatial]), 1)
     grid = random((2, *(5, 7, 3)[:spatial], spatial), 2) * 1.1
     mine, its = (
