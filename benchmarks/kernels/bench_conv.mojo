@@ -74,7 +74,7 @@ def filled(n: Int) -> Int:
 
 
 def image(data: Int, n: Int, c: Int, h: Int, w: Int) -> Image:
-    return Image(data, n, c, h, w, c * h * w, h * w, w, 1)
+    return Image(data, n, c, h, w, c * h * w, h * w, w, 1, 1, 0)
 
 
 def run(kind: Int, s: Shape, x: Int, weight: Int, y: Int):
@@ -86,10 +86,11 @@ def run(kind: Int, s: Shape, x: Int, weight: Int, y: Int):
     for i in range(s.kernel * s.kernel):
         taps.append(i)
     var step = s.kernel * s.kernel
+    var slabs = Axis.window(1, 1, 1, 0, 1, 1)
     if kind == 0:
         var axis = Axis.window(s.size, o, s.stride, s.padding, s.kernel, 1)
         var filter = Filter(weight, 0, s.c * step, step, taps^)
-        var conv = TapConv[F32](xi, axis.copy(), axis.copy(), 1, s.c, s.out, filter^, yi)
+        var conv = TapConv[F32](xi, slabs^, axis.copy(), axis.copy(), 1, s.c, s.out, filter^, yi)
         _ = conv.go(0, 0)
     elif kind == 1:
         var positions = List[Int]()
@@ -97,11 +98,11 @@ def run(kind: Int, s: Shape, x: Int, weight: Int, y: Int):
             positions.append(s.kernel - 1 - k)
         var axis = Axis(o, s.size, 1, s.kernel - 1 - s.padding, positions^)
         var filter = Filter(weight, 0, step, s.c * step, taps^)
-        var conv = TapConv[F32](yi, axis.copy(), axis.copy(), 1, s.out, s.c, filter^, xi)
+        var conv = TapConv[F32](yi, slabs^, axis.copy(), axis.copy(), 1, s.out, s.c, filter^, xi)
         _ = conv.go(0, 0)
     else:
         var axis = Axis.window(s.size, o, s.stride, s.padding, s.kernel, 1)
-        var grad = WeightGrad[F32](xi, yi, axis.copy(), axis.copy(), 1, s.c, s.out, weight)
+        var grad = WeightGrad[F32](xi, yi, slabs^, axis.copy(), axis.copy(), 1, s.c, s.out, weight)
         _ = grad.go()
 
 
