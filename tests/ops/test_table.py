@@ -152,7 +152,9 @@ def test_gradcheck(name: str, number: int, dtype: str) -> None:
 ONCE = second_order.expected(forward=False)
 
 
-@pytest.mark.parametrize(("name", "number", "dtype"), [case for case in _differentiable("double") if case[0] not in ONCE])
+@pytest.mark.parametrize(
+    ("name", "number", "dtype"), [case for case in _differentiable("double") if case[0] not in ONCE]
+)
 def test_gradgradcheck(name: str, number: int, dtype: str) -> None:
     pair = Pair(sample_of(name, number), dtype, grad=True, seed=_seed(name, number))
     if pair.ours_leaves:
