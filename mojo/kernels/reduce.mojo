@@ -219,7 +219,7 @@ struct Plan(Body, Copyable):
         var same = self.source_code == self.code
         var inner = self.reduced == 0 or self.reduced_strides[0] == size
         self.vertical = (
-            not (inner and same) and self.kept > 0 and self.kept_strides[self.kept - 1] == size
+            not (inner and same) and self.reduced > 0 and self.kept > 0 and self.kept_strides[self.kept - 1] == size
             and self.kept_shape[self.kept - 1] >= 4
         )  # fmt: skip
         # Few results over many elements are cut into segments; by the shapes only, so that sums do not depend on threads.

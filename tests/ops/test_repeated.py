@@ -79,6 +79,16 @@ def test_in_place_and_into_strided_memory(first: tuple[int, ...], second: tuple[
     assert not wide[..., both[-1] :].any()
 
 
+@pytest.mark.parametrize("shape", [(4, 1), (4, 1, 1), (1, 7), (3, 1, 5), (1, 1, 9)])
+@pytest.mark.parametrize("dtype", ["int32", "bool", "float64"])
+def test_reducing_a_dimension_of_one_with_a_cast(shape: tuple[int, ...], dtype: str) -> None:
+    a = numbers(shape, dtype, 7)
+    dim = shape.index(1)
+    got = torch.tensor(a).sum(dim, dtype=torch.float32)
+    np.testing.assert_array_equal(got.numpy(), a.sum(dim).astype("float32"))
+    np.testing.assert_array_equal(torch.tensor(a).mean(dim, dtype=torch.float32).numpy(), got.numpy())
+
+
 def test_of_other_dtypes() -> None:
     a, b = numbers((200, 100), "int32", 5), numbers((200, 1), "float32", 6)
     np.testing.assert_array_equal((torch.tensor(a) * torch.tensor(b)).numpy(), (a * b).astype("float32"))
