@@ -306,13 +306,13 @@ _REGIONS = row("max_regions", "input, starts, ends, output_size", method=False, 
 @functools.lru_cache(maxsize=256)
 def _adaptive_regions(given: tuple[int, ...], wanted: tuple[int, ...]) -> tuple[Any, Any]:
     """The intervals of each axis, those along the depth first, as rows of integers."""
-    one = 3 - len(given)
-    starts, ends = [0] * one, [1] * one
+    count_up, make = FUNCTIONS["arange"], FUNCTIONS["tensor"]
+    starts, ends = [make([0])] * (3 - len(given)), [make([1])] * (3 - len(given))
     for size, count in zip(given, wanted, strict=True):
-        starts += [i * size // count for i in range(count)]
-        ends += [-(-(i + 1) * size // count) for i in range(count)]
-    make = FUNCTIONS["tensor"]
-    return make([starts]), make([ends])
+        number = count_up(count)
+        starts.append(number * size // max(count, 1))
+        ends.append(-(-(number + 1) * size // max(count, 1)))
+    return FUNCTIONS["cat"](starts).unsqueeze(0), FUNCTIONS["cat"](ends).unsqueeze(0)
 
 
 def _wanted(name: str, input: Any, output_size: Any, spatial: int) -> tuple[int, ...]:
