@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 from dumbtorch import ops
@@ -120,11 +121,10 @@ class _ConvNd(Module):
         return ", ".join(parts)
 
 
-class Conv1d(_ConvNd):
-    """1-D convolution: (N, in, L) or (in, L) -> (N, out, L'); arguments as in `Conv2d`.
+class _ConvForward(_ConvNd):
+    """The convolutions; `_tuple` of each makes a size for each of its dimensions out of one."""
 
-    Reference: `torch.nn.Conv1d`.
-    """
+    _tuple: Callable[[Any], tuple[Any, ...]]
 
     def __init__(
         self,
@@ -140,27 +140,27 @@ class Conv1d(_ConvNd):
         device: Any = None,
         dtype: Any = None,
     ) -> None:
+        each = self._tuple
         super().__init__(
-            in_channels,
-            out_channels,
-            _single(kernel_size),
-            _single(stride),
-            padding if isinstance(padding, str) else _single(padding),
-            _single(dilation),
-            False,
-            _single(0),
-            groups,
-            bias,
-            padding_mode,
-            device,
-            dtype,
-        )
+            in_channels, out_channels, each(kernel_size), each(stride),
+            padding if isinstance(padding, str) else each(padding), each(dilation), False, each(0), groups, bias,
+            padding_mode, device, dtype,
+        )  # fmt: skip
 
     def forward(self, input: Tensor) -> Tensor:
         return self._conv_forward(input, self.weight, self.bias)
 
 
-class Conv2d(_ConvNd):
+class Conv1d(_ConvForward):
+    """1-D convolution: (N, in, L) or (in, L) -> (N, out, L'); arguments as in `Conv2d`.
+
+    Reference: `torch.nn.Conv1d`.
+    """
+
+    _tuple = staticmethod(_single)
+
+
+class Conv2d(_ConvForward):
     """2-D convolution: (N, in, H, W) or (in, H, W) -> (N, out, H', W').
 
     `kernel_size`, `stride`, `padding` and `dilation` are integers or pairs; `padding` may be "same" or "valid", and
@@ -171,46 +171,23 @@ class Conv2d(_ConvNd):
         torch.Size([8, 16, 28, 28])
     """
 
-    def __init__(
-        self,
-        in_channels: int,
-        out_channels: int,
-        kernel_size: Any,
-        stride: Any = 1,
-        padding: Any = 0,
-        dilation: Any = 1,
-        groups: int = 1,
-        bias: bool = True,
-        padding_mode: str = "zeros",
-        device: Any = None,
-        dtype: Any = None,
-    ) -> None:
-        super().__init__(
-            in_channels,
-            out_channels,
-            _pair(kernel_size),
-            _pair(stride),
-            padding if isinstance(padding, str) else _pair(padding),
-            _pair(dilation),
-            False,
-            _pair(0),
-            groups,
-            bias,
-            padding_mode,
-            device,
-            dtype,
-        )
-
-    def forward(self, input: Tensor) -> Tensor:
-        return self._conv_forward(input, self.weight, self.bias)
+    _tuple = staticmethod(_pair)
 
 
-class Conv3d(_ConvNd):
+class Conv3d(_ConvForward):
     """3-D convolution: (N, in, D, H, W) or (in, D, H, W) -> (N, out, D', H', W'); arguments as in `Conv2d`.
 
     Reference: `torch.nn.Conv3d`.
     """
 
+    _tuple = staticmethod(_triple)
+
+
+class _ConvTransposeNd(_ConvNd):
+    """The transposed convolutions; `_tuple` as in `_ConvForward`."""
+
+    _tuple: Callable[[Any], tuple[Any, ...]]
+
     def __init__(
         self,
         in_channels: int,
@@ -218,55 +195,20 @@ class Conv3d(_ConvNd):
         kernel_size: Any,
         stride: Any = 1,
         padding: Any = 0,
-        dilation: Any = 1,
+        output_padding: Any = 0,
         groups: int = 1,
         bias: bool = True,
+        dilation: Any = 1,
         padding_mode: str = "zeros",
-        device: Any = None,
-        dtype: Any = None,
-    ) -> None:
-        super().__init__(
-            in_channels,
-            out_channels,
-            _triple(kernel_size),
-            _triple(stride),
-            padding if isinstance(padding, str) else _triple(padding),
-            _triple(dilation),
-            False,
-            _triple(0),
-            groups,
-            bias,
-            padding_mode,
-            device,
-            dtype,
-        )
-
-    def forward(self, input: Tensor) -> Tensor:
-        return self._conv_forward(input, self.weight, self.bias)
-
-
-class _ConvTransposeNd(_ConvNd):
-    def __init__(
-        self,
-        in_channels: int,
-        out_channels: int,
-        kernel_size: tuple[int, ...],
-        stride: tuple[int, ...],
-        padding: tuple[int, ...],
-        dilation: tuple[int, ...],
-        transposed: bool,
-        output_padding: tuple[int, ...],
-        groups: int,
-        bias: bool,
-        padding_mode: str,
         device: Any = None,
         dtype: Any = None,
     ) -> None:
         if padding_mode != "zeros":
             raise ValueError(f'Only "zeros" padding mode is supported for {type(self).__name__}')
+        each = self._tuple
         super().__init__(
-            in_channels, out_channels, kernel_size, stride, padding, dilation, transposed, output_padding, groups, bias,
-            padding_mode, device, dtype,
+            in_channels, out_channels, each(kernel_size), each(stride), each(padding), each(dilation), True,
+            each(output_padding), groups, bias, padding_mode, device, dtype,
         )  # fmt: skip
 
     def _extra(self, input: Tensor, output_size: Any) -> tuple[int, ...]:
@@ -313,36 +255,7 @@ class ConvTranspose1d(_ConvTransposeNd):
     Reference: `torch.nn.ConvTranspose1d`.
     """
 
-    def __init__(
-        self,
-        in_channels: int,
-        out_channels: int,
-        kernel_size: Any,
-        stride: Any = 1,
-        padding: Any = 0,
-        output_padding: Any = 0,
-        groups: int = 1,
-        bias: bool = True,
-        dilation: Any = 1,
-        padding_mode: str = "zeros",
-        device: Any = None,
-        dtype: Any = None,
-    ) -> None:
-        super().__init__(
-            in_channels,
-            out_channels,
-            _single(kernel_size),
-            _single(stride),
-            _single(padding),
-            _single(dilation),
-            True,
-            _single(output_padding),
-            groups,
-            bias,
-            padding_mode,
-            device,
-            dtype,
-        )
+    _tuple = staticmethod(_single)
 
 
 class ConvTranspose2d(_ConvTransposeNd):
@@ -356,36 +269,7 @@ class ConvTranspose2d(_ConvTransposeNd):
         torch.Size([1, 8, 14, 14])
     """
 
-    def __init__(
-        self,
-        in_channels: int,
-        out_channels: int,
-        kernel_size: Any,
-        stride: Any = 1,
-        padding: Any = 0,
-        output_padding: Any = 0,
-        groups: int = 1,
-        bias: bool = True,
-        dilation: Any = 1,
-        padding_mode: str = "zeros",
-        device: Any = None,
-        dtype: Any = None,
-    ) -> None:
-        super().__init__(
-            in_channels,
-            out_channels,
-            _pair(kernel_size),
-            _pair(stride),
-            _pair(padding),
-            _pair(dilation),
-            True,
-            _pair(output_padding),
-            groups,
-            bias,
-            padding_mode,
-            device,
-            dtype,
-        )
+    _tuple = staticmethod(_pair)
 
 
 class ConvTranspose3d(_ConvTransposeNd):
@@ -394,33 +278,4 @@ class ConvTranspose3d(_ConvTransposeNd):
     Reference: `torch.nn.ConvTranspose3d`.
     """
 
-    def __init__(
-        self,
-        in_channels: int,
-        out_channels: int,
-        kernel_size: Any,
-        stride: Any = 1,
-        padding: Any = 0,
-        output_padding: Any = 0,
-        groups: int = 1,
-        bias: bool = True,
-        dilation: Any = 1,
-        padding_mode: str = "zeros",
-        device: Any = None,
-        dtype: Any = None,
-    ) -> None:
-        super().__init__(
-            in_channels,
-            out_channels,
-            _triple(kernel_size),
-            _triple(stride),
-            _triple(padding),
-            _triple(dilation),
-            True,
-            _triple(output_padding),
-            groups,
-            bias,
-            padding_mode,
-            device,
-            dtype,
-        )
+    _tuple = staticmethod(_triple)
