@@ -301,3 +301,10 @@ def test_padding_of_one_side_of_a_strided_transposed_convolution_on_views() -> N
         a, b = tensor_of(T, x).permute(0, 3, 1, 2), tensor_of(T, w)[:, :, ::2, 1:]
         made.append(T.nn.functional.conv_transpose2d(a, b, tensor_of(T, random((3,), 3)), stride=(3, 2)))
     assert_close(*made)
+
+
+@pytest.mark.parametrize("name", ["adaptive_max_pool2d", "adaptive_avg_pool2d"])
+@pytest.mark.parametrize("size", [10**30, 2**62])
+def test_adaptive_sizes_beyond_all_memory(name: str, size: int) -> None:
+    with pytest.raises(RuntimeError):
+        getattr(dumbtorch.nn.functional, name)(dumbtorch.ones(3, 1, 3), size)

@@ -303,16 +303,19 @@ _REGIONS = row("max_regions", "input, starts, ends, output_size", method=False, 
         "(int64).")  # fmt: skip
 
 
+def _bounds(size: int, count: int) -> tuple[Any, Any]:
+    """The intervals [start, end) of an axis of `size` that make `count` results."""
+    number = FUNCTIONS["arange"](count)
+    return number * size // max(count, 1), -(-(number + 1) * size // max(count, 1))
+
+
 @functools.lru_cache(maxsize=256)
 def _adaptive_regions(given: tuple[int, ...], wanted: tuple[int, ...]) -> tuple[Any, Any]:
     """The intervals of each axis, those along the depth first, as rows of integers."""
-    count_up, make = FUNCTIONS["arange"], FUNCTIONS["tensor"]
-    starts, ends = [make([0])] * (3 - len(given)), [make([1])] * (3 - len(given))
-    for size, count in zip(given, wanted, strict=True):
-        number = count_up(count)
-        starts.append(number * size // max(count, 1))
-        ends.append(-(-(number + 1) * size // max(count, 1)))
-    return FUNCTIONS["cat"](starts).unsqueeze(0), FUNCTIONS["cat"](ends).unsqueeze(0)
+    one = [_bounds(1, 1)] * (3 - len(given))
+    axes = one + [_bounds(size, count) for size, count in zip(given, wanted, strict=True)]
+    starts, ends = (FUNCTIONS["cat"](bounds).unsqueeze(0) for bounds in zip(*axes, strict=True))
+    return starts, ends
 
 
 def _wanted(name: str, input: Any, output_size: Any, spatial: int) -> tuple[int, ...]:
@@ -375,9 +378,10 @@ def _by_matrices(input: Any, wanted: tuple[int, ...]) -> Any:
     """Adaptive means on a device that has no kernel for them: a small product along each axis."""
     for axis, count in zip(range(-len(wanted), 0), wanted, strict=True):
         size = input.shape[axis]
-        starts, ends = [i * size // count for i in range(count)], [-(-(i + 1) * size // count) for i in range(count)]
-        rows = [[1.0 / (e - s) if s <= j < e else 0.0 for j in range(size)] for s, e in zip(starts, ends, strict=True)]
-        weights = FUNCTIONS["tensor"](rows, dtype=input.dtype, device=input.device)
+        starts, ends = (bound.unsqueeze(1) for bound in _bounds(size, count))
+        place = FUNCTIONS["arange"](size)
+        inside = (starts <= place) & (place < ends)
+        weights = (inside.double() / (ends - starts)).to(input.dtype).to(input.device)
         input = (input.movedim(axis, -1) @ weights.t()).movedim(-1, axis)
     return input.contiguous()
 
