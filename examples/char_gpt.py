@@ -24,6 +24,7 @@ from tqdm import tqdm
 import dumbtorch as torch
 from dumbtorch import nn, optim
 from dumbtorch.nn import functional as F
+from options import positive_float, positive_int
 
 SONNETS = Path(__file__).with_name("sonnets.txt")
 REFRESH = 10  # steps between two looks at the loss
@@ -196,22 +197,6 @@ def load_weights(model: nn.Module, file: Path) -> None:
     """Read what `save_weights` wrote."""
     weights = safetensors.numpy.load_file(file)
     model.load_state_dict({name: torch.from_numpy(value) for name, value in weights.items()})
-
-
-def positive_int(text: str) -> int:
-    """The type of an option that counts something."""
-    value = int(text)
-    if value <= 0:
-        raise argparse.ArgumentTypeError(f"must be above zero, not {value}")
-    return value
-
-
-def positive_float(text: str) -> float:
-    """The type of an option that measures something."""
-    value = float(text)
-    if not 0 < value < math.inf:
-        raise argparse.ArgumentTypeError(f"must be a finite number above zero, not {text}")
-    return value
 
 
 def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:

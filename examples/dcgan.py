@@ -22,6 +22,7 @@ from dumbtorch import nn, optim
 from dumbtorch.datasets import DataError
 from dumbtorch.nn import functional as F
 from dumbtorch.utils.data import DataLoader
+from options import positive_float, positive_int
 from vae import draw_grid, shares
 
 NOISE = 64  # numbers that a picture is made from
@@ -98,16 +99,13 @@ def train_step(
 def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     """The options, from the command line unless given."""
     parser = argparse.ArgumentParser(description="Train a generative adversarial network on handwritten digits.")
-    parser.add_argument("--channels", type=mnist.positive_int, default=32, metavar="N", help="default: 32")
-    parser.add_argument("--epochs", type=mnist.positive_int, metavar="N", help="default: 5 (50 on the small digits)")
-    parser.add_argument("--batch-size", type=mnist.positive_int, default=64, metavar="N", help="default: 64")
-    parser.add_argument("--lr", type=mnist.positive_float, default=5e-4, metavar="X", help="default: %(default)s")
-    parser.add_argument("--device", default="cpu", metavar="NAME", help="cpu (default) or cuda")
-    parser.add_argument("--seed", type=int, default=0, metavar="N", help="default: 0")
-    parser.add_argument("--data", type=Path, metavar="DIR", help="folder with the four files of MNIST")
+    parser.add_argument("--channels", type=positive_int, default=32, metavar="N", help="default: 32")
+    parser.add_argument("--epochs", type=positive_int, metavar="N", help="default: 5 (50 on the small digits)")
+    parser.add_argument("--batch-size", type=positive_int, default=64, metavar="N", help="default: 64")
+    parser.add_argument("--lr", type=positive_float, default=5e-4, metavar="X", help="default: %(default)s")
+    mnist.add_common_options(parser)
     parser.add_argument("--save", type=Path, default=Path("outputs/dcgan.safetensors"), metavar="FILE")
     parser.add_argument("--samples", type=Path, default=Path("outputs/dcgan-samples.png"), metavar="FILE")
-    parser.add_argument("--limit", type=mnist.positive_int, metavar="N", help="use only the first N pictures")
     return parser.parse_args(arguments)
 
 

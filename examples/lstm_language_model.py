@@ -21,6 +21,7 @@ from tqdm import tqdm
 import dumbtorch as torch
 from dumbtorch import nn, optim
 from dumbtorch.datasets import DataError, TextCharacters
+from options import positive_float, positive_int
 
 SONNETS = Path(__file__).with_name("sonnets.txt")
 REFRESH = 20  # steps between two looks at the loss
@@ -119,22 +120,6 @@ def one_cycle(progress: float) -> float:
     if progress < warm_up:
         return 0.1 + 0.9 * progress / warm_up
     return 0.5 * (1 + math.cos(math.pi * (progress - warm_up) / (1 - warm_up)))
-
-
-def positive_int(text: str) -> int:
-    """The type of an option that counts something."""
-    value = int(text)
-    if value <= 0:
-        raise argparse.ArgumentTypeError(f"must be above zero, not {value}")
-    return value
-
-
-def positive_float(text: str) -> float:
-    """The type of an option that measures something."""
-    value = float(text)
-    if not 0 < value < math.inf:
-        raise argparse.ArgumentTypeError(f"must be a finite number above zero, not {text}")
-    return value
 
 
 def share(text: str) -> float:

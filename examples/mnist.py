@@ -23,6 +23,7 @@ import dumbtorch as torch
 from dumbtorch import nn, optim
 from dumbtorch.datasets import MNIST, DataError, NoNetworkError
 from dumbtorch.utils.data import DataLoader, TensorDataset
+from options import positive_float, positive_int
 
 REFRESH = 20  # steps between two looks at the loss: each look waits for the device
 
@@ -182,20 +183,12 @@ def misread_file(loss_file: Path) -> Path:
     return loss_file.with_name(f"{loss_file.stem.removesuffix('-loss')}-misread{loss_file.suffix}")
 
 
-def positive_int(text: str) -> int:
-    """The type of an option that counts something."""
-    value = int(text)
-    if value <= 0:
-        raise argparse.ArgumentTypeError(f"must be above zero, not {value}")
-    return value
-
-
-def positive_float(text: str) -> float:
-    """The type of an option that measures something."""
-    value = float(text)
-    if not 0 < value < math.inf:
-        raise argparse.ArgumentTypeError(f"must be a finite number above zero, not {text}")
-    return value
+def add_common_options(parser: argparse.ArgumentParser) -> None:
+    """The options of every example on these pictures."""
+    parser.add_argument("--device", default="cpu", metavar="NAME", help="cpu (default) or cuda")
+    parser.add_argument("--seed", type=int, default=0, metavar="N", help="default: 0")
+    parser.add_argument("--data", type=Path, metavar="DIR", help="folder with the four files of MNIST")
+    parser.add_argument("--limit", type=positive_int, metavar="N", help="use only the first N pictures (a quick try)")
 
 
 def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
@@ -205,9 +198,7 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--epochs", type=positive_int, metavar="N", help="default: 2 (20 on the small digits)")
     parser.add_argument("--batch-size", type=positive_int, default=64, metavar="N", help="default: 64")
     parser.add_argument("--lr", type=positive_float, metavar="X", help="peak learning rate; default: by model")
-    parser.add_argument("--device", default="cpu", metavar="NAME", help="cpu (default) or cuda")
-    parser.add_argument("--seed", type=int, default=0, metavar="N", help="default: 0")
-    parser.add_argument("--data", type=Path, metavar="DIR", help="folder with the four files of MNIST")
+    add_common_options(parser)
     parser.add_argument("--save", type=Path, metavar="FILE", help="default: outputs/mnist-MODEL.safetensors")
     parser.add_argument(
         "--plot",
@@ -216,7 +207,6 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
         metavar="FILE",
         help="default: %(default)s; the misread digits go beside it",
     )
-    parser.add_argument("--limit", type=positive_int, metavar="N", help="use only the first N pictures (a quick try)")
     return parser.parse_args(arguments)
 
 

@@ -20,6 +20,7 @@ from dumbtorch import nn, optim
 from dumbtorch.datasets import DataError
 from dumbtorch.nn import functional as F
 from dumbtorch.utils.data import DataLoader
+from options import positive_float, positive_int
 
 
 class Block(nn.Module):
@@ -71,17 +72,14 @@ class ResNet(nn.Module):
 def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     """The options, from the command line unless given."""
     parser = argparse.ArgumentParser(description="Train a small residual network to read handwritten digits.")
-    parser.add_argument("--blocks", type=mnist.positive_int, default=2, metavar="N", help="of each stage; default: 2")
-    parser.add_argument("--width", type=mnist.positive_int, default=16, metavar="N", help="first channels; default: 16")
-    parser.add_argument("--epochs", type=mnist.positive_int, metavar="N", help="default: 2 (20 on the small digits)")
-    parser.add_argument("--batch-size", type=mnist.positive_int, default=64, metavar="N", help="default: 64")
-    parser.add_argument("--lr", type=mnist.positive_float, default=1e-2, metavar="X", help="peak; default: %(default)s")
-    parser.add_argument("--device", default="cpu", metavar="NAME", help="cpu (default) or cuda")
-    parser.add_argument("--seed", type=int, default=0, metavar="N", help="default: 0")
-    parser.add_argument("--data", type=Path, metavar="DIR", help="folder with the four files of MNIST")
+    parser.add_argument("--blocks", type=positive_int, default=2, metavar="N", help="of each stage; default: 2")
+    parser.add_argument("--width", type=positive_int, default=16, metavar="N", help="first channels; default: 16")
+    parser.add_argument("--epochs", type=positive_int, metavar="N", help="default: 2 (20 on the small digits)")
+    parser.add_argument("--batch-size", type=positive_int, default=64, metavar="N", help="default: 64")
+    parser.add_argument("--lr", type=positive_float, default=1e-2, metavar="X", help="peak; default: %(default)s")
+    mnist.add_common_options(parser)
     parser.add_argument("--save", type=Path, default=Path("outputs/resnet.safetensors"), metavar="FILE")
     parser.add_argument("--plot", type=Path, default=Path("outputs/resnet-loss.png"), metavar="FILE")
-    parser.add_argument("--limit", type=mnist.positive_int, metavar="N", help="use only the first N pictures")
     return parser.parse_args(arguments)
 
 

@@ -26,6 +26,7 @@ from dumbtorch import nn, optim
 from dumbtorch.datasets import MNIST, DataError
 from dumbtorch.nn import functional as F
 from dumbtorch.utils.data import DataLoader
+from options import positive_float, positive_int
 
 
 class VAE(nn.Module):
@@ -97,16 +98,13 @@ def draw_grid(pictures: torch.Tensor, columns: int, title: str, file: Path) -> N
 def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     """The options, from the command line unless given."""
     parser = argparse.ArgumentParser(description="Train a variational autoencoder on handwritten digits.")
-    parser.add_argument("--latent", type=mnist.positive_int, default=16, metavar="N", help="numbers a picture")
-    parser.add_argument("--epochs", type=mnist.positive_int, metavar="N", help="default: 3 (30 on the small digits)")
-    parser.add_argument("--batch-size", type=mnist.positive_int, default=128, metavar="N", help="default: 128")
-    parser.add_argument("--lr", type=mnist.positive_float, default=2e-3, metavar="X", help="default: %(default)s")
-    parser.add_argument("--device", default="cpu", metavar="NAME", help="cpu (default) or cuda")
-    parser.add_argument("--seed", type=int, default=0, metavar="N", help="default: 0")
-    parser.add_argument("--data", type=Path, metavar="DIR", help="folder with the four files of MNIST")
+    parser.add_argument("--latent", type=positive_int, default=16, metavar="N", help="numbers a picture")
+    parser.add_argument("--epochs", type=positive_int, metavar="N", help="default: 3 (30 on the small digits)")
+    parser.add_argument("--batch-size", type=positive_int, default=128, metavar="N", help="default: 128")
+    parser.add_argument("--lr", type=positive_float, default=2e-3, metavar="X", help="default: %(default)s")
+    mnist.add_common_options(parser)
     parser.add_argument("--save", type=Path, default=Path("outputs/vae.safetensors"), metavar="FILE")
     parser.add_argument("--samples", type=Path, default=Path("outputs/vae-samples.png"), metavar="FILE")
-    parser.add_argument("--limit", type=mnist.positive_int, metavar="N", help="use only the first N pictures")
     return parser.parse_args(arguments)
 
 

@@ -31,6 +31,7 @@ def run(*arguments: str, cwd: Path, **environment: str) -> subprocess.CompletedP
 def program(library: ModuleType, monkeypatch: pytest.MonkeyPatch) -> Any:
     """The example with a library in dumbtorch's place."""
     with monkeypatch.context() as patch:
+        patch.syspath_prepend(str(EXAMPLE.parent))  # as for a program that is run: its options stand beside it
         for name in ("", ".nn", ".nn.functional", ".optim"):
             patch.setitem(sys.modules, f"dumbtorch{name}", sys.modules[f"{library.__name__}{name}"])
         spec = importlib.util.spec_from_file_location(f"char_gpt_{library.__name__}", EXAMPLE)
