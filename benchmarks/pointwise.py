@@ -52,7 +52,26 @@ def _matrix(rows: int, columns: int) -> Callable[[Any], dict[str, Any]]:
 
 def elementwise() -> list[Case]:
     """Elementwise rows: results into memory that is there (`out=`), and into new tensors."""
-    return [case for label, size in SIZES.items() for case in _elementwise(size, label)]
+    return [case for label, size in SIZES.items() for case in _elementwise(size, label)] + _repeated()
+
+
+def _repeated() -> list[Case]:
+    """Operands that repeat an element along each row, or one row for all."""
+    shapes = {
+        "a column": ((512, 128), (512, 1)),
+        "a row": ((512, 128), (128,)),
+        "pairs by a column": ((100_000, 2), (100_000, 1)),
+        "planes by channels": ((8, 64, 56, 56), (64, 1, 1)),
+        "a large column": ((1024, 1024), (1024, 1)),
+    }
+
+    def setup(first: tuple[int, ...], second: tuple[int, ...]) -> Callable[[Any], dict[str, Any]]:
+        return lambda t: {"a": normal(t, *first), "b": normal(t, *second, seed=1)}
+
+    return [
+        Case(f"mul, {name}: {' x '.join(map(str, first))}", "a * b", setup(first, second), 1.0)
+        for name, (first, second) in shapes.items()
+    ]
 
 
 def reductions() -> list[Case]:
