@@ -4,16 +4,16 @@ The index tensors become one vector of offsets, checked and counted from the fro
 vector (kernels/walk.mojo).
 """
 
-from std.ffi import c_int, external_call
+from std.ffi import external_call
 from std.math import ceildiv
 from std.sys.info import simd_width_of
 from tensor.call import Call, register
 from tensor.dtype import INT64, type_name
-from tensor.errors import python_error
+from tensor.errors import warn
 from tensor.layout import Dims, broadcast_into, expanded_strides, has_internal_overlap, no_dims, same_dims, shape_text
 from tensor.memory import at, load
 from tensor.object import TPtr, as_tensor, is_tensor, new_tensor
-from tensor.py import Obj, decref, is_sequence, new_ref, release_gil, seq_item, seq_len, symbol, take_gil
+from tensor.py import Obj, decref, is_sequence, new_ref, release_gil, seq_item, seq_len, take_gil
 from tensor.runtime import MAX_RANK, runtime
 from tensor.threads import Body, num_threads, parallel
 from kernels.index_api import as_indices, check_apart, check_out, is_index, walk, wrapped
@@ -261,16 +261,12 @@ def index(mut call: Call) raises -> Obj:
 
 
 def _warn_expanded() raises:
-    var text = StaticString(
-        "Use of index_put_ on expanded tensors is deprecated. Please clone()"
-        " the tensor before performing this operation. This also applies to"
-        " advanced indexing e.g. tensor[indices] = tensor\0"
+    warn(
+        String(
+            "Use of index_put_ on expanded tensors is deprecated. Please clone() the tensor before performing this"
+            " operation. This also applies to advanced indexing e.g. tensor[indices] = tensor"
+        )
     )
-    if (
-        external_call["PyErr_WarnEx", c_int](load[Int](symbol("PyExc_UserWarning")), Int(text.unsafe_ptr()), Int(1))
-        != 0
-    ):
-        raise python_error()
 
 
 def index_put(mut call: Call) raises -> Obj:

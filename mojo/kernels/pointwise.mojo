@@ -10,7 +10,8 @@ from std.memory import Pointer, stack_allocation
 from kernels.functor import FAULT, IMAGINARY, MAX_NUMBERS, Table, TablePtr, compute, is_half, load_at, store_at
 from tensor.call import Call
 from tensor.dtype import itemsize, type_name
-from tensor.layout import Dims, extent, has_internal_overlap, is_dense, no_dims, same_dims
+from tensor.errors import warn
+from tensor.layout import Dims, extent, has_internal_overlap, is_dense, no_dims, same_dims, shape_text
 from tensor.loop import Loop
 from tensor.memory import Numbers, at, function_at, words
 from tensor.object import TPtr, replace_storage
@@ -148,5 +149,17 @@ def check_overlap(out_: TPtr, t: TPtr) raises:
 
 
 def resize_out(t: TPtr, shape: Dims, ndim: Int) raises:
-    """Gives an `out=` tensor the result's shape (PyTorch resizes it; a non-empty one with a warning)."""
+    """Gives an `out=` tensor the result's shape; a non-empty one with a warning, as in PyTorch."""
+    if t[].numel > 0:
+        warn(
+            String(
+                "An output with one or more elements was resized since it had shape ",
+                shape_text(t[].shape, t[].rank()),
+                ", which does not match the required output shape ",
+                shape_text(shape, ndim),
+                ". This behavior is deprecated, and in a future PyTorch release outputs will not be resized unless they"
+                " have zero elements. You can explicitly reuse an out tensor t by resizing it, inplace, to zero elements"
+                " with t.resize_(0).",
+            )
+        )
     replace_storage(t, t[].code(), shape, ndim)

@@ -4,7 +4,7 @@
 bar it is a RuntimeError. "P|" says that the Python error is set already.
 """
 
-from std.ffi import external_call
+from std.ffi import c_int, external_call
 from .memory import c_string
 from .py import Obj, error_occurred, py_str, decref
 from .runtime import runtime
@@ -53,6 +53,15 @@ def _set(kind: Obj, text: String):
     if s != 0:
         external_call["PyErr_SetObject", NoneType](kind, s)
         decref(s)
+
+
+def warn(text: String) raises:
+    """Issues a UserWarning; raises where the filters make an error of it."""
+    var builtins = external_call["PyEval_GetBuiltins", Int]()
+    var category = external_call["PyDict_GetItemString", Int](builtins, Int(StaticString("UserWarning").unsafe_ptr()))
+    var message = text + "\0"
+    if external_call["PyErr_WarnEx", c_int](category, message.unsafe_ptr(), Int(1)) != 0:
+        raise python_error()
 
 
 @always_inline

@@ -1,9 +1,11 @@
-"""The thread pool: one parallel region at a time, tasks claimed dynamically.
+"""The thread pool: one parallel region at a time, each worker with a share of the tasks of its own.
 
-`parallel(body, ntasks)` runs `body.run(task, worker)` for every task and returns when all are done. The calling thread
-is worker 0 and claims tasks like the others, so a region never depends on a worker being scheduled: a worker that the
-kernel has put aside costs only the task it holds. A region that starts while another one runs (nested, or from a second
-Python thread with the GIL released) runs serially in its caller.
+`parallel(body, ntasks)` runs `body.run(task, worker)` for every task and returns when all are done. The tasks are dealt
+out in equal runs: a worker takes those of its own share first, from the front, and then helps the others, from the back
+of theirs. So an operation on a tensor gives each core the part that it had in the operation before, which is still in
+its caches, and yet a region never depends on a worker being scheduled: the calling thread is worker 0, and a worker
+that the kernel has put aside costs only the task it holds. A region that starts while another one runs (nested, or from
+a second Python thread with the GIL released) runs serially in its caller.
 
 Workers spin for `SPIN_NS` after a region, then sleep on a futex; a caller that has run out of tasks spins for a shorter
 time, then sleeps as well, because on a busy machine a spinning thread takes the core from the one it waits for.
@@ -31,7 +33,10 @@ comptime WAIT_SPIN_NS = 8_000
 comptime MOVE_NS = 1_000_000
 """How often a worker may move itself to another CPU."""
 
-comptime STATE_BYTES = 4096
+comptime MAX_UNITS = (1 << 20) - 1
+"""The largest number of units that the tasks of a region are claimed by."""
+
+comptime STATE_BYTES = 8192
 
 comptime _TaskFn = def(Int, Int, Int) thin abi("C") -> None  # (address of the body, task, worker)
 comptime _ThreadFn = def(Int) thin abi("C") -> Int
@@ -54,12 +59,10 @@ trait Body:
 struct _State:
     """Shared by the threads, one cache line a field that several of them write. All zeros is a fresh pool."""
 
-    # generation << 40 | thread limit << 32 | tasks that nobody has claimed. A worker claims by one compare-and-swap
-    # that subtracts one. It looks at the fields below only after that, and a region cannot end (so they cannot change)
-    # while a claimed task is unfinished: a late worker can never run a task of a region that is gone.
+    # generation << 40 | thread limit << 8 | shares: says that a region is there.
     var ticket: Atomic[UInt64]
     var _pad0: Array[Int64, 15]
-    # Tasks not finished yet; also the futex that the caller sleeps on.
+    # Units not finished yet; also the futex that the caller sleeps on.
     var pending: Atomic[Int32]
     var caller_sleeps: Atomic[Int32]
     var _pad1: Array[Int64, 15]
@@ -75,7 +78,14 @@ struct _State:
     var fn_: _TaskFn
     var body: Int
     var ntasks: Int
+    var unit: Int  # tasks that are claimed at once
     var caller_cpu: Int
+    var _pad4: Array[Int64, 11]
+    # The shares, one cache line each: generation << 40 | end << 20 | next, the units that nobody has claimed. A worker
+    # claims by one compare-and-swap, and only from a share of the generation of the ticket whose limit it keeps. It
+    # looks at the fields above only after that, and a region cannot end (so they cannot change) while a claimed unit is
+    # unfinished: a late worker can never run a task of a region that is gone.
+    var shares: Array[UInt64, 8 * MAX_THREADS]
 
 
 comptime _StatePtr = Pointer[_State, MutUntrackedOrigin]
@@ -185,26 +195,56 @@ def _trampoline[B: Body](body: Int, task: Int, worker: Int) abi("C") -> None:
 
 
 @always_inline
-def _unclaimed(ticket: UInt64) -> Int:
-    return Int(ticket & 0xFFFF_FFFF)
+def _limit(ticket: UInt64) -> Int:
+    return Int((ticket >> 8) & 0xFF)
 
 
 @always_inline
-def _limit(ticket: UInt64) -> Int:
-    return Int((ticket >> 32) & 0xFF)
+def _shares(ticket: UInt64) -> Int:
+    return Int(ticket & 0xFF)
 
 
-def _work(st: _StatePtr, worker: Int) -> Int:
-    """Claims and runs tasks until none is left; returns how many."""
+@always_inline
+def _share(st: _StatePtr, k: Int) -> Pointer[Atomic[UInt64], MutUntrackedOrigin]:
+    return Pointer[Atomic[UInt64], MutUntrackedOrigin](unsafe_from_address=_address(st[].shares) + 64 * k)
+
+
+@always_inline
+def _claim(share: Pointer[Atomic[UInt64], MutUntrackedOrigin], ticket: UInt64, front: Bool) -> Int:
+    """Takes a unit from one end of a share of the ticket's region; -1 if none is left."""
+    var s = share[].load[ordering=Ordering.ACQUIRE]()
+    while s >> 40 == ticket >> 40:
+        var next = s & 0xFFFFF
+        var end = (s >> 20) & 0xFFFFF
+        if next >= end:
+            break
+        # On failure `s` is what the share holds now.
+        if share[].compare_exchange(s, s + 1 if front else s - (1 << 20)):
+            return Int(next if front else end - 1)
+    return -1
+
+
+@always_inline
+def _run_unit(st: _StatePtr, unit: Int, worker: Int):
+    var start = unit * st[].unit
+    for task in range(start, min(start + st[].unit, st[].ntasks)):
+        st[].fn_(st[].body, task, worker)
+
+
+def _work(st: _StatePtr, ticket: UInt64, worker: Int) -> Int:
+    """Claims and runs units of the ticket's region until none is left; returns how many."""
     var done = 0
-    var t = st[].ticket.load[ordering=Ordering.ACQUIRE]()
-    while _unclaimed(t) > 0 and worker < _limit(t):
-        if st[].ticket.compare_exchange(t, t - 1):
-            st[].fn_(st[].body, st[].ntasks - _unclaimed(t), worker)
+    var n = _shares(ticket)
+    for i in range(n):
+        var k = (worker + i) % n
+        while True:
+            var unit = _claim(_share(st, k), ticket, i == 0)
+            if unit < 0:
+                break
+            _run_unit(st, unit, worker)
             done += 1
             if worker > 0:
                 _finish(st, 1)
-            t = st[].ticket.load[ordering=Ordering.ACQUIRE]()
     return done
 
 
@@ -220,18 +260,21 @@ def _worker(arg: Int) abi("C") -> Int:
     var worker = _Word(unsafe_from_address=arg)[unsafe_offset=1]
     var idle_since = perf_counter_ns()
     var moved = 0
+    var seen = UInt64(0)  # the ticket of the last region that this worker has looked through
     while True:
         var t = st[].ticket.load[ordering=Ordering.ACQUIRE]()
-        # On a busy machine the kernel tends to wake a worker on the caller's CPU, where it only takes turns with it.
-        if _unclaimed(t) > 0 and worker < _limit(t) and _cpu() == st[].caller_cpu:
-            var now = perf_counter_ns()
-            if now - moved > MOVE_NS:
-                _move_away(st[].caller_cpu)
-                moved = now
-        if _work(st, worker) > 0:
-            idle_since = perf_counter_ns()
+        if t != seen:
+            # On a busy machine the kernel tends to wake a worker on the caller's CPU, where it only takes turns with it.
+            if worker < _limit(t) and _cpu() == st[].caller_cpu:
+                var now = perf_counter_ns()
+                if now - moved > MOVE_NS:
+                    _move_away(st[].caller_cpu)
+                    moved = now
+            if worker < _limit(t) and _work(st, t, worker) > 0:
+                idle_since = perf_counter_ns()
+            seen = t
         for _ in range(16):
-            if _unclaimed(st[].ticket.load[ordering=Ordering.RELAXED]()) > 0:
+            if st[].ticket.load[ordering=Ordering.RELAXED]() != seen:
                 break
             _pause()
         if perf_counter_ns() - idle_since < SPIN_NS:
@@ -241,8 +284,7 @@ def _worker(arg: Int) abi("C") -> Int:
             return 0
         _ = st[].sleepers.fetch_add(1)
         var seq = st[].wake.load()
-        t = st[].ticket.load()
-        if (_unclaimed(t) == 0 or worker >= _limit(t)) and st[].stop.load() == 0:
+        if st[].ticket.load() == seen and st[].stop.load() == 0:
             _sleep_while(_address(st[].wake), seq)
         _ = st[].sleepers.fetch_sub(1)
         comptime if IS_LINUX:
@@ -290,10 +332,11 @@ def _serial[B: Body](body: B, ntasks: Int):
 def parallel[B: Body](body: B, ntasks: Int, max_workers: Int = MAX_THREADS):
     """Runs `body.run(0 .. ntasks-1, worker)` on the pool and returns when all of them are done.
 
-    Tasks are claimed in order by whichever thread is free; `worker` is in `[0, min(num_threads(), max_workers))`. Pass
-    the `num_threads()` that scratch was sized with as `max_workers`, so that a `set_num_threads` from another thread in
-    between cannot give a larger worker. Scratch must belong to the call: two regions may run at once (one of them
-    serially, as worker 0). Memory written before the call is visible to all tasks, and theirs after it.
+    Worker `w` begins with the `w`-th of equal runs of the tasks; whoever is done helps the others. `worker` is in
+    `[0, min(num_threads(), max_workers))`. Pass the `num_threads()` that scratch was sized with as `max_workers`, so
+    that a `set_num_threads` from another thread in between cannot give a larger worker. Scratch must belong to the
+    call: two regions may run at once (one of them serially, as worker 0). Memory written before the call is visible to
+    all tasks, and theirs after it.
     """
     if ntasks <= 1:
         if ntasks == 1:
@@ -317,15 +360,23 @@ def parallel[B: Body](body: B, ntasks: Int, max_workers: Int = MAX_THREADS):
     st[].fn_ = _trampoline[B]
     st[].body = Int(Pointer(to=body))
     st[].ntasks = ntasks
+    st[].unit = blocks_for(ntasks, MAX_UNITS)
     st[].caller_cpu = _cpu()
-    st[].pending.store[ordering=Ordering.RELAXED](Int32(ntasks))
-    var generation = (st[].ticket.load[ordering=Ordering.RELAXED]() >> 40) + 1
-    st[].ticket.store((generation << 40) | (UInt64(limit) << 32) | UInt64(ntasks))
+    var units = blocks_for(ntasks, st[].unit)
+    var shares = min(workers + 1, units)
+    st[].pending.store[ordering=Ordering.RELAXED](Int32(units))
+    var generation = ((st[].ticket.load[ordering=Ordering.RELAXED]() >> 40) + 1) << 40
+    for k in range(shares):
+        var next = UInt64(units * k // shares)
+        var end = UInt64(units * (k + 1) // shares)
+        _share(st, k)[].store[ordering=Ordering.RELEASE](generation | (end << 20) | next)
+    var ticket = generation | (UInt64(limit) << 8) | UInt64(shares)
+    st[].ticket.store(ticket)
     if st[].sleepers.load() > 0:
         _ = st[].wake.fetch_add(1)
         # Enough of them, unless some that sleep are above the limit and would take the wake for nothing.
         _wake(_address(st[].wake), workers if st[].spawned < limit else MAX_THREADS)
-    var own = _work(st, 0)
+    var own = _work(st, ticket, 0)
     if own > 0:
         _ = st[].pending.fetch_sub(Int32(own))
     _wait(st)

@@ -81,6 +81,10 @@ def test_every_task_runs_once() raises:
         check(n, 100)
 
 
+def test_more_tasks_than_units() raises:
+    check((1 << 21) + 3)
+
+
 def test_stress() raises:
     check(2, 0, 100_000)
     check(5, 0, 20_000)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from dumbtorch import _C, _device, _dtypes, _interop
+from dumbtorch.ops.results import resize_out
 from dumbtorch.ops.samples import S, T
 from dumbtorch.ops.shape import sizes
 from dumbtorch.ops.table import composite, row
@@ -139,7 +140,7 @@ def full(
 
 
 def _resized(out: Any, size: Any) -> Any:
-    """An ``out=`` tensor in the shape of the result: empty ones and others take new memory."""
+    """An ``out=`` tensor in the shape that is created; without a warning, as in PyTorch."""
     if tuple(out.shape) != tuple(size):
         out._set_data(_EMPTY(size, out.dtype, out.device))
     return out
@@ -349,7 +350,7 @@ def _triangle(name: str, words: str) -> None:
 
     def triangle(input: Any, diagonal: int = 0, *, out: Any = None) -> Any:
         result = op(input, diagonal)
-        return result if out is None else _resized(out, result.shape).copy_(result)
+        return result if out is None else resize_out(out, result.shape).copy_(result)
 
     def triangle_(self: Any, diagonal: int = 0) -> Any:
         return self.copy_(op(self, diagonal))

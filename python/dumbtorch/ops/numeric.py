@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 from dumbtorch import _C, _dtypes
 from dumbtorch.ops.binary import where_
+from dumbtorch.ops.results import resize_out
 from dumbtorch.ops.samples import S, T, binary, binary_errors, unary, unary_errors
 from dumbtorch.ops.table import FUNCTIONS, TABLE, composite, row
 from dumbtorch.ops.unary import zero
@@ -20,9 +21,7 @@ def _binary(name: str, grad: Any = None, *, doc: str, **kwargs: Any) -> Any:
 
 def _copied(result: Any, out: Any) -> Any:
     """A result written to an ``out=`` tensor."""
-    if tuple(out.shape) != tuple(result.shape):
-        out.resize_(result.shape)
-    return out.copy_(result)
+    return resize_out(out, result.shape).copy_(result)
 
 
 # ---------------------------------------------------------------- integers

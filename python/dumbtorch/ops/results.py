@@ -26,12 +26,6 @@ def write_out(name: str, out: Any, results: Any) -> tuple[Any, ...]:
                 f"{name}(): functions with out=... arguments don't support automatic differentiation, but one of the "
                 "arguments requires grad."
             )
-        if target.numel() and target.shape != result.shape:
-            warnings.warn(
-                "An output with one or more elements was resized since it had shape "
-                f"{list(target.shape)}, which does not match the required output shape {list(result.shape)}.",
-                stacklevel=4,
-            )
     return tuple(_RESULT(result, out=target) for target, result in zip(out, results, strict=True))
 
 
@@ -47,6 +41,22 @@ def named(name: str, op: Any) -> Any:
         return new(kind, results)
 
     return call
+
+
+def resize_out(out: Any, shape: Any) -> Any:
+    """Gives an ``out=`` tensor the shape of the result; one that has elements with a warning, as the kernels do."""
+    if out.shape != shape:
+        if out.numel():
+            warnings.warn(
+                f"An output with one or more elements was resized since it had shape {list(out.shape)}, which does not "
+                f"match the required output shape {list(shape)}. This behavior is deprecated, and in a future "
+                "PyTorch release outputs will not be resized unless they have zero elements. You can explicitly reuse "
+                "an out tensor t by resizing it, inplace, to zero elements with t.resize_(0).",
+                UserWarning,
+                stacklevel=4,
+            )
+        out._set_data(out.new_empty(shape))
+    return out
 
 
 def into(out: Any, result: Any, name: str) -> Any:
@@ -71,18 +81,7 @@ def into(out: Any, result: Any, name: str) -> Any:
         )
     if result.device != out.device:
         raise RuntimeError(f"{name}: Expected result and input tensors to be on the same device")
-    if out.shape != result.shape:
-        if out.numel():
-            warnings.warn(
-                f"An output with one or more elements was resized since it had shape {list(out.shape)}, which does not "
-                f"match the required output shape {list(result.shape)}. This behavior is deprecated, and in a future "
-                "PyTorch release outputs will not be resized unless they have zero elements. You can explicitly reuse "
-                "an out tensor t by resizing it, inplace, to zero elements with t.resize_(0).",
-                UserWarning,
-                stacklevel=3,
-            )
-        out._set_data(out.new_empty(result.shape))
-    return out.copy_(result)
+    return resize_out(out, result.shape).copy_(result)
 
 
 def done(result: Any, out: Any, name: str) -> Any:
