@@ -119,7 +119,7 @@ def main(arguments: list[str] | None = None) -> None:
         sys.exit(f"error: {error}")
     torch.manual_seed(options.seed)
     x = 2 * shares(train, options.limit, device) - 1
-    loader = DataLoader(x, options.batch_size, shuffle=True)  # type: ignore[arg-type]
+    loader = DataLoader(x, options.batch_size, shuffle=True)
     height, width = x.shape[2:]
     made_by = Generator(height, width, options.channels).to(device)
     judge = discriminator(height, width, options.channels).to(device)

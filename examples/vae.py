@@ -118,7 +118,7 @@ def main(arguments: list[str] | None = None) -> None:
         sys.exit(f"error: {error}")
     torch.manual_seed(options.seed)
     x, test_x = shares(train, options.limit, device), shares(test, options.limit, device)
-    loader = DataLoader(x, options.batch_size, shuffle=True)  # type: ignore[arg-type]
+    loader = DataLoader(x, options.batch_size, shuffle=True)
     model = VAE(x.shape[2], x.shape[3], options.latent).to(device)
     optimizer = optim.Adam(model.parameters(), lr=options.lr)
     size = sum(parameter.numel() for parameter in model.parameters())

@@ -265,3 +265,43 @@ def synchronize_event(index: Int, event: Int) abi("C") -> Int:
         return 0
     except e:
         return fail(e, "synchronize event")
+
+
+# ---------------------------------------------------------------- page-locked memory
+
+
+@export("dumbtorch_accelerator_lock")
+def lock(index: Int, nbytes: Int) abi("C") -> Int:
+    """The address of page-locked host memory."""
+    try:
+        return device(index)[].lock(nbytes)
+    except e:
+        return fail(e, "page-locked memory")
+
+
+@export("dumbtorch_accelerator_unlock")
+def unlock(index: Int, address: Int) abi("C") -> Int:
+    try:
+        device(index)[].unlock(address)
+        return 0
+    except e:
+        return fail(e, "page-locked memory")
+
+
+@export("dumbtorch_accelerator_upload_locked")
+def upload_locked(index: Int, dst: Int, src: Int, nbytes: Int, block: Int) abi("C") -> Int:
+    """Queues a copy from page-locked memory."""
+    try:
+        device(index)[].upload_locked(dst, src, nbytes, block)
+        return 0
+    except e:
+        return fail(e, "copy")
+
+
+@export("dumbtorch_accelerator_record_stream")
+def record_stream(index: Int, address: Int, stream: Int) abi("C") -> Int:
+    try:
+        device(index)[].record_stream(address, stream)
+        return 0
+    except e:
+        return fail(e, "record stream")

@@ -319,6 +319,24 @@ def runtime() -> bool:
     stream.synchronize()
     good = used == 1 << 28 and y[:3].tolist() == [2.0, 2.0, 2.0]
     print(f"{'ok  ' if good else 'FAIL'} stream and memory: {used} bytes for 2^28")
+    for n in range(20):  # more blocks than there are at once: they come back while copies from them are queued
+        host = torch.full((1 << 20,), float(n)).pin_memory()
+        there = host.to("cuda", non_blocking=True)
+        locked = host.is_pinned()
+        del host
+        locked &= there.sum().item() == n * (1 << 20)
+        if not locked:
+            good = False
+            print(f"FAIL page-locked memory, copy {n}")
+    with cuda.stream(stream):
+        z = torch.full((1 << 22,), 2.0, device="cuda")
+    z.record_stream(cuda.default_stream())
+    stream.synchronize()
+    twice = z + z
+    del z
+    with cuda.stream(stream):
+        torch.zeros(1 << 22, device="cuda")
+    good &= twice[-1].item() == 4.0
     square = y[: 1 << 24].view(4096, 4096)
     for name, f, amount, unit in (
         ("add, 2^26 float32", lambda: x + y, 3 * 4 * x.numel() / 1e9, "GB/s"),

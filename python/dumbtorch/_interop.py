@@ -7,7 +7,7 @@ import sys
 import warnings
 from typing import Any
 
-from dumbtorch import _C, _device, _dtypes
+from dumbtorch import _C, _device, _dtypes, _pinned
 
 __all__ = [
     "array_interface",
@@ -91,7 +91,8 @@ def tensor(
     """A new tensor with a copy of ``data``: a number, nested sequences, an array or a tensor.
 
     The dtype follows the data unless given: bool, int64, the default dtype for floats, its complex type, or that of the
-    arrays and tensors inside. A dense array keeps its layout. ``pin_memory`` is accepted and changes nothing.
+    arrays and tensors inside. A dense array keeps its layout. ``pin_memory`` puts it into page-locked memory, where
+    there is a device (RuntimeError where not).
     Raises ValueError for ragged sequences, TypeError for what is no number, RuntimeError for a value that the dtype
     cannot hold. Reference: ``torch.tensor``.
 
@@ -111,6 +112,8 @@ def tensor(
             return _made(_moved(source.clone(), dtype, device), requires_grad)
         data = _array_like(data)
     t = _FROM_DATA(data, dtype, _place(device))
+    if pin_memory:
+        t = _pinned.made(t)
     return _made(t, requires_grad) if requires_grad else t
 
 

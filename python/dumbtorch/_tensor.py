@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import importlib
-import sys
 import weakref
 from typing import Any
 
-from dumbtorch import _C, _device, _dtypes, _interop, _legacy, _printing, _size, _storage, autograd, ops
+from dumbtorch import _C, _device, _dtypes, _interop, _legacy, _pinned, _printing, _size, _storage, autograd, ops
 from dumbtorch._handles import RemovableHandle, add_hook
 from dumbtorch.autograd import graph
 from dumbtorch.autograd.graph import Extra
@@ -244,7 +243,8 @@ class Tensor(_C.TensorBase):
 
     def cuda(self, device: Any = None, non_blocking: bool = False) -> Any:
         """The tensor on a cuda device. Raises RuntimeError where there is none."""
-        return self.to(_device.device("cuda", device) if isinstance(device, int) else device or "cuda")
+        place = _device.device("cuda", device) if isinstance(device, int) else device or "cuda"
+        return self.to(place, non_blocking=non_blocking)
 
     def type(self, dtype: Any = None, non_blocking: bool = False) -> Any:
         """The name of the tensor's type as a string, or the tensor in another dtype, given as such or by that name."""
@@ -271,14 +271,28 @@ class Tensor(_C.TensorBase):
         return bool(self.device.type == "mps")
 
     def is_pinned(self, device: Any = None) -> bool:
-        """Whether the memory is locked for copies to a device: never."""
-        return False
+        """Whether the memory is page-locked, for copies to a device. Reference: ``torch.Tensor.is_pinned``."""
+        if device is not None:
+            _pinned.warn_device("is_pinned")
+        return _pinned.is_pinned(self._storage_id)
 
     def pin_memory(self, device: Any = None) -> Any:
-        """The tensor itself: memory is not locked here. Raises RuntimeError without an accelerator."""
-        if not sys.modules["dumbtorch.cuda"].is_available():
-            raise RuntimeError("Cannot access accelerator device when none is available.")
-        return self
+        """A copy in page-locked memory, from which ``to(device, non_blocking=True)`` need not wait; itself if it is.
+
+        Raises RuntimeError without an accelerator and for tensors on one. Reference: ``torch.Tensor.pin_memory``.
+        """
+        if device is not None:
+            _pinned.warn_device("pin_memory")
+        return _pinned.pinned(self)
+
+    def record_stream(self, stream: Any) -> None:
+        """Notes that another stream works on the memory: it is not used anew before that work is done.
+
+        Reference: ``torch.Tensor.record_stream``.
+        """
+        if not self.is_cuda:
+            raise NotImplementedError(f"record_stream: a tensor on {self.device} is on no stream")
+        stream._record(self.untyped_storage().data_ptr())
 
     def is_shared(self) -> bool:
         """Whether other processes can see the memory. Reference: ``torch.Tensor.is_shared``."""

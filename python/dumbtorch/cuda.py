@@ -21,7 +21,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from dumbtorch import _C, _device
+from dumbtorch import _C, _device, _pinned
 
 __all__ = [
     "DeviceProperties",
@@ -228,8 +228,8 @@ def _library() -> ctypes.CDLL:
         ) from error
     library.dumbtorch_accelerator_table.restype = ctypes.c_void_p
     library.dumbtorch_accelerator_error.restype = ctypes.c_char_p
-    for function in ("dumbtorch_accelerator_new_stream", "dumbtorch_accelerator_new_event"):
-        getattr(library, function).restype = ctypes.c_int64
+    for function in ("new_stream", "new_event", "lock"):
+        getattr(library, f"dumbtorch_accelerator_{function}").restype = ctypes.c_int64
     table = library.dumbtorch_accelerator_table()
     if ctypes.c_int64.from_address(table + 8).value == 0:
         raise RuntimeError(
@@ -481,6 +481,9 @@ class Stream:
         event.record(self)
         return event
 
+    def _record(self, address: int) -> None:
+        _call("record_stream", self.device_index, address, self.stream_id)
+
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Stream):
             return NotImplemented
@@ -555,6 +558,33 @@ def stream(stream: Stream | None) -> Iterator[None]:
         yield
     finally:
         set_stream(before)
+
+
+# ---------------------------------------------------------------- page-locked memory
+
+
+class _Host:
+    """Gives page-locked memory for the current device."""
+
+    @staticmethod
+    def is_available() -> bool:
+        return is_available()
+
+    @staticmethod
+    def lock(nbytes: int) -> tuple[int, int]:
+        index = _index(None)
+        return index, _call("lock", index, nbytes)
+
+    @staticmethod
+    def unlock(index: int, address: int) -> None:
+        _call("unlock", index, address)
+
+    @staticmethod
+    def upload(index: int, target: int, source: int, nbytes: int, block: int) -> None:
+        _call("upload_locked", index, target, source, nbytes, block)
+
+
+_pinned.host = _Host()
 
 
 # ---------------------------------------------------------------- random numbers

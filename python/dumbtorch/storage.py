@@ -11,7 +11,7 @@ import weakref
 from collections.abc import Iterator
 from typing import Any
 
-from dumbtorch import _C, _dtypes, _interop
+from dumbtorch import _C, _dtypes, _interop, _pinned
 
 __all__ = ["CLASSES", "TypedStorage", "UntypedStorage", "from_file", "is_storage", "storage_of"]
 
@@ -100,8 +100,13 @@ class UntypedStorage:
         return self._shared_memory is not None or self.is_cuda
 
     def is_pinned(self, device: Any = None) -> bool:
-        """Whether the memory is locked for copies to a device: never."""
-        return False
+        """Whether the memory is page-locked, for copies to a device."""
+        return _pinned.is_pinned(self.bytes._storage_id)
+
+    def pin_memory(self, device: Any = None) -> UntypedStorage:
+        """A copy in page-locked memory; itself if it is. Raises RuntimeError without an accelerator."""
+        pinned = _pinned.pinned(self.bytes)
+        return self if pinned is self.bytes else self._of(pinned)
 
     def share_memory_(self) -> UntypedStorage:
         """Moves the bytes, for all the tensors on them, to memory that processes share.
@@ -316,6 +321,15 @@ class TypedStorage:
     def is_shared(self) -> bool:
         """Whether other processes can see the memory."""
         return self._untyped_storage.is_shared()
+
+    def is_pinned(self, device: Any = None) -> bool:
+        """Whether the memory is page-locked, for copies to a device."""
+        return self._untyped_storage.is_pinned()
+
+    def pin_memory(self, device: Any = None) -> TypedStorage:
+        """A copy in page-locked memory; itself if it is. Raises RuntimeError without an accelerator."""
+        pinned = self._untyped_storage.pin_memory()
+        return self if pinned is self._untyped_storage else type(self)(wrap_storage=pinned, dtype=self.dtype)
 
     def share_memory_(self) -> TypedStorage:
         """Moves the elements to memory that processes share: see `UntypedStorage.share_memory_`."""

@@ -131,7 +131,8 @@ PROGRAMS: dict[str, Program] = {
                                                                  "--lr", "0.01"), steps=8),
     "imagenet": Program("examples", "imagenet/main.py", ("--dummy", "-b", "2", "-j", "0", "-a", "resnet18",
                                                          "--epochs", "1"), double=True),
-    **{f"yunjey_{name}": Program("pytorch-tutorial", f"tutorials/{folder}/{name}/main.py", double=True)
+    **{f"yunjey_{name}": Program("pytorch-tutorial", f"tutorials/{folder}/{name}/main.py",
+                                 double=name != "linear_regression")  # whose data are arrays of float32
        for folder, name in (
            ("01-basics", "linear_regression"), ("01-basics", "logistic_regression"),
            ("01-basics", "feedforward_neural_network"), ("02-intermediate", "convolutional_neural_network"),

@@ -445,3 +445,35 @@ def test_pin_memory_without_gpu_warns() -> None:
 
 def test_worker_info_is_none_here() -> None:
     assert data.get_worker_info() is None
+
+
+# --- collation by a map
+
+
+class Graph:
+    def __init__(self, value: int) -> None:
+        self.value = value
+
+
+@pytest.mark.parametrize("framework", [dumbtorch, reference], ids=["dumbtorch", "torch"])
+def test_collate_by_a_map(framework: Any) -> None:
+    collate = framework.utils.data._utils.collate
+    table = {**collate.default_collate_fn_map, Graph: lambda batch, *, collate_fn_map: [g.value for g in batch]}
+    batch = [{"g": Graph(i), "x": np.float32(i), "y": np.ones(2), "z": (i, "a")} for i in range(2)]
+    made = collate.collate(batch, collate_fn_map=table)
+    assert made["g"] == [0, 1] and made["x"].dtype == framework.float32 and made["y"].shape == (2, 2)
+    assert made["z"][0].tolist() == [0, 1] and made["z"][1] == ("a", "a")
+    with pytest.raises(TypeError, match="Graph"):
+        collate.default_collate(batch)
+    assert collate.collate(["a", "b"], collate_fn_map={str: lambda batch, *, collate_fn_map: "".join(batch)}) == "ab"
+
+
+def test_a_changed_map_changes_the_loader(monkeypatch: pytest.MonkeyPatch) -> None:
+    table = data._utils.collate.default_collate_fn_map
+    monkeypatch.setitem(table, dumbtorch.Tensor, lambda batch, *, collate_fn_map: len(batch))
+    assert list(data.DataLoader(data.TensorDataset(dumbtorch.ones(5)), 2)) == [[2], [2], [1]]
+
+
+@pytest.mark.parametrize("source", [[3, 1, 2], range(3), {0: 3, 1: 1, 2: 2}, "abc", np.arange(3.0)], ids=str)
+def test_a_loader_of_what_is_no_dataset(source: Any) -> None:
+    assert [plain(b) for b in data.DataLoader(source, 2)] == [plain(b) for b in reference_data.DataLoader(source, 2)]

@@ -24,6 +24,16 @@ struct Block(Copyable):
     var buffer: Buffer
     var size: Int
     var stream: Int  # the current stream when it was handed out
+    var users: List[Int]  # other streams that work on it
+
+
+@fieldwise_init
+struct Locked(Copyable):
+    """A block of the host's memory that is page-locked: a copy from it need not be waited for."""
+
+    var buffer: HostBuffer[DType.uint8]
+    var size: Int
+    var event: Int  # the end of the last copy from it, -1: there was none
 
 
 struct Device(Copyable):
@@ -44,6 +54,8 @@ struct Device(Copyable):
     var frees: Int
     var staging: HostBuffer[DType.uint8]
     var staged: Int  # where the next small copy goes
+    var locked: Dict[Int, Locked]  # by address
+    var locked_kept: Dict[Int, List[Int]]  # by size: addresses of those that nobody holds
 
     def __init__(out self, index: Int) raises:
         var context = DeviceContext(device_id=index)
@@ -62,6 +74,8 @@ struct Device(Copyable):
         self.frees = 0
         self.staging = context.enqueue_create_host_buffer[DType.uint8](STAGING)
         self.staged = 0
+        self.locked = Dict[Int, Locked]()
+        self.locked_kept = Dict[Int, List[Int]]()
         context.synchronize()
 
     def upload(mut self, dst: Int, src: Int, nbytes: Int) raises:
@@ -83,6 +97,42 @@ struct Device(Copyable):
         memcpy(place, src, nbytes)
         context.enqueue_copy(target, at[UInt8](place))
 
+    def lock(mut self, nbytes: Int) raises -> Int:
+        """The address of at least `nbytes` bytes of page-locked host memory."""
+        var size = _rounded(nbytes)
+        if size in self.locked_kept and len(self.locked_kept[size]) > 0:
+            var address = self.locked_kept[size].pop()
+            var event = self.locked[address].event
+            if event >= 0:
+                self.events[event].synchronize()
+            return address
+        var buffer = self.contexts[0].enqueue_create_host_buffer[DType.uint8](size)
+        self.contexts[0].synchronize()
+        var address = Int(buffer.unsafe_ptr())
+        self.locked[address] = Locked(buffer, size, -1)
+        return address
+
+    def unlock(mut self, address: Int) raises:
+        """Keeps page-locked memory for the next who asks for that size: copies from it may still be queued."""
+        var size = self.locked[address].size
+        if size not in self.locked_kept:
+            self.locked_kept[size] = List[Int]()
+        self.locked_kept[size].append(address)
+
+    def upload_locked(mut self, dst: Int, src: Int, nbytes: Int, block: Int) raises:
+        """Queues a copy on the current stream from inside of the page-locked memory at `block`; waits for nothing."""
+        var context = self.context()
+        context.enqueue_copy(Buffer(context, at[UInt8](dst), nbytes, owning=False), at[UInt8](src))
+        if self.locked[block].event < 0:
+            self.events.append(self.contexts[0].create_event())
+            self.locked[block].event = len(self.events) - 1
+        context.stream().record_event(self.events[self.locked[block].event])
+
+    def record_stream(mut self, address: Int, stream: Int) raises:
+        """A block is used on another stream too: it is not handed out again before that use is over."""
+        if address in self.blocks and self.blocks[address].stream != stream:
+            self.blocks[address].users.append(stream)
+
     def new_stream(mut self, priority: Int) raises -> Int:
         """Another stream's number."""
         var first = self.contexts[0]
@@ -97,8 +147,7 @@ struct Device(Copyable):
 
     def alloc(mut self, nbytes: Int) raises -> Int:
         """The address of at least `nbytes` bytes; raises when the device has no more."""
-        var unit = GRANULE if nbytes < LARGE else LARGE
-        var size = (max(nbytes, 1) + unit - 1) // unit * unit
+        var size = _rounded(nbytes)
         var key = size * 256 + (self.stream & 255)
         var address: Int
         if key in self.kept and len(self.kept[key]) > 0:
@@ -119,7 +168,7 @@ struct Device(Copyable):
             self.trim()
             buffer = self.context().enqueue_create_buffer[DType.uint8](size)
         var address = Int(buffer.unsafe_ptr())
-        self.blocks[address] = Block(buffer, size, self.stream)
+        self.blocks[address] = Block(buffer, size, self.stream, List[Int]())
         self.reserved += size
         self.reserved_peak = max(self.reserved_peak, self.reserved)
         return address
@@ -127,6 +176,9 @@ struct Device(Copyable):
     def free(mut self, address: Int) raises:
         """Keeps a block for the next tensor of its size."""
         ref block = self.blocks[address]
+        for user in block.users:
+            self.contexts[block.stream].enqueue_wait_for(self.contexts[user])
+        block.users.clear()
         var key = block.size * 256 + (block.stream & 255)
         self.allocated -= block.size
         self.frees += 1
@@ -142,11 +194,20 @@ struct Device(Copyable):
                 self.reserved -= self.blocks[address].size
                 _ = self.blocks.pop(address)
         self.kept = Dict[Int, List[Int]]()
+        for entry in self.locked_kept.items():
+            for address in entry.value:
+                _ = self.locked.pop(address)
+        self.locked_kept = Dict[Int, List[Int]]()
         self.synchronize()
 
     def synchronize(self) raises:
         for i in range(len(self.contexts)):
             self.contexts[i].synchronize()
+
+
+def _rounded(nbytes: Int) -> Int:
+    var unit = GRANULE if nbytes < LARGE else LARGE
+    return (max(nbytes, 1) + unit - 1) // unit * unit
 
 
 struct Devices(Movable):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from typing import Any
 
-from dumbtorch import _C, _dtypes, _formats
+from dumbtorch import _C, _dtypes, _formats, _pinned
 from dumbtorch._device import device as Device
 from dumbtorch._device import named
 from dumbtorch.ops.layout import suggested_format
@@ -58,7 +58,9 @@ def to(
 ) -> Any:
     """The tensor in another dtype or on another device: ``to(dtype)``, ``to(device, dtype)``, ``to(other)``.
 
-    Itself when nothing changes, unless ``copy``. Raises RuntimeError for a device that is not there.
+    Itself when nothing changes, unless ``copy``. With ``non_blocking`` a copy from page-locked memory to a device goes
+    on while the program does; other copies are over when this returns. Raises RuntimeError for a device that is not
+    there.
     Reference: ``torch.Tensor.to``.
     """
     first = type(args[0]) if len(args) == 1 else None
@@ -87,6 +89,10 @@ def to(
         return self.clone(memory_format=memory_format)
     if not same_dtype and self.dtype.is_complex:
         _warn_discard(dtype)
+    if non_blocking and same_dtype and kept and wanted is not None:
+        made = _pinned.uploaded(self, wanted)
+        if made is not None:
+            return made
     made = _CAST(self, None if same_dtype else dtype, None if same_device else wanted)
     return made if kept else made.contiguous(memory_format=memory_format)
 

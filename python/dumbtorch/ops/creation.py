@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from dumbtorch import _C, _device, _dtypes, _interop
+from dumbtorch import _C, _device, _dtypes, _interop, _pinned
 from dumbtorch.ops.results import resize_out
 from dumbtorch.ops.samples import S, T
 from dumbtorch.ops.shape import sizes
@@ -48,12 +48,7 @@ def made(t: Any, requires_grad: bool = False, layout: Any = None, pin_memory: bo
             raise TypeError(f"argument 'layout' must be torch.layout, not {type(layout).__name__}")
         raise RuntimeError(f"only strided tensors can be made here, not ones of the layout {layout}")
     if pin_memory:
-        if not hasattr(t, "pin_memory"):
-            raise RuntimeError(
-                "pin_memory=True requires a CUDA or other accelerator backend; no pinned memory allocator is available "
-                "on this system."
-            )
-        t = t.pin_memory()
+        t = _pinned.made(t)
     if requires_grad:
         if not (t.dtype.is_floating_point or t.dtype.is_complex):
             raise RuntimeError("Only Tensors of floating point and complex dtype can require gradients")

@@ -25,7 +25,7 @@ from dumbtorch.serialization import load, save
 from dumbtorch.training.loggers import Logger
 from dumbtorch.training.objectives import Objective
 from dumbtorch.utils.data import DataLoader
-from dumbtorch.utils.data.collate import map_structure
+from dumbtorch.utils.data._utils.collate import map_structure
 
 
 class Trainer:

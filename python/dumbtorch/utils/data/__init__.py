@@ -9,9 +9,10 @@ Example::
         ...
 """
 
+from . import _utils as _utils
 from . import distributed
+from ._utils.collate import default_collate, default_convert
 from ._worker import WorkerInfo, get_worker_info
-from .collate import default_collate, default_convert
 from .dataloader import DataLoader
 from .dataset import (
     ChainDataset,

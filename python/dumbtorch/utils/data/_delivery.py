@@ -1,4 +1,4 @@
-"""Between the fetched batch and the caller: counting, pinning, and the check of a promised length."""
+"""Between the fetched batch and the caller: counting, and the check of a promised length."""
 
 from __future__ import annotations
 
@@ -9,8 +9,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from dumbtorch.random import Generator
-
-from .collate import map_structure
 
 
 @dataclass
@@ -29,10 +27,9 @@ class Position:
 class Delivery(Iterator[Any]):
     """The batches of one pass."""
 
-    def __init__(self, batches: Iterator[Any], position: Position, pin: bool, expected: int | None) -> None:
+    def __init__(self, batches: Iterator[Any], position: Position, expected: int | None) -> None:
         self._batches = batches
         self._position = position
-        self._pin = pin
         self._expected = expected
 
     def __next__(self) -> Any:
@@ -48,7 +45,7 @@ class Delivery(Iterator[Any]):
                 "With worker processes, each must take its own share of the stream (see get_worker_info).",
                 stacklevel=2,
             )
-        return _pinned(batch) if self._pin else batch
+        return batch
 
 
 def skip(items: Iterable[Any], count: int) -> Iterator[Any]:
@@ -71,8 +68,3 @@ def generators_of(*holders: Any) -> list[Generator]:
         if isinstance(generator, Generator):
             found[id(generator)] = generator
     return list(found.values())
-
-
-def _pinned(data: Any) -> Any:
-    pin = getattr(data, "pin_memory", None)  # tensors, and batch types that define it
-    return pin() if pin is not None else map_structure(_pinned, data)

@@ -7,15 +7,16 @@ from typing import Any
 
 from dumbtorch import ops
 from dumbtorch._dtypes import int64
+from dumbtorch._tensor import Tensor
 
-from .collate import default_collate
-from .dataset import Dataset, IterableDataset, Subset, TensorDataset
+from ._utils.collate import collate_tensor_fn, default_collate, default_collate_fn_map
+from .dataset import IterableDataset, Samples, Subset, TensorDataset
 
 Fetcher = Callable[[Any], Any]
 Collate = Callable[[Any], Any]
 
 
-def make_fetcher(dataset: Dataset[Any], auto_collation: bool, collate: Collate, drop_last: bool) -> Fetcher:
+def make_fetcher(dataset: Samples[Any], auto_collation: bool, collate: Collate, drop_last: bool) -> Fetcher:
     """A function from what the sampler yields (an index, or a list of them under auto_collation) to a batch.
 
     For an :class:`IterableDataset` it raises StopIteration once the stream is used up.
@@ -24,12 +25,13 @@ def make_fetcher(dataset: Dataset[Any], auto_collation: bool, collate: Collate, 
         return _IterableFetcher(dataset, auto_collation, collate, drop_last)
     if not auto_collation:
         return lambda index: collate(dataset[index])
-    if collate is default_collate and _is_plain_tensor_dataset(dataset):
+    stacks = collate is default_collate and default_collate_fn_map.get(Tensor) is collate_tensor_fn
+    if stacks and _is_plain_tensor_dataset(dataset):
         return lambda indices: _select(dataset, indices)
     return lambda indices: collate(_samples(dataset, indices))
 
 
-def _samples(dataset: Dataset[Any], indices: Sequence[Any]) -> Sequence[Any]:
+def _samples(dataset: Samples[Any], indices: Sequence[Any]) -> Sequence[Any]:
     batched = getattr(dataset, "__getitems__", None)
     if batched:
         samples: Sequence[Any] = batched(indices)
@@ -37,7 +39,7 @@ def _samples(dataset: Dataset[Any], indices: Sequence[Any]) -> Sequence[Any]:
     return [dataset[i] for i in indices]
 
 
-def _is_plain_tensor_dataset(dataset: Dataset[Any]) -> bool:
+def _is_plain_tensor_dataset(dataset: Samples[Any]) -> bool:
     # Only where selecting rows is what __getitem__ and __getitems__ would have done: no subclass that changes them.
     if isinstance(dataset, Subset):
         plain = type(dataset).__getitem__ is Subset.__getitem__ and type(dataset).__getitems__ is Subset.__getitems__
@@ -50,7 +52,7 @@ def _is_plain_tensor_dataset(dataset: Dataset[Any]) -> bool:
     )
 
 
-def _select(dataset: Dataset[Any], indices: Sequence[int]) -> Any:
+def _select(dataset: Samples[Any], indices: Sequence[int]) -> Any:
     while isinstance(dataset, Subset):
         indices = [dataset.indices[i] for i in indices]
         dataset = dataset.dataset

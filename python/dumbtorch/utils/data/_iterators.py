@@ -9,7 +9,8 @@ import signal
 import socket
 import time
 import weakref
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from multiprocessing import connection as mp_connection
 from multiprocessing.connection import Connection
@@ -24,18 +25,21 @@ from ._worker import Restart, Result, Task, WorkerSettings, run_worker
 _INTERRUPTED = "DataLoader was interrupted while it talked to a worker; start a new iteration"
 # Tasks that a worker has not answered: with more of them, both sides could wait for the other to empty a full pipe.
 _IN_FLIGHT = 64
+Pin = Callable[[Any], Any]
 _GRACE_SECONDS = 5.0  # for a worker to finish the batch it is busy with, before it is terminated
 
 
 class SingleProcessIterator(Iterator[Any]):
-    """Fetches each batch when it is asked for."""
+    """Fetches each batch when it is asked for, and gives it to ``pin`` if there is such a function."""
 
-    def __init__(self, settings: WorkerSettings, index_source: Iterable[Any]) -> None:
+    def __init__(self, settings: WorkerSettings, index_source: Iterable[Any], pin: Pin | None) -> None:
+        self._pin = pin
         self._indices = iter(index_source)
         self._fetch = make_fetcher(settings.dataset, settings.auto_collation, settings.collate, settings.drop_last)
 
     def __next__(self) -> Any:
-        return self._fetch(next(self._indices))
+        batch = self._fetch(next(self._indices))
+        return batch if self._pin is None else self._pin(batch)
 
 
 @dataclass
@@ -51,7 +55,8 @@ class MultiProcessIterator(Iterator[Any]):
 
     Each worker has a pipe of its own and there are no locks between processes, so a worker that dies at any point takes
     nothing with it: its exit is seen at once and named. Tasks go to the workers in turn, which fixes which worker makes
-    which batch; with ``in_order`` they are handed out in the order of the sampler.
+    which batch; with ``in_order`` they are handed out in the order of the sampler. With ``pin`` a thread brings the
+    batches that have arrived into page-locked memory, while the program works on the one before.
     """
 
     def __init__(
@@ -65,7 +70,10 @@ class MultiProcessIterator(Iterator[Any]):
         in_order: bool,
         persistent: bool,
         context: Any,
+        pin: Pin | None,
     ) -> None:
+        self._pin = pin
+        self._pinning = None if pin is None else ThreadPoolExecutor(1, "DataLoader pinning")
         self._limit = max(1, prefetch_factor) * len(settings)
         self._timeout = timeout
         self._in_order = in_order
@@ -105,7 +113,7 @@ class MultiProcessIterator(Iterator[Any]):
     def __next__(self) -> Any:
         if self._failure is not None:
             raise RuntimeError(self._failure)
-        if self._held_back:
+        if self._held_back or self._pinning is not None:
             self._collect(wait=False)
         while (result := self._take()) is None:
             if not self._waiting:
@@ -116,7 +124,7 @@ class MultiProcessIterator(Iterator[Any]):
         self._fill()
         if result.error is not None:
             result.error.reraise()
-        return result.batch
+        return result.batch.result() if self._pinning is not None else result.batch
 
     def _take(self) -> Result | None:
         if not self._in_order:
@@ -202,6 +210,8 @@ class MultiProcessIterator(Iterator[Any]):
         del self._waiting[result.number]
         worker.load -= 1
         if not result.exhausted:
+            if self._pinning is not None and self._pin is not None and result.error is None:
+                result = Result(result.number, self._pinning.submit(self._pin, result.batch))
             self._done[result.number] = result
             return
         worker.active, worker.load = False, 0

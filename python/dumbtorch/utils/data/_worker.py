@@ -18,7 +18,7 @@ from dumbtorch.random import manual_seed
 
 from . import _transport
 from ._fetch import Collate, Fetcher, make_fetcher
-from .dataset import Dataset, IterableDataset
+from .dataset import IterableDataset, Samples
 
 _ORPHAN_CHECK_SECONDS = 5.0
 _FIRST_BATCH = 1 << 20  # added to a base seed for the first batch of a pass: beyond all workers
@@ -31,7 +31,7 @@ class WorkerInfo:
     id: int
     num_workers: int
     seed: int
-    dataset: Dataset[Any]
+    dataset: Samples[Any]
 
 
 _info: WorkerInfo | None = None
@@ -56,7 +56,7 @@ def get_worker_info() -> WorkerInfo | None:
 class WorkerSettings:
     """What a worker is told when it starts."""
 
-    dataset: Dataset[Any]
+    dataset: Samples[Any]
     auto_collation: bool
     collate: Collate
     drop_last: bool

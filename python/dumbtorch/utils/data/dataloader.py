@@ -14,9 +14,10 @@ from dumbtorch.random import Generator, default_generator
 
 from ._delivery import Delivery, Position, generators_of, skip
 from ._iterators import MultiProcessIterator, SingleProcessIterator
+from ._utils.collate import default_collate, default_convert
+from ._utils.pin_memory import pin_memory as to_pinned
 from ._worker import WorkerSettings
-from .collate import default_collate, default_convert
-from .dataset import Dataset, IterableDataset
+from .dataset import IterableDataset, Samples
 from .sampler import BatchSampler, RandomSampler, Sampler, SequentialSampler, draw_seed
 
 T_co = TypeVar("T_co", covariant=True)
@@ -25,17 +26,18 @@ T_co = TypeVar("T_co", covariant=True)
 class DataLoader(Generic[T_co]):
     """Iterates over a dataset in batches.
 
-    dataset: map-style (``__getitem__``, ``__len__``) or an :class:`IterableDataset`. batch_size: samples a batch,
+    dataset: map-style (anything with ``__getitem__`` and ``__len__``: a :class:`Dataset`, a list, a tensor) or an
+    :class:`IterableDataset`. batch_size: samples a batch,
     default 1; None hands out single samples. shuffle: a new random order each pass, default False. sampler,
     batch_sampler: own order of indices or of lists of them. num_workers: processes that fetch batches, default 0 (this
     process). collate_fn: from a list of samples to a batch, default :func:`default_collate` (:func:`default_convert`
-    without batching). pin_memory: page-locked batches where there is a GPU. drop_last: leave out a last batch that is
-    not full. timeout: seconds to wait for a batch of the workers, 0 for no limit (RuntimeError beyond). worker_init_fn:
-    called with the worker id in each worker after seeding. multiprocessing_context: a start method or context.
-    generator: source of the order and of the workers' seeds (worker ``i`` gets ``base_seed + i``; without a
-    worker_init_fn each batch has a seed of its own, so that the number of workers changes nothing). prefetch_factor:
-    batches under way a worker, default 2. persistent_workers: keep workers for the next pass. in_order: with workers,
-    hand batches out in the order of the sampler, default True.
+    without batching). pin_memory: batches in page-locked memory, made by a thread where there are workers; without a
+    GPU a warning and no more. drop_last: leave out a last batch that is not full. timeout: seconds to wait for a batch
+    of the workers, 0 for no limit (RuntimeError beyond). worker_init_fn: called with the worker id in each worker after
+    seeding. multiprocessing_context: a start method or context. generator: source of the order and of the workers'
+    seeds (worker ``i`` gets ``base_seed + i``; without a worker_init_fn each batch has a seed of its own, so that the
+    number of workers changes nothing). prefetch_factor: batches under way a worker, default 2. persistent_workers: keep
+    workers for the next pass. in_order: with workers, hand batches out in the order of the sampler, default True.
 
     ValueError for options that contradict each other. An exception in a worker is raised here with its traceback; a
     worker that dies is a RuntimeError with its pid and exit code. A :class:`TensorDataset` with the default collation
@@ -47,7 +49,7 @@ class DataLoader(Generic[T_co]):
             loss = F.cross_entropy(model(x), y)
     """
 
-    dataset: Dataset[T_co]
+    dataset: Samples[T_co]
     batch_size: int | None
     num_workers: int
     drop_last: bool
@@ -60,7 +62,7 @@ class DataLoader(Generic[T_co]):
 
     def __init__(
         self,
-        dataset: Dataset[T_co],
+        dataset: Samples[T_co],
         batch_size: int | None = 1,
         shuffle: bool | None = None,
         sampler: Sampler[Any] | Iterable[Any] | None = None,
@@ -188,12 +190,13 @@ class DataLoader(Generic[T_co]):
         batches = self._fetching(source, base_seed, 0 if streaming else passed)
         if passed and streaming:
             batches = skip(batches, passed)
-        return self._deliver(batches, self._position)
+        return Delivery(batches, self._position, self._expected_samples())
 
     def _fetching(self, source: Iterable[Any], base_seed: int, first: int) -> Iterator[Any]:
+        pin = to_pinned if self._should_pin() else None
         settings = [self._worker_settings(base_seed, i) for i in range(max(1, self.num_workers))]
         if self.num_workers == 0:
-            return SingleProcessIterator(settings[0], source)
+            return SingleProcessIterator(settings[0], source, pin)
         if self.persistent_workers and self._iterator is not None and not self._iterator.closed:
             self._iterator.restart(source, base_seed, first)
             return self._iterator
@@ -206,6 +209,7 @@ class DataLoader(Generic[T_co]):
             in_order=self.in_order,
             persistent=self.persistent_workers,
             context=self.multiprocessing_context,
+            pin=pin,
         )
         if self.persistent_workers:
             self._iterator = batches
@@ -288,17 +292,20 @@ class DataLoader(Generic[T_co]):
         own = generators_of(self, self.sampler, self.batch_sampler, inner)
         return [*(one for one in own if one is not default_generator), default_generator]
 
-    def _deliver(self, batches: Iterator[Any], position: Position) -> Iterator[Any]:
-        return Delivery(batches, position, self._should_pin(), self._expected_samples())
-
     def _should_pin(self) -> bool:
         if not self.pin_memory:
             return False
+        if self.pin_memory_device:
+            warnings.warn(
+                "pin_memory_device is deprecated, the current accelerator will be used as the device,"
+                f"ignore pin_memory_device='{self.pin_memory_device}'.",
+                stacklevel=5,
+            )
         if not cuda.is_available():
             warnings.warn(
                 "'pin_memory' argument is set as true but no accelerator is found, "
                 "then device pinned memory won't be used.",
-                stacklevel=4,
+                stacklevel=5,
             )
             return False
         return True

@@ -7,7 +7,7 @@ import itertools
 import math
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, Generic, TypeVar, cast
+from typing import Any, Generic, Protocol, TypeVar, cast
 
 from dumbtorch import ops
 from dumbtorch._tensor import Tensor
@@ -15,6 +15,12 @@ from dumbtorch.random import Generator, default_generator
 
 T_co = TypeVar("T_co", covariant=True)
 T = TypeVar("T")
+
+
+class Samples(Protocol[T_co]):
+    """Whatever gives a sample for a key: a `Dataset`, but also a list or a tensor."""
+
+    def __getitem__(self, index: Any, /) -> T_co: ...
 
 
 class Dataset(Generic[T_co]):
@@ -127,10 +133,10 @@ class ConcatDataset(Dataset[T_co]):
     ValueError when they reach before the start. Reference: ``torch.utils.data.ConcatDataset``.
     """
 
-    datasets: list[Dataset[T_co]]
+    datasets: list[Samples[T_co]]
     cumulative_sizes: list[int]
 
-    def __init__(self, datasets: Iterable[Dataset[T_co]]) -> None:
+    def __init__(self, datasets: Iterable[Samples[T_co]]) -> None:
         self.datasets = list(datasets)
         if not self.datasets:
             raise AssertionError("datasets should not be an empty iterable")
@@ -178,10 +184,10 @@ class ChainDataset(IterableDataset[T_co]):
 class Subset(Dataset[T_co]):
     """The samples of ``dataset`` at ``indices``, in that order. Reference: ``torch.utils.data.Subset``."""
 
-    dataset: Dataset[T_co]
+    dataset: Samples[T_co]
     indices: Sequence[int]
 
-    def __init__(self, dataset: Dataset[T_co], indices: Sequence[int]) -> None:
+    def __init__(self, dataset: Samples[T_co], indices: Sequence[int]) -> None:
         self.dataset = dataset
         self.indices = indices
         own = type(self)
@@ -204,7 +210,7 @@ class Subset(Dataset[T_co]):
 
 
 def random_split(
-    dataset: Dataset[T],
+    dataset: Samples[T],
     lengths: Sequence[int | float],
     generator: Generator | None = default_generator,
 ) -> list[Subset[T]]:
@@ -255,5 +261,5 @@ def _fetch_all(dataset: Any, indices: list[Any]) -> list[Any]:
     return samples
 
 
-def _length(dataset: Dataset[Any]) -> int:
+def _length(dataset: Samples[Any]) -> int:
     return len(dataset)  # type: ignore[arg-type]
