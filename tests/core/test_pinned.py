@@ -89,7 +89,7 @@ def test_a_pinned_copy(host: Host, dtype: Any) -> None:
 def test_who_makes_pinned_tensors(host: Host) -> None:
     for x in (
         torch.zeros(3, pin_memory=True), torch.tensor([1.0], pin_memory=True), torch.ones(2).new_full((2,), 1,
-        pin_memory=True), pack_sequence([torch.ones(3)]).pin_memory(), 
+        pin_memory=True), pack_sequence([torch.ones(3)]).pin_memory(),
         torch.ones(2).untyped_storage().pin_memory(),
     ):  # fmt: skip
         assert x.is_pinned()
