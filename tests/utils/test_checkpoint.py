@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 from typing import Any
 
 import numpy as np
@@ -167,3 +168,115 @@ def test_memory_falls() -> None:
     t = dumbtorch
     full, less = _peak(t, True), _peak(t, False)
     assert less < 0.6 * full, f"{less / 2**20:.1f} MiB with checkpoints, {full / 2**20:.1f} without"
+
+
+# ---------------------------------------------------------------- selective
+
+
+def _network(t: Any) -> tuple[Any, Any, Any]:
+    rng = np.random.default_rng(1)
+    w, v, x = (t.tensor(rng.standard_normal((4, 4)), requires_grad=True) for _ in range(3))
+
+    def part(x: Any) -> Any:
+        h = t.sigmoid(t.matmul(t.matmul(x, w), v)) * x
+        a, b = t.split(h.reshape(2, 8).t(), [3, 5])
+        h = t.cat([a.softmax(0), b], 0).t().reshape(4, 4)
+        h = t.nn.functional.linear(h * 2.0, w, v[0])
+        return (t.nn.functional.layer_norm(h, (4,)).max(1)[0] + t.nn.functional.dropout(h, 0.0).sum(1)).tanh()
+
+    return part, (w, v, x), x
+
+
+def _policies(t: Any, c: Any) -> dict[str, Any]:
+    aten, policy = t.ops.aten, c.CheckpointPolicy
+    return {
+        "products": [aten.mm.default, aten.addmm.default],
+        "nothing": [],
+        "all": lambda ctx, op, *args, **kwargs: policy.PREFER_SAVE,
+        "all but products": lambda ctx, op, *args, **kwargs: op not in (aten.mm.default,),
+        "activations": lambda ctx, op, *args, **kwargs: op in (aten.tanh.default, aten.sigmoid.default),
+        "offloaded": lambda ctx, op, *args, **kwargs: policy.MUST_CPU_OFFLOAD,
+        "recomputed": lambda ctx, op, *args, **kwargs: policy.MUST_RECOMPUTE,
+    }
+
+
+@pytest.mark.parametrize("name", _policies(dumbtorch, our_checkpoint))
+@pytest.mark.parametrize("early", [True, False])
+def test_selective_gradients(name: str, early: bool) -> None:
+    part, leaves, x = _network(dumbtorch)
+    expected = dumbtorch.autograd.grad(part(x).sum(), leaves)
+    contexts = functools.partial(
+        our_checkpoint.create_selective_checkpoint_contexts, _policies(dumbtorch, our_checkpoint)[name]
+    )
+    out = our_checkpoint.checkpoint(part, x, use_reentrant=False, context_fn=contexts, early_stop=early)
+    found = dumbtorch.autograd.grad(out.sum(), leaves)
+    for a, b in zip(expected, found, strict=True):
+        assert dumbtorch.equal(a, b)
+
+
+@pytest.mark.parametrize(("t", "c"), BOTH, ids=["dumbtorch", "torch"])
+def test_what_a_policy_is_asked(t: Any, c: Any) -> None:
+    """Products that are kept are computed once; the policy names and sees each operation, once."""
+    asked: list[str] = []
+
+    def policy(ctx: Any, op: Any, *args: Any, **kwargs: Any) -> Any:
+        assert not ctx.is_recompute and ctx.op_output.shape == (4, 4)
+        asked.append(str(op).split(".")[1])
+        return c.CheckpointPolicy.MUST_SAVE if op == t.ops.aten.mm.default else c.CheckpointPolicy.PREFER_RECOMPUTE
+
+    x = t.ones(4, 4, requires_grad=True)
+    out = c.checkpoint(
+        lambda x: ((x @ x).sin() @ x).exp(), x, use_reentrant=False,
+        context_fn=functools.partial(c.create_selective_checkpoint_contexts, policy),
+    )  # fmt: skip
+    out.sum().backward()
+    assert asked == ["mm", "sin", "mm", "exp"]
+
+
+def _kept(t: Any, c: Any, part: Any, x: Any, **options: Any) -> Any:
+    make = functools.partial(c.create_selective_checkpoint_contexts, [t.ops.aten.exp.default], **options)
+    return c.checkpoint(part, x, use_reentrant=False, context_fn=make)
+
+
+@pytest.mark.parametrize(("t", "c"), BOTH, ids=["dumbtorch", "torch"])
+def test_selective_errors(t: Any, c: Any) -> None:
+    x = t.ones(3, requires_grad=True)
+    out = _kept(t, c, lambda x: x.exp().sin(), x).sum()
+    out.backward(retain_graph=True)
+    with pytest.raises(RuntimeError, match="backward an extra time"):
+        out.backward()
+    hold: list[Any] = []
+
+    def kept(x: Any) -> Any:
+        y = x.exp()
+        hold.append(y.detach())
+        return y.sin()
+
+    out = _kept(t, c, kept, x)
+    hold[0].add_(1)
+    with pytest.raises(RuntimeError, match="has been mutated"):
+        out.sum().backward()
+    hold.clear()
+    out = _kept(t, c, kept, x, allow_cache_entry_mutation=True)
+    hold[0].zero_()
+    (g,) = t.autograd.grad(out.sum(), x)
+    assert g.tolist() == [0, 0, 0]
+    turns = iter([1, 2])
+    out = _kept(t, c, lambda x: [x.exp() for _ in range(next(turns))][-1].sin(), x)
+    with pytest.raises(RuntimeError):
+        out.sum().backward()
+    for wrong, error in (([t.ops.aten.exp], ValueError), (["exp"], ValueError), ("exp", TypeError)):
+        with pytest.raises(error):
+            c.create_selective_checkpoint_contexts(wrong)
+
+
+def test_selective_in_threads_and_nested() -> None:
+    t, c = dumbtorch, our_checkpoint
+    part, leaves, x = _network(t)
+    make = functools.partial(c.create_selective_checkpoint_contexts, [t.ops.aten.mm.default])
+    expected = t.autograd.grad(part(part(x) * x).sum(), leaves)
+    out = c.checkpoint(
+        lambda x: part(c.checkpoint(part, x, use_reentrant=False, context_fn=make) * x), x, use_reentrant=False
+    )
+    for a, b in zip(expected, t.autograd.grad(out.sum(), leaves), strict=True):
+        assert t.equal(a, b)

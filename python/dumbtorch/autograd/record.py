@@ -384,6 +384,17 @@ def compile_row(row: Row) -> dict[str, Any]:
     return scope
 
 
+_COMPILED: dict[Any, dict[str, Any]] = {}
+
+
+def recorder(row: Row) -> Callable[[Any, Any], Any]:
+    """The function ``record(result, args)`` of a row, for a call that was computed in another way."""
+    if row not in _COMPILED:
+        _COMPILED[row] = compile_row(row)
+    record: Callable[[Any, Any], Any] = _COMPILED[row]["record"]
+    return record
+
+
 def attach_row(row: Row) -> None:
     """Gives the row's ops their recording functions, to be compiled when first needed."""
 
@@ -394,7 +405,8 @@ def attach_row(row: Row) -> None:
     ]
 
     def prepare() -> dict[str, Any]:
-        scope = compile_row(row)
+        recorder(row)
+        scope = _COMPILED[row]
         for op, traced in ops:
             _C.set_hooks(op, scope["record"], scope.get("inplace"), traced)
         return scope

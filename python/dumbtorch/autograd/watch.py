@@ -1,8 +1,9 @@
 """What is called in place of an op while somebody watches the ops of this thread.
 
 Watchers are the levels of the functional transforms (``vmap`` and forward mode, in dumbtorch/func), the hooks on saved
-tensors and anomaly mode. While there is one, a bit of the thread's mode word is set and the extension calls `traced`
-with the row and its arguments instead of the kernel; without one, nothing of this is reached.
+tensors, anomaly mode and what stands in for ops (`Mode`). While there is one, a bit of the thread's mode word is set
+and the extension calls `traced` with the row and its arguments instead of the kernel; without one, nothing of this is
+reached.
 
 A level wraps tensors: a wrapper is a Tensor of the shape that the transformed function sees, with ``_level`` pointing
 to its level. A call is handed to the highest level among its arguments, whose `process` computes it by calls on what
@@ -52,11 +53,29 @@ class Level:
         refresh()
 
 
+class Mode:
+    """A context in which every op of this thread that no level takes is computed by `process`."""
+
+    def process(self, row: Any, inplace: bool, args: Sequence[Any], out: Any) -> Any:
+        """Computes an op, usually by `compute`. No mode stands in for the ops that this calls but the outer ones."""
+        raise AssertionError("every kind of mode defines this")
+
+    def __enter__(self) -> Any:
+        STATE.modes.append(self)
+        refresh()
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        STATE.modes.remove(self)
+        refresh()
+
+
 class _State(threading.local):
     """The watchers of a thread."""
 
     def __init__(self) -> None:
         self.levels: list[Level] = []
+        self.modes: list[Mode] = []
         self.hooks: list[tuple[Callable[[Any], Any], Callable[[Any], Any]]] = []
         self.forbidden: list[str | None] = []  # messages of disable_saved_tensors_hooks
         self.anomaly = False
@@ -85,7 +104,7 @@ def refresh() -> None:
     """Sets or clears the bit that makes the extension ask."""
     state = STATE
     mode = _get()
-    on = TRACE if state.levels or state.hooks or state.anomaly else 0
+    on = TRACE if state.levels or state.hooks or state.anomaly or state.modes else 0
     _set(mode & ~TRACE | on)
 
 
@@ -139,6 +158,20 @@ def call(row: Any, inplace: bool, args: Sequence[Any], out: Any = None) -> Any:
             result = draw(row, inplace, args)
             if result is not NotImplemented:
                 return result
+    if state.modes:
+        mode = state.modes.pop()
+        try:
+            return mode.process(row, inplace, args, out)
+        finally:
+            state.modes.append(mode)
+    return compute(row, inplace, args, out)
+
+
+def compute(row: Any, inplace: bool, args: Sequence[Any], out: Any = None) -> Any:
+    """Computes a call on plain tensors, for the hooks and modes that watch."""
+    state = STATE
+    if state.modes:
+        return call(row, inplace, args, out)
     if state.writing is not None and (inplace or out is not None):
         state.writing(args[0] if inplace else out)
     mode = _get()
@@ -153,6 +186,13 @@ def call(row: Any, inplace: bool, args: Sequence[Any], out: Any = None) -> Any:
     if state.levels and not inplace:
         _born(result, state.levels[-1])
     return result
+
+
+def stand_in(result: Any, record: Callable[[Any, Any], Any], args: Sequence[Any]) -> None:
+    """Records a call whose result is there already."""
+    before = _C.tick()
+    record(result, tuple(args))
+    _new_node(result, before)
 
 
 def _born(result: Any, level: Level) -> None:

@@ -12,6 +12,7 @@ from dumbtorch import _C
 from dumbtorch.ops import (  # noqa: F401
     activation,
     arrange,
+    aten,
     attention,
     bags,
     binary,

@@ -271,7 +271,7 @@ def primitive(
         finally:
             change(mode)
         if not recorder:
-            recorder.append(record.compile_row(made)["record"])
+            recorder.append(record.recorder(made))
         if several:
             out = tuple(out)
             for result in out:

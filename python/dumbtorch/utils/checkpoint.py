@@ -14,16 +14,22 @@ import warnings
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from dumbtorch import _C
+from dumbtorch import _C, cuda
 from dumbtorch.autograd import engine
 from dumbtorch.autograd.backward import backward
 from dumbtorch.autograd.function import Function
 from dumbtorch.autograd.modes import enable_grad, is_grad_enabled, no_grad
 from dumbtorch.autograd.saved import saved_tensors_hooks
 from dumbtorch.random import get_rng_state, set_rng_state
+from dumbtorch.utils._selective import (
+    CheckpointPolicy,
+    SelectiveCheckpointContext,
+    create_selective_checkpoint_contexts,
+)
 
 __all__ = [
-    "CheckpointError", "CheckpointFunction", "check_backward_validity", "checkpoint", "checkpoint_sequential",
+    "CheckpointError", "CheckpointFunction", "CheckpointPolicy", "DefaultDeviceType", "SelectiveCheckpointContext",
+    "check_backward_validity", "checkpoint", "checkpoint_sequential", "create_selective_checkpoint_contexts",
     "detach_variable", "get_device_states", "noop_context_fn", "set_checkpoint_debug_enabled",
     "set_checkpoint_early_stop", "set_device_states",
 ]  # fmt: skip
@@ -90,6 +96,25 @@ def check_backward_validity(inputs: Any) -> None:
     """Warns where no tensor requires a gradient."""
     if not any(isinstance(value, TensorBase) and value.requires_grad for value in inputs):
         warnings.warn("None of the inputs have requires_grad=True. Gradients will be None", stacklevel=2)
+
+
+class DefaultDeviceType:
+    """The type of the device that `checkpoint` asks where no argument lies on one; all draw from one generator here.
+
+    Reference: ``torch.utils.checkpoint.DefaultDeviceType``.
+    """
+
+    _type: str | None = None
+
+    @classmethod
+    def set_device_type(cls, device: str = "cuda") -> None:
+        """Sets the type."""
+        cls._type = device
+
+    @classmethod
+    def get_device_type(cls) -> str:
+        """The type; unless set, that of the accelerator, or ``"cpu"``."""
+        return cls._type or ("cuda" if cuda.is_available() else "cpu")
 
 
 def get_device_states(*args: Any) -> tuple[list[int], list[Any]]:
