@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import warnings
 from typing import Any
 
 import numpy as np
@@ -19,13 +20,15 @@ from tests.ops.harness import Pair, flat
 SIZE = 3
 ROWS = {name: row for name, row in ops.TABLE.items() if row.samples is not None and row.op is not None}
 #: Results of any shape, numbers for Python, or memory: not for vmap.
+REFUSED = {"nonzero", "masked_select", "_unique", "item", "tolist", "empty", "_lexsort"}
+#: Rows that are computed sample by sample, with a warning: all of the samples, or some (weights of their own).
+LOOPS = {"_histogram", "bincount", "repeat_index", "recurrent", "recurrent_backward"}
 #: Rows whose derivative cannot be differentiated: there is no forward mode of them either.
 ONCE = {"grid_sampler"}
 #: Elements of equal size: no derivative in the sense of differences.
 TIES = {("sort", 7), ("sort", 8)}
 #: Inputs that have no derivative.
 CONSTANT = {("igamma", "input"), ("igammac", "input"), ("special_zeta", "input")}
-REFUSED = {"nonzero", "masked_select", "_unique", "item", "tolist", "empty", "_lexsort"}
 
 
 def _given(row: Any, sample: Any, seeds: range, dtype: str) -> list[list[Any]]:
@@ -100,10 +103,31 @@ def test_vmap(name: str) -> None:
                 result = watch.invoke(row, False, _rebuilt(like, iter(leaves)))
                 return tuple(r for r in flat(result) if isinstance(r, _C.TensorBase))
 
-            got = vmap(function)(*(wholes[n] for n in subset))
+            with warnings.catch_warnings():
+                if name in LOOPS:
+                    warnings.filterwarnings("ignore", "There is a performance drop")
+                got = vmap(function)(*(wholes[n] for n in subset))
             _same(
                 got, [e for e in expected if isinstance(e, _C.TensorBase)], f"{name} sample {number} batch of {subset}"
             )
+
+
+@pytest.mark.parametrize("name", sorted(LOOPS))
+def test_warning(name: str) -> None:
+    """What is computed sample by sample says so, as PyTorch does."""
+    row = ROWS[name]
+    dtype = "int64" if row.dtypes in ("int", "integral") else "float64"
+    args = _given(row, next(iter(row.samples())), range(1), dtype)[0]
+    places = [n for n, a in enumerate(args) if isinstance(a, _C.TensorBase)]
+
+    def function(*tensors: Any) -> Any:
+        values = list(args)
+        for n, tensor in zip(places, tensors, strict=True):
+            values[n] = tensor
+        return tuple(flat(watch.invoke(row, False, values)))
+
+    with pytest.warns(UserWarning, match="There is a performance drop .* for " + name):
+        vmap(function)(*(torch.stack([args[n], args[n]]) for n in places))
 
 
 def _smooth(value: Any) -> bool:

@@ -35,6 +35,10 @@ class Level:
         """Computes a call some of whose arguments are wrappers of this level, and none of a higher one."""
         raise AssertionError("every kind of level defines this")
 
+    def held(self, value: Any) -> Any:
+        """What a wrapper of this level holds: the whole, or the primal."""
+        raise AssertionError("every kind of level defines this")
+
     def lower(self, value: Any) -> Any:
         """What is left of a value at the end of the level."""
         raise AssertionError("every kind of level defines this")
@@ -121,6 +125,13 @@ def highest(args: Sequence[Any]) -> Level | None:
             if level is not None and level.number > number:
                 top, number = level, level.number
     return top
+
+
+def beneath(value: Any) -> Any:
+    """The tensor below all levels: all samples of it, for checks of values that fail for all where one fails."""
+    while isinstance(value, TensorBase) and value._level is not None and value._level.alive:
+        value = value._level.held(value)
+    return value
 
 
 def invoke(row: Any, inplace: bool, args: Sequence[Any], out: Any = None) -> Any:

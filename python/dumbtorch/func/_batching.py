@@ -6,6 +6,7 @@ rows (`_rules.py`); a row without one is computed sample by sample.
 
 from __future__ import annotations
 
+import warnings
 import weakref
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -26,6 +27,11 @@ _INPLACE = (
     "vmap: inplace arithmetic(self, *extra_args) is not possible because there exists a Tensor `other` in extra_args "
     "that has more elements than `self`. This happened due to `other` being vmapped over but `self` not being vmapped "
     "over in a vmap. Please try to use out-of-place operators instead of inplace arithmetic."
+)
+
+_SLOW = (
+    "There is a performance drop because we have not yet implemented the batching rule for {0}: it is computed sample "
+    "by sample."
 )
 
 
@@ -124,6 +130,10 @@ class Batching(watch.Level):
             return [batched(self, r) if isinstance(r, TensorBase) else r for r in result]
         return result
 
+    def held(self, value: Any) -> Any:
+        """The whole of a wrapper."""
+        return value._whole
+
     def lower(self, value: Any) -> Any:
         """The whole, stretched where the level did not wrap the value."""
         return _wrappers.lift(value, self)
@@ -155,8 +165,16 @@ def _set(target: Any, level: Batching, whole: Any) -> None:
     target._level, target._whole = level, whole
 
 
+def each(size: int, function: Callable[..., Any], *wholes: Any) -> Any:
+    """The wholes of what a function of samples gives, called once for all of them; None stays None."""
+    with Batching(size) as level:
+        made = function(*(None if w is None else batched(level, w) for w in wholes))
+        return tuple(None if m is None else level.lower(m) for m in made)
+
+
 def loop(call: Call) -> Any:
-    """The general rule: one call for each sample."""
+    """The general rule: one call for each sample, with the warning that PyTorch gives."""
+    warnings.warn(_SLOW.format(call.row.name), stacklevel=2)
     if not call.size:
         raise RuntimeError(f"vmap: {call.row.name} is computed sample by sample, which a batch of none does not allow")
     results = []

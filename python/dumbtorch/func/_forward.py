@@ -77,6 +77,10 @@ class Forward(watch.Level):
         set_tangent(self, target, tangent)
         return target
 
+    def held(self, value: Any) -> Any:
+        """The primal of a wrapper."""
+        return value._primal
+
     def lower(self, value: Any) -> Any:
         """The primal."""
         return _parts(value, self)[0]

@@ -28,7 +28,7 @@ POINTWISE = (
         "special_spherical_bessel_j0 "
         "special_scaled_modified_bessel_k0 special_scaled_modified_bessel_k1 special_airy_ai special_zeta "
         "special_xlogy special_xlog1py where clamp clamp_min clamp_max lerp addcmul addcdiv masked_fill "
-        "dropout_backward copy fill igamma igammac special_gammainc special_gammaincc nextafter gcd lcm"
+        "dropout_backward copy fill _result igamma igammac special_gammainc special_gammaincc nextafter gcd lcm"
     )
     | {name for name in TABLE if name.endswith("_backward") and name.removesuffix("_backward") in _words(
         "gelu silu mish logsigmoid hardsigmoid hardswish softplus elu leaky_relu hardtanh softshrink hardshrink")}

@@ -11,7 +11,7 @@ from dumbtorch.autograd.graph import TensorBase
 from dumbtorch.func import _batching
 from dumbtorch.func._batching import RULES, Call, Rule
 from dumbtorch.func._kinds import is_pointwise
-from dumbtorch.ops.table import FUNCTIONS
+from dumbtorch.ops.table import FUNCTIONS, TABLE
 
 
 def _names(text: str, rule: Rule) -> None:
@@ -140,14 +140,14 @@ def along(call: Call) -> Any:
     rank = max(call.rank(n) for n in call.tensors())
     args = list(call.args)
     for n in call.tensors():
-        args[n] = call.whole(n) if rank else call.whole(n).unsqueeze(-1)
+        args[n] = call.whole(n) if call.rank(n) else call.whole(n).unsqueeze(-1)
     for name in ("dim", "dims"):
         if name in call.row.params:
             place = call.place(name)
             if args[place] is not None:
                 args[place] = _dims(args[place], rank)
     result = call.run(args)
-    if rank or call.inplace:
+    if call.rank(2 if call.row.name == "gather" else 0) or call.inplace:
         return result
     return tuple(r.squeeze(1) for r in result) if isinstance(result, tuple) else result.squeeze(1)
 
@@ -303,22 +303,66 @@ def _cat(call: Call) -> Any:
 RULES["cat"] = _cat
 
 
-def leading(call: Call) -> Any:
-    """An op on the last dimensions, which takes any dimensions before them."""
-    args = list(call.args)
-    ranks = [call.rank(n) for n in call.tensors()]
-    for n in call.tensors():
-        if call.is_whole[n] or len(ranks) > 1:
-            args[n] = aligned(call.whole(n), max(ranks))
-    return call.run(args)
+def leading(**own: int) -> Rule:
+    """An op on the last dimensions of tensors, which take any dimensions before them.
+
+    ``own`` says how many dimensions the op itself has of a tensor, where they are not two: those before broadcast.
+    """
+
+    def rule(call: Call) -> Any:
+        args = list(call.args)
+        places = call.tensors()
+        counts = {n: own.get(call.row.params[n], 2) for n in places}
+        before = max(call.rank(n) - counts[n] for n in places)
+        for n in places:
+            if call.is_whole[n] or len(places) > 1:
+                args[n] = aligned(call.whole(n), before + counts[n])
+        return call.run(args)
+
+    return rule
 
 
 _names(
     "tril triu view_as_real view_as_complex linalg_cholesky_ex cholesky_inverse linalg_det linalg_slogdet linalg_eig "
     "linalg_eigh linalg_inv_ex linalg_lu_factor_ex linalg_qr linalg_svd matrix_exp constant_pad_nd geqrf "
-    "linalg_ldl_factor_ex cdist linalg_solve_triangular cholesky_solve",
-    leading,
+    "linalg_ldl_factor_ex cdist linalg_solve_triangular cholesky_solve pad_edges resample resample_adjoint "
+    "max_pool3d_with_indices linalg_lstsq",
+    leading(),
 )
+_names("linalg_lu_solve linalg_ldl_solve", leading(pivots=1))
+_names("linalg_householder_product ormqr", leading(tau=1))
+
+
+def _first_batched(rule: Rule) -> Rule:
+    return lambda call: rule(call) if call.only_first() else _batching.loop(call)
+
+
+RULES["linalg_pinv"] = _first_batched(leading())
+
+
+def _solve(call: Call) -> Any:
+    a = call.whole(0)
+    before = max(call.rank(0), call.rank(1))
+    x, lu, pivots, info = call.run((aligned(a, before), aligned(call.whole(1), before)))
+    return x, lu.reshape(a.shape), pivots.reshape(a.shape[:-1]), info.reshape(a.shape[:-2])
+
+
+RULES["linalg_solve_ex"] = _solve
+
+
+def _middle(call: Call) -> Any:
+    """The median of all elements: along the one dimension that they then have."""
+    x = call.args[0].reshape(call.size, math.prod(call.args[0].shape[1:]))
+    return TABLE[call.row.name[1:]].op(x, 1)[0] if x.shape[1] else x.new_full((call.size,), math.nan)
+
+
+def _extremes(call: Call) -> Any:
+    x = call.args[0].reshape(call.size, -1)
+    return x.amin(1), x.amax(1)
+
+
+RULES["aminmax_all"] = _extremes
+RULES.update(_median=_middle, _nanmedian=_middle)
 
 
 def _roll(call: Call) -> Any:

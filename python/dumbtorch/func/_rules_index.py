@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from dumbtorch.autograd.graph import TensorBase
 from dumbtorch.func._batching import RULES, Call, loop
 from dumbtorch.func._rules import aligned, wrapped
 from dumbtorch.ops.table import FUNCTIONS, TABLE
@@ -111,33 +110,24 @@ def _index_select(call: Call) -> Any:
 
 
 def _index_add(call: Call) -> Any:
-    args = list(call.args)
+    """``index_add`` and ``index_copy``; a sample without dimensions is one of one element."""
+    args, place = list(call.args), call.place("source")
     rank = call.rank(0)
-    if call.is_whole[2] and (not rank or call.row.name == "index_copy" and not rank):
-        return loop(call)
-    source = call.place("source")
-    if not rank:
-        return loop(call)
+    x, values = call.whole(0), call.whole(place)
+    x = x if rank else x.unsqueeze(1)
     d = wrapped(args[1], rank)
-    x, values = call.whole(0), call.whole(source)
+    index = args[2] if call.rank(2) else args[2].unsqueeze(-1)
+    values = values if values.ndim == x.ndim else values.unsqueeze(d)
     if not call.is_whole[2]:
-        if values.ndim < x.ndim:
-            return loop(call)
-        args[0], args[1], args[source] = x, d, values
-        return call.run(args)
-    index = args[2]
-    if call.rank(2) != 1 or values.ndim != x.ndim:
-        return loop(call)
-    if call.row.name == "index_add":
-        values = values if args[4] == 1 else values * args[4]
-        accumulate = True
-    else:
-        accumulate = False
+        args[:3], args[place] = (x, d, index), values
+        made = call.run(args)
+        return made if rank or call.inplace else made.squeeze(1)
+    if call.row.name == "index_add" and args[4] != 1:
+        values = values * args[4]
+    put = _PUT_ if call.inplace else _PUT
     key = (_numbers(call, 1, index.device), index)
-    front = x.movedim(d, 1)
-    if call.inplace:
-        return _PUT_(front, key, values.movedim(d, 1), accumulate)
-    return _PUT(front, key, values.movedim(d, 1), accumulate).movedim(1, d)
+    made = put(x.movedim(d, 1), key, values.movedim(d, 1), call.row.name == "index_add").movedim(1, d)
+    return made if rank or call.inplace else made.squeeze(1)
 
 
 RULES.update(index=_index, index_put=_index_put, index_select=_index_select, index_add=_index_add,
@@ -146,12 +136,29 @@ RULES.update(index=_index, index_put=_index_put, index_select=_index_select, ind
 
 def _searchsorted(call: Call) -> Any:
     boundaries, values, sorter, *rest = call.args
-    if not call.is_whole[0] and not call.is_whole[2] and isinstance(values, TensorBase) and call.rank(0) == 1:
+    if not call.is_whole[0] and not call.is_whole[2] and call.rank(0) == 1:
         return call.run()
-    return loop(call)
+    values = call.whole(1)
+    rows = values if call.rank(0) > 1 else values.reshape(call.size, -1)
+    made = call.run((call.whole(0), rows, None if sorter is None else call.whole(2), *rest))
+    return made.reshape(values.shape)
 
 
-RULES["searchsorted"] = _searchsorted
+def _masked_scatter(call: Call) -> Any:
+    """Each element that is written takes the source's element of its place among them."""
+    rank = max(call.rank(0), call.rank(1))
+    x, mask = aligned(call.whole(0), rank), aligned(call.whole(1), rank)
+    source = call.whole(2).flatten(1) if call.rank(2) else call.whole(2).unsqueeze(1)
+    mask = mask.expand(FUNCTIONS["broadcast_shapes"](x.shape, mask.shape))
+    if not source.shape[1] and mask.numel():
+        return loop(call)
+    flat = mask.flatten(1) if rank else mask.unsqueeze(1)
+    picked = source.gather(1, (flat.cumsum(1) - 1).clamp(min=0)).reshape(mask.shape) if mask.numel() else x
+    made = FUNCTIONS["where"](mask, picked, x)
+    return call.args[0].copy_(made) if call.inplace else made
+
+
+RULES.update(searchsorted=_searchsorted, masked_scatter=_masked_scatter)
 
 
 def _copied(call: Call) -> Any:

@@ -1,4 +1,4 @@
-"""Batching rules of products, convolutions, pooling, normalization and losses."""
+"""Batching rules of products, convolutions, pooling, normalization of rows, embeddings."""
 
 from __future__ import annotations
 
@@ -252,7 +252,7 @@ for _name in ("max_pool2d_with_indices", "avg_pool2d", "max_pool2d_backward", "a
     RULES[_name] = _pooled
 
 
-# ---------------------------------------------------------------- normalization and losses
+# ---------------------------------------------------------------- normalization and embeddings
 
 
 def _row_norm(call: Call) -> Any:
@@ -291,40 +291,6 @@ def _row_norm_backward(call: Call) -> Any:
 
 
 RULES.update(row_norm=_row_norm, row_norm_backward=_row_norm_backward)
-
-
-def _cross_entropy(call: Call) -> Any:
-    x, target, ignore, reduction = call.whole(0), call.whole(1), *call.args[2:]
-    one = call.rank(0) == 1
-    if one:
-        x, target = x.unsqueeze(1), target.unsqueeze(1)
-    each = call.run((_folded(x), _folded(target), ignore, "none")).reshape(target.shape)
-    if reduction == "none":
-        return each.squeeze(1) if one else each
-    total = each.reshape(call.size, -1).sum(1)
-    return total / _counted(target, ignore, total) if reduction == "mean" else total
-
-
-def _counted(target: Any, ignore: int, like: Any) -> Any:
-    return (target != ignore).reshape(target.shape[0], -1).sum(1).to(like.dtype)
-
-
-def _cross_entropy_backward(call: Call) -> Any:
-    g, x, target, ignore, reduction = call.whole(0), call.whole(1), call.whole(2), *call.args[3:]
-    one = call.rank(1) == 1
-    if one:
-        x, target = x.unsqueeze(1), target.unsqueeze(1)
-        g = g.unsqueeze(1) if reduction == "none" else g
-    if reduction == "mean":
-        g = g / _counted(target, ignore, g)
-    if reduction != "none":
-        g = g.reshape(call.size, *(1,) * (target.ndim - 1)).expand(target.shape)
-        g = g.masked_fill(target == ignore, 0)  # where nothing counts, the mean is NaN and its derivative 0
-    made = call.run((_folded(g), _folded(x), _folded(target), ignore, "none")).reshape(x.shape)
-    return made.squeeze(1) if one else made
-
-
-RULES.update(cross_entropy=_cross_entropy, cross_entropy_backward=_cross_entropy_backward)
 
 
 def _offsets(call: Call, indices: Any, count: int) -> Any:

@@ -7,7 +7,7 @@ from typing import Any
 
 from dumbtorch.autograd import watch
 from dumbtorch.autograd.graph import TensorBase
-from dumbtorch.func._batching import RULES, Batching, Call, _give_batch, loop
+from dumbtorch.func._batching import RULES, Batching, Call, _give_batch
 from dumbtorch.func._rules import pointwise
 from dumbtorch.ops.table import FUNCTIONS
 from dumbtorch.random import get_rng_state, set_rng_state
@@ -22,15 +22,18 @@ _UNBATCHED = (
 )
 
 
-def _check(level: Batching) -> None:
+def check(level: Batching) -> None:
+    """Refuses random numbers where vmap was not told what they mean."""
     if level.randomness == "error":
         raise RuntimeError(_ERROR)
 
 
 def _filled(call: Call) -> Any:
     """A tensor filled in place."""
-    _check(call.level)
+    check(call.level)
     whole = call.args[0]
+    if not whole.numel():
+        return whole
     if call.level.randomness == "different":
         return pointwise(call)
     sample = whole.select(0, 0).clone()
@@ -38,11 +41,8 @@ def _filled(call: Call) -> Any:
     return whole.copy_(sample)
 
 
-def _drawn(call: Call) -> Any:
-    """A result that depends on the arguments: sample by sample, from one state of the generator or from its stream."""
-    _check(call.level)
-    if call.level.randomness == "different":
-        return loop(call)
+def shared_draw(call: Call) -> Any:
+    """A result that depends on the arguments, with the same numbers: sample by sample, from one state."""
     state = get_rng_state()
     results = []
     for n in range(call.size):
@@ -54,8 +54,24 @@ def _drawn(call: Call) -> Any:
     return FUNCTIONS["stack"](results)
 
 
+def _drawn(call: Call) -> Any:
+    """Each element is drawn for itself."""
+    check(call.level)
+    return pointwise(call) if call.level.randomness == "different" else shared_draw(call)
+
+
+def _multinomial(call: Call) -> Any:
+    """A row of weights for each draw."""
+    check(call.level)
+    if call.level.randomness == "same":
+        return shared_draw(call)
+    x, *rest = call.args
+    made = call.run((x.reshape(-1, x.shape[-1]), *rest))
+    return made.reshape(*x.shape[:-1], made.shape[-1])
+
+
 def _dropout(call: Call) -> Any:
-    _check(call.level)
+    check(call.level)
     if call.level.randomness == "different":
         return call.run()
     x, p = call.args[0], call.args[1]
@@ -66,7 +82,8 @@ def _dropout(call: Call) -> Any:
 
 for _name in ("uniform", "normal", "exponential", "bernoulli", "random", "cauchy", "geometric", "log_normal"):
     RULES[_name] = _filled
-for _name in ("multinomial", "poisson", "binomial", "standard_gamma"):
+RULES["multinomial"] = _multinomial
+for _name in ("poisson", "binomial", "standard_gamma"):
     RULES[_name] = _drawn
 RULES["native_dropout"] = _dropout
 
@@ -76,7 +93,7 @@ def _draw(row: Any, inplace: bool, args: Sequence[Any]) -> Any:
     level = next((x for x in reversed(watch.STATE.levels) if isinstance(x, Batching)), None)
     if level is None:
         return NotImplemented
-    _check(level)
+    check(level)
     if level.randomness == "same":
         with watch.below(level):
             return watch.invoke(row, inplace, args)

@@ -8,7 +8,15 @@ from typing import Any
 
 from dumbtorch._pytree import TreeSpec, broadcast_prefix, tree_flatten, tree_unflatten
 from dumbtorch.autograd.graph import TensorBase
-from dumbtorch.func import _rules, _rules_index, _rules_products, _rules_random  # noqa: F401
+from dumbtorch.func import (  # noqa: F401
+    _rules,
+    _rules_folded,
+    _rules_index,
+    _rules_losses,
+    _rules_products,
+    _rules_random,
+    _rules_recurrent,
+)
 from dumbtorch.func._batching import Batching
 from dumbtorch.func._wrappers import batched, lift
 from dumbtorch.ops.table import FUNCTIONS
@@ -104,7 +112,8 @@ def vmap(
     that all samples share; ``out_dims`` where the results have it. Random numbers inside raise RuntimeError unless
     ``randomness`` is "different" (for each sample) or "same". ``chunk_size`` computes so many samples at a time.
     Keyword arguments are shared by all samples. Data-dependent control flow, ``.item()`` and results whose
-    shape depends on values raise RuntimeError. Reference: ``torch.vmap``.
+    shape depends on values raise RuntimeError. A UserWarning names an op that is computed sample by sample.
+    Reference: ``torch.vmap``.
 
     >>> import dumbtorch as torch
     >>> torch.vmap(torch.dot)(torch.ones(3, 4), torch.ones(3, 4))

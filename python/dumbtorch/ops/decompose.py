@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from dumbtorch import _C, _dtypes, return_types
+from dumbtorch.autograd.watch import beneath
 from dumbtorch.ops import factor, spectral
 from dumbtorch.ops.linalg_base import check_info, check_kind, check_lapack, check_matrix, check_square, type_name
 from dumbtorch.ops.results import done
@@ -61,7 +62,7 @@ def lstsq(A: Any, B: Any, rcond: Any = None, *, driver: Any = None) -> Any:
     # no residuals: an empty vector, which carries gradient where the solution does
     none = x.reshape(-1).narrow(0, 0, 0)
     residuals = none.real if A.is_complex() else none
-    if m > n and driver != "gelsy" and (driver == "gels" or (rank == n).all().item()):
+    if m > n and driver != "gelsy" and (driver == "gels" or (beneath(rank) == n).all().item()):
         if x.requires_grad or x._level is not None:
             missed = matrix @ x - right
             residuals = (missed * missed.conj()).sum(-2)
@@ -309,7 +310,7 @@ def _eig(A: Any, vectors: bool) -> Any:
     if not (A.dtype.is_floating_point or A.dtype.is_complex):
         raise RuntimeError(f"Unknown Complex ScalarType for {type_name(A)}")
     check_lapack(A, "linalg_eig_out_cpu")
-    if A.numel() and not F["isfinite"](A.detach()).all().item():
+    if A.numel() and not F["isfinite"](beneath(A.detach())).all().item():
         raise RuntimeError("torch.linalg.eig: input tensor should not contain infs or NaNs.")
     values, v, info = spectral.eig(A, vectors)
     check_info(info, "torch.linalg.eig")

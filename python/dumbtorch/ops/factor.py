@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from dumbtorch import _C, _dtypes
+from dumbtorch.autograd.watch import beneath
 from dumbtorch.ops.linalg_base import diag, eye_like, recording, unbroadcast
 from dumbtorch.ops.samples import S, T
 from dumbtorch.ops.table import FUNCTIONS as F
@@ -245,12 +246,12 @@ def _det_backward(g: Any, A: Any, result: Any, LU: Any, pivots: Any) -> Any:
         eps = _dtypes.finfo(LU.dtype).eps
         # a nearby regular matrix: the adjugate is continuous
         LU = LU + diag((d == 0).to(LU.dtype) * eps)
-        if (d == 0).any().item():
+        if beneath(d == 0).any().item():
             products = F["where"](_parity(pivots), -1.0, 1.0).to(LU.dtype) * LU.diagonal(0, -2, -1).prod(-1)
             scale = (g[0] * products.conj()).unsqueeze(-1).expand(*pivots.shape)
         return lu_solve_left(LU, pivots, diag(scale), True)
     singular = result.abs() < 100 * _dtypes.finfo(result.dtype).eps
-    if not singular.any().item():
+    if not beneath(singular).any().item():
         return solve_ex(A.mH, diag(scale))[0]
     u, s, vh, _ = TABLE["linalg_svd"].op(A, False, True)
     phase = det(u)[0] * det(vh)[0]
@@ -258,7 +259,7 @@ def _det_backward(g: Any, A: Any, result: Any, LU: Any, pivots: Any) -> Any:
     itself = F["eye"](n, dtype=_dtypes.bool, device=A.device)
     others = s.unsqueeze(-2).expand(*s.shape[:-1], n, n).masked_fill(itself, 1).prod(-1)
     cofactors = (u * (others * (phase.conj() * g[0]).unsqueeze(-1)).unsqueeze(-2)) @ vh
-    if singular.all().item():
+    if beneath(singular).all().item():
         return cofactors
     regular = F["where"](singular.unsqueeze(-1).unsqueeze(-1), eye_like(A), A)
     return F["where"](singular.unsqueeze(-1).unsqueeze(-1), cofactors, solve_ex(regular.mH, diag(scale))[0])

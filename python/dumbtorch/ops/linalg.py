@@ -6,6 +6,7 @@ import math
 from typing import Any
 
 from dumbtorch import _dtypes, return_types
+from dumbtorch.autograd.watch import beneath
 from dumbtorch.ops import factor
 from dumbtorch.ops.linalg_base import (
     LinAlgError,
@@ -101,7 +102,7 @@ def cholesky_inverse(L: Any, upper: bool = False, *, out: Any = None) -> Any:
     check_square(L, "cholesky_inverse")
     check_lapack(L, "cholesky_inverse_out_cpu")
     info = (L.detach().diagonal(0, -2, -1) == 0).any(-1)
-    if L.numel() and info.any().item():
+    if L.numel() and beneath(info).any().item():
         places = (L.detach().diagonal(0, -2, -1) == 0).to(_dtypes.int64).argmax(-1) + 1
         check_info(places * info, "cholesky_inverse")
     return done(factor.cholesky_inverse(L, bool(upper)), out, "cholesky_inverse")
@@ -364,7 +365,7 @@ def ldl_factor_ex(A: Any, *, hermitian: bool = False, check_errors: bool = False
     check_lapack(A, "ldl_factor_kernel_cpu")
     made = _LDL_FACTOR_EX(factor.ldl_factor_ex(A, bool(hermitian)))
     if check_errors:
-        info = made[2]
+        info = beneath(made[2])
         if info.any().item():
             raise RuntimeError(f"{name}: D has a zero on its diagonal: status {info.tolist()}")
     return done(made, out, "linalg.ldl_factor_ex")

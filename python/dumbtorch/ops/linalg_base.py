@@ -6,6 +6,7 @@ from typing import Any
 
 from dumbtorch import _C, _dtypes
 from dumbtorch.autograd.modes import NO_GRAD
+from dumbtorch.autograd.watch import beneath
 from dumbtorch.ops.table import FUNCTIONS as F
 
 HALVES = (_dtypes.float16, _dtypes.bfloat16, _dtypes.complex32)
@@ -93,6 +94,7 @@ _WORDS = (
 
 def check_info(info: Any, name: str) -> None:
     """Raises `LinAlgError` where LAPACK's status is not 0, for the first matrix of a batch."""
+    info = beneath(info)
     if info.ndim == 0:
         code, place = info.item(), ""
         if not code:

@@ -10,6 +10,7 @@ import math
 from typing import Any
 
 from dumbtorch import _C, _dtypes
+from dumbtorch.autograd.watch import beneath
 from dumbtorch.ops.creation import _EMPTY, _place, _resized, _size, empty_as, into, made
 from dumbtorch.ops.table import FUNCTIONS, TABLE, VIEW, composite, row
 
@@ -312,7 +313,7 @@ def normal(
     if isinstance(std, _C.TensorBase):
         if std.dtype.is_complex:
             raise RuntimeError("normal expects standard deviation to be non-complex")
-        if std.numel() and not bool((std >= 0).all()):
+        if std.numel() and not bool((beneath(std) >= 0).all()):
             raise RuntimeError("normal expects all elements of std >= 0.0")
     elif not std >= 0:
         raise RuntimeError(f"normal expects std >= 0.0, but found std {std}")

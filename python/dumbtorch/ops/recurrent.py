@@ -36,7 +36,7 @@ def _step(mode: str, x: Any, h: Any, c: Any, w_hh: Any, b_hh: Any, w_hr: Any) ->
     return (x + s).tanh() if mode == "RNN_TANH" else (x + s).relu(), c
 
 
-def _in_operations(
+def in_operations(
     batch_sizes: Any, mode: str, reverse: bool, input: Any, hx: Any, cx: Any, w_ih: Any, w_hh: Any, b_ih: Any,
     b_hh: Any, w_hr: Any,
 ) -> tuple[Any, Any, Any]:  # fmt: skip
@@ -63,7 +63,7 @@ def _backward(
 ) -> Any:  # fmt: skip
     """All gradients in one walk over the steps; in differentiable operations where they are differentiated again."""
     if is_grad_enabled() or not keep:
-        again = partial(_in_operations, batch_sizes, mode, reverse)
+        again = partial(in_operations, batch_sizes, mode, reverse)
         return through_graph(again, (input, hx, cx, w_ih, w_hh, b_ih, b_hh, w_hr), gs[:3], needed)
     # in the order of the kernel's bits
     needs = needed[0] | needed[3] << 1 | needed[4] << 2 | (needed[5] or needed[6]) << 3 | needed[7] << 4
@@ -72,7 +72,7 @@ def _backward(
     )
     return [
         None if not need else g.reshape(-1) if n in (5, 6) else g
-        for n, (g, need) in enumerate(zip(made, needed, strict=True))
+        for n, (g, need) in enumerate(zip(made, needed, strict=False))
     ]
 
 
@@ -129,11 +129,11 @@ def _backward_samples() -> Any:
 
 
 row("recurrent_backward", "grad_output, grad_hn, grad_cn, input, hx, cx, w_ih, w_hh, w_hr, output, gates, cells, "
-    "batch_sizes:i, mode, reverse, needs", outputs=tuple(f"d_{name}" for name in _TENSORS), method=False, out=False,
-    ref=None, samples=_backward_samples, errors=lambda: (
+    "batch_sizes:i, mode, reverse, needs", outputs=(*(f"d_{name}" for name in _TENSORS), "d_gates"), method=False,
+    out=False, ref=None, samples=_backward_samples, errors=lambda: (
         S(T(3, 2, 5), None, None, *_arguments("GRU")[:5], None, T(3, 2, 4), _small(6, 16), None, None, "GRU", False, 0,
           error="RuntimeError"),
-    ), doc="The derivative of recurrent with respect to all its tensors; ``needs`` says which.")  # fmt: skip
+    ), doc="The derivative of recurrent by all its tensors and its gates; ``needs`` says which.")  # fmt: skip
 
 
 def _layer(*given: Any) -> tuple[Any, Any, Any]:

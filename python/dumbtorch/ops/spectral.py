@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import Any
 
 from dumbtorch import _dtypes
+from dumbtorch.autograd.watch import beneath
 from dumbtorch.ops.factor import DTYPES, solve_ex, triangular
 from dumbtorch.ops.linalg_base import constant_eye, diag, halved_diagonal, recording
 from dumbtorch.ops.samples import S, T
@@ -140,8 +141,8 @@ def _svd(gs: Any, U: Any, S: Any, Vh: Any) -> Any:
     right = None if gvh is None else _skew(Vh @ gvh.mH)
     if U.is_complex():
         turn = sum(x.diagonal(0, -2, -1).imag for x in (left, right) if x is not None)
-        scale = max(1.0, *(x.abs().max().item() for x in (left, right) if x is not None and x.numel()), 1.0)
-        if turn.numel() and turn.abs().max().item() > 1e-2 * scale:
+        scale = max(1.0, *(beneath(x).abs().max().item() for x in (left, right) if x is not None and x.numel()), 1.0)
+        if turn.numel() and beneath(turn).abs().max().item() > 1e-2 * scale:
             raise _phase_error("svd_backward")
     g: Any = None
     if left is not None:
@@ -175,7 +176,7 @@ svd = _internal(
 
 def _check_phase(g: Any, name: str) -> None:
     turn = g.diagonal(0, -2, -1).imag
-    if turn.numel() and turn.abs().max().item() > 1e-2 * max(1.0, g.abs().max().item()):
+    if turn.numel() and beneath(turn).abs().max().item() > 1e-2 * max(1.0, beneath(g).abs().max().item()):
         raise RuntimeError(
             f"{name}: The eigenvectors in the complex case are specified up to multiplication by e^{{i phi}}. The "
             "specified loss function depends on this quantity, so it is ill-defined."

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dumbtorch import ops
 from dumbtorch._tensor import Tensor
 from dumbtorch.autograd import no_grad
+from dumbtorch.autograd.watch import beneath
 from dumbtorch.nn.functional._activation import logsigmoid
 from dumbtorch.nn.functional._linear import pairwise_distance
 from dumbtorch.nn.functional._loss import _choose_reduction, _reduce
@@ -166,6 +167,7 @@ def _check_scores(op: str, input: Tensor) -> None:
 
 
 def _check_classes(target: Tensor, low: int, classes: int) -> None:
+    target = beneath(target)
     if target.numel() and not low <= int(target.min()) <= int(target.max()) < classes:
         raise RuntimeError(f"target out of range: classes are {low} to {classes - 1}")
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from dumbtorch import ops
 from dumbtorch._tensor import Tensor
+from dumbtorch.autograd.watch import beneath
 from dumbtorch.ops import pool
 from dumbtorch.ops.conv import sizes
 
@@ -246,9 +247,10 @@ def _unpool(
     for n in wanted:
         size *= n
     flat = indices.flatten(-spatial)
-    if indices.numel() and (int(flat.max()) >= size or int(flat.min()) < 0):
+    places = beneath(flat)
+    if places.numel() and (int(places.max()) >= size or int(places.min()) < 0):
         raise RuntimeError(
-            f"Found an invalid max index: {int(flat.max())} (output volumes are of size {'x'.join(map(str, wanted))})"
+            f"Found an invalid max index: {int(places.max())} (output volumes are of size {'x'.join(map(str, wanted))})"
         )
     room = input.new_zeros((*input.shape[:-spatial], size))
     made: Tensor = room.scatter(-1, flat, input.flatten(-spatial)).reshape(*input.shape[:-spatial], *wanted)
