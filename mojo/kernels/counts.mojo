@@ -20,7 +20,7 @@ from tensor.object import TPtr, as_tensor, new_tensor
 from tensor.py import Obj, decref, release_gil, take_gil
 from tensor.threads import Body, num_threads, parallel
 
-comptime TASK = 1024
+comptime TASK = 128
 comptime F = Float64
 
 comptime POISSON = 0

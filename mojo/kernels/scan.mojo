@@ -91,6 +91,16 @@ struct Scan[dt: DType, kind: Int, lanes: Int](Body):
                         continue
                 if left >= Self.COLUMNS:
                     self._columns[Self.COLUMNS](start)
+                    continue
+                comptime if Self.kind == LOG_SUM:
+                    # each step is dear enough for narrower vectors
+                    comptime for k in range(1, 5):
+                        comptime w = Self.COLUMNS >> k
+                        comptime if w > 0:
+                            if left >= w:
+                                self._columns[w](start)
+                                start += w
+                                left -= w
                 else:
                     for c in range(left):
                         self._columns[1](start + c)

@@ -13,6 +13,15 @@ from kernels.results import finished, result_for
 from kernels.transfer_api import contiguous_of
 
 
+@always_inline
+def _after[dt: DType, //, right: Bool](x: Scalar[dt], value: Scalar[dt]) -> Bool:
+    """Whether the value belongs after the boundary x."""
+    comptime if right:
+        return not (x > value)
+    else:
+        return not (x >= value)
+
+
 struct Search[dt: DType](Body):
     """Where values belong among the boundaries of their row (one row for all of them: `row` is their number)."""
 
@@ -81,7 +90,7 @@ struct Search[dt: DType](Body):
         var start = task * self.per_task
         var end = min(start + self.per_task, self.n)
         # several values at a time: their searches do not wait for each other
-        comptime TOGETHER = 8
+        comptime TOGETHER = 16
         var i = start
         while i < end:
             var base = (i // self.row) * self.m
@@ -94,19 +103,16 @@ struct Search[dt: DType](Body):
                 i += 1
 
     @always_inline
-    def _after(self, x: Scalar[Self.dt], value: Scalar[Self.dt]) -> Bool:
-        """Whether the value belongs after the boundary x."""
-        return not (x > value) if self.right else not (x >= value)
-
-    @always_inline
     def _find[w: Int](self, i: Int, base: Int):
-        if self.sorted:
-            self._find_sorted[w](i, base)
+        if self.sorted and self.right:
+            self._find_sorted[w, True](i, base)
+        elif self.sorted:
+            self._find_sorted[w, False](i, base)
         else:
             self._find_any[w](i, base)
 
     @always_inline
-    def _find_sorted[w: Int](self, i: Int, base: Int):
+    def _find_sorted[w: Int, right: Bool](self, i: Int, base: Int):
         """Halves of the same length for all values, with no branch."""
         var values = at[Scalar[Self.dt]](self.values).unsafe_load[width=w](i)
         var bounds = at[Scalar[Self.dt]](self.bounds).unsafe_offset(base)
@@ -115,10 +121,10 @@ struct Search[dt: DType](Body):
         while length > 1:
             var half = length >> 1
             comptime for k in range(w):
-                low[k] += half if self._after(bounds[unsafe_offset=low[k] + half - 1], values[k]) else 0
+                low[k] += half if _after[right](bounds[unsafe_offset=low[k] + half - 1], values[k]) else 0
             length -= half
         comptime for k in range(w):
-            low[k] += Int(self._after(bounds[unsafe_offset=low[k]], values[k]))
+            low[k] += Int(_after[right](bounds[unsafe_offset=low[k]], values[k]))
             self._put(i + k, low[k])
 
     @always_inline
@@ -140,7 +146,7 @@ struct Search[dt: DType](Body):
                 var middle = low[k] + ((high[k] - low[k]) >> 1)
                 var open = low[k] < high[k]
                 var x = self._bound(base, min(middle, self.m - 1))
-                var after = self._after(x, values[k])
+                var after = _after[True](x, values[k]) if self.right else _after[False](x, values[k])
                 low[k] = middle + 1 if open and after else low[k]
                 high[k] = middle if open and not after else high[k]
             longest >>= 1

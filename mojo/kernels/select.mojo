@@ -37,6 +37,7 @@ comptime MODE = 4  # the most frequent
 
 comptime _FEW = 48  # candidates that are sorted at once
 comptime _SHORT = 32  # the k for which the best are kept in order
+comptime _ROW = 8192  # the length up to which the k-th is looked for first
 comptime _UNLOCK = 4096
 
 
@@ -143,6 +144,9 @@ struct Selection(Body):
             self._top_few(data, values, indices)
             return
         var keys = self.keys
+        if n <= _ROW:
+            self._top_short(data, values, indices)
+            return
         if keys.size == 8:
             var ends = keys.range(data, n)
             keys.narrow(ends[0], ends[1])
@@ -179,6 +183,27 @@ struct Selection(Body):
                 for j in range(count):
                     var position = position_of(at[UInt64](work.a)[unsafe_offset=j])
                     at[UInt64](scratch.address)[unsafe_offset=j] = keys.word(keys.at(data, position), position)
+        scratch.give()
+
+    def _top_short(self, data: Int, values: Int, indices: Int):
+        """A short row: what is better than the k-th, and the first of its equals, are picked and sorted."""
+        var keys = self.keys
+        var ends = keys.range(data, self.n)
+        keys.narrow(ends[0], ends[1])
+        var worst = keys.at(data, nth(keys, data, self.n, self.k - 1))
+        var space = self.k + 128
+        var scratch = Workspace.take(16 * space + COUNT_BYTES)
+        var b = scratch.address + 8 * space
+        var count = 0
+        if worst > 0:
+            count = keys.collect(data, 0, self.n, 0, worst - 1, scratch.address, self.k)[1]
+        if count < self.k:
+            _ = keys.collect(data, 0, self.n, worst, worst, scratch.address + 8 * count, self.k - count)
+        var work = Sorter(keys, data, self.k, scratch.address, b, b + 8 * space)
+        work.order(keys.bits)
+        if not keys.exact():
+            work.settle()
+        self._write(work.a, data, values, indices)
         scratch.give()
 
     def _top_few(self, data: Int, values: Int, indices: Int):
