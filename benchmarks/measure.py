@@ -10,9 +10,10 @@ from typing import Any
 
 from benchmarks.cases import Case, Figure
 
-PAUSE = 0.002
-"""Seconds between two blocks. PyTorch's OpenMP threads spin after each call for about as long, ours for 30 us; without
-the pause whichever library comes second would share the processor with the other's idle threads."""
+PAUSE = 0.008
+"""Seconds between two blocks. PyTorch's OpenMP threads spin after each call for some 300,000 pause instructions (5 ms
+on Zen 5), ours for 30 us; with a shorter pause whichever library comes second would share the processor with the
+other's idle threads."""
 
 BLOCK = 0.01
 """Seconds of calls in a block, at least one call. Longer blocks let the clock drift between the two."""
