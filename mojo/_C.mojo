@@ -41,6 +41,7 @@ def _register_families():
     external_call["dumbtorch_register_matmul", NoneType]()
     external_call["dumbtorch_register_solve", NoneType]()
     external_call["dumbtorch_register_spectral", NoneType]()
+    external_call["dumbtorch_register_fft", NoneType]()
     external_call["dumbtorch_register_softmax", NoneType]()
     external_call["dumbtorch_register_loss", NoneType]()
     external_call["dumbtorch_register_attention", NoneType]()

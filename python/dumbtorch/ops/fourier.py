@@ -16,7 +16,7 @@ from dumbtorch.ops.results import done
 from dumbtorch.ops.samples import S, T
 from dumbtorch.ops.shape import wrap_dim
 from dumbtorch.ops.table import FUNCTIONS as F
-from dumbtorch.ops.table import TABLE, primitive
+from dumbtorch.ops.table import TABLE, primitive, row
 
 _PARALLEL = 1 << 16  # points of a transform that are worth several threads
 _REAL = {_dtypes.complex64: _dtypes.float32, _dtypes.complex128: _dtypes.float64}
@@ -32,6 +32,27 @@ def _library() -> tuple[Any, Any]:
     except ImportError as problem:
         raise RuntimeError("torch.fft needs the packages ducc0 and numpy: pip install ducc0 numpy") from problem
     return fft, numpy.asarray
+
+
+@functools.cache
+def _own(n: int) -> bool:
+    """Whether our kernels transform this many points: no prime factor above 13."""
+    for p in (2, 3, 5, 7, 11, 13):
+        while n % p == 0:
+            n //= p
+    return n == 1
+
+
+def _kernel(name: str, signature: str, kind: str) -> Any:
+    return row(
+        f"_fft_{name}", signature, function=False, method=False, out=False, dtypes=kind,
+        doc="As the row without the underscore, for lengths without large prime factors.",
+    )  # fmt: skip
+
+
+_C2C = _kernel("c2c", "input, dims, norm, forward", "complex")
+_R2C = _kernel("r2c", "input, dims, norm", "single")
+_C2R = _kernel("c2r", "input, dims, norm, size", "complex")
 
 
 def _run(name: str, input: Any, out: Any, dims: Sequence[int], *args: Any) -> Any:
@@ -51,6 +72,9 @@ def _new(shape: Any, dtype: Any) -> Any:
 
 
 def _to_complex(input: Any, dims: Sequence[int], norm: int, forward: bool) -> Any:
+    shape = input.shape
+    if dims and all(_own(shape[d]) for d in dims):
+        return _C2C(input if input.is_complex() else input.to(_COMPLEX[input.dtype]), dims, norm, forward)
     out = _new(input.shape, input.dtype if input.is_complex() else _COMPLEX[input.dtype])
     return _run("c2c", input, out, dims, forward, norm) if dims else out.copy_(input)
 
@@ -58,6 +82,8 @@ def _to_complex(input: Any, dims: Sequence[int], norm: int, forward: bool) -> An
 def _to_half(input: Any, dims: Sequence[int], norm: int) -> Any:
     """The transform of real numbers: the last of ``dims`` keeps the points up to the middle."""
     shape = list(input.shape)
+    if all(_own(shape[d]) for d in dims):
+        return _R2C(input, dims, norm)
     shape[dims[-1]] = shape[dims[-1]] // 2 + 1
     return _run("r2c", input, _new(shape, _COMPLEX[input.dtype]), dims, True, norm)
 
@@ -66,6 +92,8 @@ def _to_real(input: Any, dims: Sequence[int], norm: int, size: int) -> Any:
     """The real result of a Hermitian input, of which the last of ``dims`` holds the points up to the middle."""
     shape = list(input.shape)
     shape[dims[-1]] = size
+    if all(_own(shape[d]) for d in dims):
+        return _C2R(input, dims, norm, size)
     return _run("c2r", input, _new(shape, _REAL[input.dtype]), dims, size, False, norm)
 
 
