@@ -1,15 +1,15 @@
-"""Fourier transforms of lengths without large prime factors, along any dimensions: complex, real to half of the points, back.
+"""Fourier transforms along any dimensions: complex, of reals to half of the points, and back.
 
 Along a dimension the tensor is [outer, points, inner]. Lines are transformed as many at once as a vector has lanes
 (fft_lanes), as columns where inner is large, as rows where it is 1; lines too few or too long for that go one by one
-(fft_long). Where inner is small the dimension is moved to the end and back.
+(fft_long). Where inner is small the dimension is moved to the end and back. Lengths with large prime factors are ducc0's (fft_other).
 """
 
 from std.math import ceildiv, sqrt
 from std.sys import simd_width_of
 from std.sys.info import size_of
 from tensor.call import Call, register
-from tensor.dtype import COMPLEX64, COMPLEX128, FLOAT32, FLOAT64, itemsize
+from tensor.dtype import COMPLEX64, COMPLEX128, FLOAT32, FLOAT64, itemsize, type_name
 from tensor.layout import Dims, no_dims
 from tensor.memory import Ptr
 from tensor.object import TPtr, as_tensor, new_tensor
@@ -22,8 +22,9 @@ from kernels.fft_lanes import (
 from kernels.fft_long import (
     C2C, C2R, R2C, Line, after, before, first_step, groups_in, groups_out, middle_of, second_step, turned_reals, whole_line,
 )  # fmt: skip
+from kernels.fft_other import by_ducc
 from kernels.fft_plan import Plan, can_transform, drop_plans, halves_of, long_plan_of, plan_of
-from kernels.transfer_api import contiguous_of, copy_strided
+from kernels.transfer_api import contiguous_of, copy_into, copy_strided
 from kernels.workspace import Workspace
 
 comptime LONG_WORK = 1 << 16  # points worth releasing the interpreter's lock
@@ -321,9 +322,11 @@ def run_dimension[dt: DType](d: Dimension, src: Int, dst: Int) raises:
 # ---------------------------------------------------------------- ops
 
 
-def _check(call: Call, t: TPtr, wanted: Int, other: Int) raises:
-    if t[].code() != wanted and t[].code() != other:
-        raise call.fail("RuntimeError", String("not implemented for this dtype"))
+def _check(call: Call, t: TPtr, real: Bool, complex: Bool) raises:
+    var code = t[].code()
+    var fits = (real and (code == FLOAT32 or code == FLOAT64)) or (complex and (code == COMPLEX64 or code == COMPLEX128))
+    if not fits:
+        raise call.fail("RuntimeError", String(t"not implemented for '{type_name(code)}'"))
     if t[].device() != 0:
         raise call.fail("RuntimeError", String("computed on the CPU only; move the tensor with .cpu()"))
 
@@ -336,10 +339,12 @@ def _dims(call: Call, i: Int, t: TPtr, mut dims: Dims) raises -> Int:
     return count
 
 
-def _points(call: Call, n: Int) raises -> Int:
-    if not can_transform(n):
-        raise call.fail("RuntimeError", String(t"{n} points have a prime factor that is too large"))
-    return n
+def _can_all(shape: Dims, dims: Dims, count: Int) -> Bool:
+    """Whether all these sizes are ours."""
+    for j in range(count):
+        if not can_transform(shape[dims[j]]):
+            return False
+    return True
 
 
 def _scale(norm: Int, count: Float64) -> Float64:
@@ -367,69 +372,112 @@ def _complex_dims(
         var n = shape[dims[j]]
         var d = Dimension(C2C, n, 1, 1, n, n, inverse, scale if j == 0 else 1.0)
         _around(shape, rank, dims[j], d)
-        if code == COMPLEX64:
-            run_dimension[DType.float32](d, source, dst)
-        else:
-            run_dimension[DType.float64](d, source, dst)
+        _along(code, d, source, dst)
         source = dst
 
 
-def c2c(mut call: Call) raises -> Obj:
-    """Parameters (input, dims, norm, forward)."""
-    var t = call.tensor(0)
-    _check(call, t, COMPLEX64, COMPLEX128)
-    var dims = no_dims()
-    var count = _dims(call, 1, t, dims)
+def _scale_of(call: Call, i: Int, shape: Dims, dims: Dims, count: Int) raises -> Float64:
+    """The factor of a normalization: 0 none, 1 by the root of the number of points, 2 by that number."""
     var total = Float64(1)
     for j in range(count):
-        total *= Float64(_points(call, t[].shape[dims[j]]))
+        total *= Float64(shape[dims[j]])
+    return _scale(call.int(i), total)
+
+
+def _as_complex(t: TPtr) raises -> Obj:
+    """A contiguous tensor of complex numbers with these values."""
+    if t[].code() == FLOAT32 or t[].code() == FLOAT64:
+        var made = new_tensor(_other_code(t[].code()), t[].shape, t[].rank())
+        try:
+            if t[].numel > 0:
+                copy_into(as_tensor(made), t)
+        except e:
+            decref(made)
+            raise e^
+        return made
+    return contiguous_of(t, t[].code())
+
+
+def _other_code(code: Int) -> Int:
+    """The complex dtype of a real one and the other way round."""
+    if code == FLOAT32:
+        return COMPLEX64
+    if code == FLOAT64:
+        return COMPLEX128
+    return FLOAT32 if code == COMPLEX64 else FLOAT64
+
+
+def _along(code: Int, d: Dimension, src: Int, dst: Int) raises:
+    """Transforms along a dimension; the code is the real or the complex one of the precision."""
+    if code == COMPLEX64 or code == FLOAT32:
+        run_dimension[DType.float32](d, src, dst)
+    else:
+        run_dimension[DType.float64](d, src, dst)
+
+
+def c2c(mut call: Call) raises -> Obj:
+    """Parameters (input, dims, norm, forward). Of real numbers too."""
+    var t = call.tensor(0)
+    _check(call, t, True, True)
+    var dims = no_dims()
+    var count = _dims(call, 1, t, dims)
+    var scale = _scale_of(call, 2, t[].shape, dims, count)
     var forward = call.bool(3)
-    var scale = _scale(call.int(2), total)
-    var result = new_tensor(t[].code(), t[].shape, t[].rank())
+    var input = _as_complex(t)
+    var code = as_tensor(input)[].code()
     if t[].numel == 0:
-        return result
-    var input = contiguous_of(t, t[].code())
+        return input
     try:
-        _complex_dims(
-            t[].code(), t[].shape, t[].rank(), dims, count, as_tensor(input)[].data(), as_tensor(result)[].data(),
-            not forward, scale,
-        )  # fmt: skip
-    except e:
-        decref(result)
-        raise e^
+        var result = new_tensor(code, t[].shape, t[].rank())
+        try:
+            var dst = as_tensor(result)[].data()
+            if count == 0:
+                copy_into(as_tensor(result), as_tensor(input))
+            elif _can_all(t[].shape, dims, count):
+                var src = as_tensor(input)[].data()
+                _complex_dims(code, t[].shape, t[].rank(), dims, count, src, dst, not forward, scale)
+            else:
+                by_ducc("c2c", input, result, call.obj(1), -1, forward, call.int(2))
+            return result
+        except e:
+            decref(result)
+            raise e^
     finally:
         decref(input)
-    return result
 
 
 def r2c(mut call: Call) raises -> Obj:
     """Parameters (input, dims, norm): the last of the dimensions keeps the points up to the middle."""
     var t = call.tensor(0)
-    _check(call, t, FLOAT32, FLOAT64)
+    _check(call, t, True, False)
     var dims = no_dims()
     var count = _dims(call, 1, t, dims)
-    var total = Float64(1)
-    for j in range(count):
-        total *= Float64(_points(call, t[].shape[dims[j]]))
-    var scale = _scale(call.int(2), total)
+    if count == 0:
+        raise call.fail("RuntimeError", String("at least one dimension must be transformed"))
+    var scale = _scale_of(call, 2, t[].shape, dims, count)
     var last = dims[count - 1]
     var n = t[].shape[last]
     var shape = t[].shape.copy()
     shape[last] = n // 2 + 1
-    var code = COMPLEX64 if t[].code() == FLOAT32 else COMPLEX128
+    var code = _other_code(t[].code())
     var result = new_tensor(code, shape, t[].rank())
     if t[].numel == 0:
         return result
-    var input = contiguous_of(t, t[].code())
+    var input: Obj
     try:
-        var dst = as_tensor(result)[].data()
-        var d = Dimension(R2C, n, 1, 1, n, n // 2 + 1, False, scale if count == 1 else 1.0)
-        _around(shape, t[].rank(), last, d)
-        if code == COMPLEX64:
-            run_dimension[DType.float32](d, as_tensor(input)[].data(), dst)
+        input = contiguous_of(t, t[].code())
+    except e:
+        decref(result)
+        raise e^
+    try:
+        if _can_all(t[].shape, dims, count):
+            var dst = as_tensor(result)[].data()
+            var d = Dimension(R2C, n, 1, 1, n, n // 2 + 1, False, scale if count == 1 else 1.0)
+            _around(shape, t[].rank(), last, d)
+            _along(code, d, as_tensor(input)[].data(), dst)
+            _complex_dims(code, shape, t[].rank(), dims, count - 1, dst, dst, False, scale)
         else:
-            run_dimension[DType.float64](d, as_tensor(input)[].data(), dst)
-        _complex_dims(code, shape, t[].rank(), dims, count - 1, dst, dst, False, scale)
+            by_ducc("r2c", input, result, call.obj(1), -1, True, call.int(2))
     except e:
         decref(result)
         raise e^
@@ -441,40 +489,44 @@ def r2c(mut call: Call) raises -> Obj:
 def c2r(mut call: Call) raises -> Obj:
     """Parameters (input, dims, norm, size): the real result of a Hermitian input, the last dimension of this size."""
     var t = call.tensor(0)
-    _check(call, t, COMPLEX64, COMPLEX128)
+    _check(call, t, False, True)
     var dims = no_dims()
     var count = _dims(call, 1, t, dims)
+    var n = call.int(3)
+    if count == 0 or t[].shape[dims[count - 1]] != n // 2 + 1:
+        raise call.fail("RuntimeError", String(t"the input does not determine {n} points"))
     var last = dims[count - 1]
-    var n = _points(call, call.int(3))
-    if t[].shape[last] != n // 2 + 1:
-        raise call.fail("RuntimeError", String(t"{t[].shape[last]} points do not determine {n}"))
-    var total = Float64(n)
-    for j in range(count - 1):
-        total *= Float64(_points(call, t[].shape[dims[j]]))
-    var scale = _scale(call.int(2), total)
     var shape = t[].shape.copy()
     shape[last] = n
-    var code = FLOAT32 if t[].code() == COMPLEX64 else FLOAT64
+    var scale = _scale_of(call, 2, shape, dims, count)
+    var code = _other_code(t[].code())
     var result = new_tensor(code, shape, t[].rank())
     if t[].numel == 0:
         return result
-    var input = contiguous_of(t, t[].code())
+    var input: Obj
     try:
-        var source = as_tensor(input)[].data()
-        if count > 1:
-            var middle = new_tensor(t[].code(), t[].shape, t[].rank())
-            _complex_dims(
-                t[].code(), t[].shape, t[].rank(), dims, count - 1, source, as_tensor(middle)[].data(), True, 1.0
-            )
-            decref(input)
-            input = middle
-            source = as_tensor(input)[].data()
-        var d = Dimension(C2R, n, 1, 1, n // 2 + 1, n, True, scale)
-        _around(shape, t[].rank(), last, d)
-        if code == FLOAT32:
-            run_dimension[DType.float32](d, source, as_tensor(result)[].data())
+        input = contiguous_of(t, t[].code())
+    except e:
+        decref(result)
+        raise e^
+    try:
+        if _can_all(shape, dims, count):
+            if count > 1:
+                var middle = new_tensor(t[].code(), t[].shape, t[].rank())
+                var source = input
+                input = middle
+                try:
+                    _complex_dims(
+                        t[].code(), t[].shape, t[].rank(), dims, count - 1, as_tensor(source)[].data(),
+                        as_tensor(middle)[].data(), True, 1.0,
+                    )  # fmt: skip
+                finally:
+                    decref(source)
+            var d = Dimension(C2R, n, 1, 1, n // 2 + 1, n, True, scale)
+            _around(shape, t[].rank(), last, d)
+            _along(code, d, as_tensor(input)[].data(), as_tensor(result)[].data())
         else:
-            run_dimension[DType.float64](d, source, as_tensor(result)[].data())
+            by_ducc("c2r", input, result, call.obj(1), n, False, call.int(2))
     except e:
         decref(result)
         raise e^
@@ -485,6 +537,6 @@ def c2r(mut call: Call) raises -> Obj:
 
 @export("dumbtorch_register_fft")
 def register_fft() abi("C") -> None:
-    register[c2c]("_fft_c2c")
-    register[r2c]("_fft_r2c")
-    register[c2r]("_fft_c2r")
+    register[c2c]("fft_c2c")
+    register[r2c]("fft_r2c")
+    register[c2r]("fft_c2r")

@@ -1,100 +1,24 @@
-"""``torch.fft``: discrete Fourier transforms by ducc0, with their derivatives (transforms again).
+"""``torch.fft``: discrete Fourier transforms, with their derivatives (transforms again).
 
-ducc0 computes on arrays of NumPy, which see the memory of our tensors: nothing is copied. Both packages are imported at
-the first transform. A normalization is ducc0's: 0 none, 1 by the root of the number of points, 2 by that number.
+The kernels are mojo/kernels/fft.mojo, which asks ducc0 where a length has a prime factor above 13. A normalization is 0 for
+none, 1 by the root of the number of points, 2 by that number.
 """
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Sequence
 from typing import Any
 
-from dumbtorch import _C, _dtypes
+from dumbtorch import _dtypes
 from dumbtorch.ops.linalg_base import real_part, type_name
 from dumbtorch.ops.results import done
 from dumbtorch.ops.samples import S, T
 from dumbtorch.ops.shape import wrap_dim
 from dumbtorch.ops.table import FUNCTIONS as F
-from dumbtorch.ops.table import TABLE, primitive, row
+from dumbtorch.ops.table import row
 
-_PARALLEL = 1 << 16  # points of a transform that are worth several threads
 _REAL = {_dtypes.complex64: _dtypes.float32, _dtypes.complex128: _dtypes.float64}
 _COMPLEX = {real: kind for kind, real in _REAL.items()}
-
-
-@functools.cache
-def _library() -> tuple[Any, Any]:
-    """ducc0's module of transforms, and NumPy's function that shows memory as an array."""
-    try:
-        import numpy
-        from ducc0 import fft
-    except ImportError as problem:
-        raise RuntimeError("torch.fft needs the packages ducc0 and numpy: pip install ducc0 numpy") from problem
-    return fft, numpy.asarray
-
-
-@functools.cache
-def _own(n: int) -> bool:
-    """Whether our kernels transform this many points: no prime factor above 13."""
-    for p in (2, 3, 5, 7, 11, 13):
-        while n % p == 0:
-            n //= p
-    return n == 1
-
-
-def _kernel(name: str, signature: str, kind: str) -> Any:
-    return row(
-        f"_fft_{name}", signature, function=False, method=False, out=False, dtypes=kind,
-        doc="As the row without the underscore, for lengths without large prime factors.",
-    )  # fmt: skip
-
-
-_C2C = _kernel("c2c", "input, dims, norm, forward", "complex")
-_R2C = _kernel("r2c", "input, dims, norm", "single")
-_C2R = _kernel("c2r", "input, dims, norm, size", "complex")
-
-
-def _run(name: str, input: Any, out: Any, dims: Sequence[int], *args: Any) -> Any:
-    """Computes into the memory of a new tensor."""
-    if out.numel() and input.numel():
-        library, array = _library()
-        source = input._alias()
-        if input.is_complex():
-            source = source.resolve_conj()
-        threads = _C.get_num_threads() if out.numel() >= _PARALLEL else 1
-        getattr(library, name)(array(source), dims, *args, array(out), threads)
-    return out
-
-
-def _new(shape: Any, dtype: Any) -> Any:
-    return TABLE["empty"].op(shape, dtype, None)
-
-
-def _to_complex(input: Any, dims: Sequence[int], norm: int, forward: bool) -> Any:
-    shape = input.shape
-    if dims and all(_own(shape[d]) for d in dims):
-        return _C2C(input if input.is_complex() else input.to(_COMPLEX[input.dtype]), dims, norm, forward)
-    out = _new(input.shape, input.dtype if input.is_complex() else _COMPLEX[input.dtype])
-    return _run("c2c", input, out, dims, forward, norm) if dims else out.copy_(input)
-
-
-def _to_half(input: Any, dims: Sequence[int], norm: int) -> Any:
-    """The transform of real numbers: the last of ``dims`` keeps the points up to the middle."""
-    shape = list(input.shape)
-    if all(_own(shape[d]) for d in dims):
-        return _R2C(input, dims, norm)
-    shape[dims[-1]] = shape[dims[-1]] // 2 + 1
-    return _run("r2c", input, _new(shape, _COMPLEX[input.dtype]), dims, True, norm)
-
-
-def _to_real(input: Any, dims: Sequence[int], norm: int, size: int) -> Any:
-    """The real result of a Hermitian input, of which the last of ``dims`` holds the points up to the middle."""
-    shape = list(input.shape)
-    shape[dims[-1]] = size
-    if all(_own(shape[d]) for d in dims):
-        return _C2R(input, dims, norm, size)
-    return _run("c2r", input, _new(shape, _REAL[input.dtype]), dims, size, False, norm)
 
 
 def _half_back(g: Any, dims: Sequence[int], norm: int, shape: Any) -> Any:
@@ -121,23 +45,27 @@ def _real_back(g: Any, dims: Sequence[int], norm: int, shape: Any) -> Any:
     return half * weights.reshape(view)
 
 
-c2c: Any = primitive(
-    "fft_c2c", "input, dims, norm, forward", _to_complex, {
+def _internal(name: str, signature: str, **kwargs: Any) -> Any:
+    return row(name, signature, function=False, method=False, out=False, **kwargs)
+
+
+c2c: Any = _internal(
+    "fft_c2c", "input, dims, norm, forward", grad={
         "input": lambda g, dims, norm, forward, input_dtype: _of_kind(c2c(g, dims, norm, not forward), input_dtype)},
     doc="The complex transform over dimensions.", dtypes="complex",
-    samples=lambda: (S(T(3, 5), (1,), 0, True), S(T(3, 4), (0, 1), 2, False)),
+    samples=lambda: (S(T(3, 5), (1,), 0, True), S(T(3, 4), (0, 1), 2, False), S(T(2, 17), (1,), 0, True)),
 )  # fmt: skip
-r2c: Any = primitive(
-    "fft_r2c", "input, dims, norm", _to_half, {
+r2c: Any = _internal(
+    "fft_r2c", "input, dims, norm", grad={
         "input": lambda g, dims, norm, input_shape: _half_back(g, dims, norm, input_shape)},
     doc="The transform of real numbers over dimensions: half of the last one.", dtypes="single",
-    samples=lambda: (S(T(3, 5), (1,), 0), S(T(3, 4), (0, 1), 1)),
+    samples=lambda: (S(T(3, 5), (1,), 0), S(T(3, 4), (0, 1), 1), S(T(2, 17), (1,), 0)),
 )  # fmt: skip
-c2r: Any = primitive(
-    "fft_c2r", "input, dims, norm, size", _to_real, {
+c2r: Any = _internal(
+    "fft_c2r", "input, dims, norm, size", grad={
         "input": lambda g, dims, norm, input_shape: _real_back(g, dims, norm, input_shape)},
     doc="The real transform back of half of the points.", dtypes="complex",
-    samples=lambda: (S(T(3, 3), (1,), 2, 5), S(T(3, 3), (0, 1), 1, 4)),
+    samples=lambda: (S(T(3, 3), (1,), 2, 5), S(T(3, 3), (0, 1), 1, 4), S(T(2, 9), (1,), 0, 17)),
 )  # fmt: skip
 
 
