@@ -28,8 +28,12 @@ struct Z[dt: DType, w: Int](TrivialRegisterPassable):
         return Self(self.im, -self.re)
 
     @always_inline
-    def times(self, re: SIMD[Self.dt, Self.w], im: SIMD[Self.dt, Self.w]) -> Self:
-        return Self(fma(self.re, re, -(self.im * im)), fma(self.re, im, self.im * re))
+    def times(
+        self, re: SIMD[Self.dt, Self.w], im: SIMD[Self.dt, Self.w]
+    ) -> Self:
+        return Self(
+            fma(self.re, re, -(self.im * im)), fma(self.re, im, self.im * re)
+        )
 
     @always_inline
     def scaled(self, c: SIMD[Self.dt, Self.w]) -> Self:
@@ -98,7 +102,9 @@ def _sine(p: Int, j: Int) -> Float64:
 
 
 @always_inline
-def _four[dt: DType, w: Int](mut a: Array[Z[dt, w], MAX_RADIX], i0: Int, i1: Int, i2: Int, i3: Int):
+def _four[
+    dt: DType, w: Int
+](mut a: Array[Z[dt, w], MAX_RADIX], i0: Int, i1: Int, i2: Int, i3: Int):
     """The transform of the four numbers at these places, in place."""
     var s = a[i0] + a[i2]
     var d = a[i0] - a[i2]
@@ -112,7 +118,8 @@ def _four[dt: DType, w: Int](mut a: Array[Z[dt, w], MAX_RADIX], i0: Int, i1: Int
 
 @always_inline
 def _odd[dt: DType, w: Int, p: Int](mut a: Array[Z[dt, w], MAX_RADIX]):
-    """Terms of j and p - j together: their sums go with cosines, their differences with sines."""
+    """Terms of j and p - j together: their sums go with cosines, their differences with sines.
+    """
     comptime half = p // 2
     comptime Lanes = SIMD[dt, w]
     var sums = Array[Z[dt, w], half](fill=a[0])
@@ -132,11 +139,17 @@ def _odd[dt: DType, w: Int, p: Int](mut a: Array[Z[dt, w], MAX_RADIX]):
             comptime s = _sine(p, place) if q <= half else -_sine(p, place)
             var cosine = Lanes(c.cast[dt]())
             var sine = Lanes(s.cast[dt]())
-            even = Z[dt, w](fma(sums[j - 1].re, cosine, even.re), fma(sums[j - 1].im, cosine, even.im))
+            even = Z[dt, w](
+                fma(sums[j - 1].re, cosine, even.re),
+                fma(sums[j - 1].im, cosine, even.im),
+            )
             comptime if j == 1:
                 odd = differences[0].scaled(sine)
             else:
-                odd = Z[dt, w](fma(differences[j - 1].re, sine, odd.re), fma(differences[j - 1].im, sine, odd.im))
+                odd = Z[dt, w](
+                    fma(differences[j - 1].re, sine, odd.re),
+                    fma(differences[j - 1].im, sine, odd.im),
+                )
         a[k] = even + odd.turned()
         a[p - k] = even - odd.turned()
 

@@ -23,23 +23,32 @@ def reals[dt: DType](address: Int, offset: Int = 0) -> Ptr[Scalar[dt]]:
 
 
 @always_inline
-def _butterfly_at[dt: DType, w: Int, r: Int, turned: Bool](x: Ptr[Scalar[dt]], step: Int, roots: Ptr[Scalar[dt]]):
+def _butterfly_at[
+    dt: DType, w: Int, r: Int, turned: Bool
+](x: Ptr[Scalar[dt]], step: Int, roots: Ptr[Scalar[dt]]):
     var a = Array[Z[dt, w], MAX_RADIX](fill=Z[dt, w](0, 0))
     comptime for k in range(r):
-        a[k] = Z[dt, w](x.unsafe_load[width=w](k * step), x.unsafe_load[width=w](k * step + w))
+        a[k] = Z[dt, w](
+            x.unsafe_load[width=w](k * step),
+            x.unsafe_load[width=w](k * step + w),
+        )
     butterfly[dt, w, r](a)
     comptime for k in range(r):
         comptime if turned and k > 0:
             a[k] = a[k].times(
-                SIMD[dt, w](roots[unsafe_offset=2 * k - 2]), SIMD[dt, w](roots[unsafe_offset=2 * k - 1])
+                SIMD[dt, w](roots[unsafe_offset=2 * k - 2]),
+                SIMD[dt, w](roots[unsafe_offset=2 * k - 1]),
             )
         x.unsafe_store(k * step, a[k].re)
         x.unsafe_store(k * step + w, a[k].im)
 
 
 @no_inline
-def _pass[dt: DType, w: Int, r: Int](buffer: Int, n: Int, length: Int, roots: Int):
-    """Splits every run of `length` points into r runs, each a transform of its own."""
+def _pass[
+    dt: DType, w: Int, r: Int
+](buffer: Int, n: Int, length: Int, roots: Int):
+    """Splits every run of `length` points into r runs, each a transform of its own.
+    """
     var x = reals[dt](buffer)
     var m = length // r
     var step = m * 2 * w
@@ -48,7 +57,9 @@ def _pass[dt: DType, w: Int, r: Int](buffer: Int, n: Int, length: Int, roots: In
     for q in range(1, m):
         var t = reals[dt](roots, (q - 1) * (r - 1) * 2)
         for b in range(0, n, length):
-            _butterfly_at[dt, w, r, True](x.unsafe_offset((b + q) * 2 * w), step, t)
+            _butterfly_at[dt, w, r, True](
+                x.unsafe_offset((b + q) * 2 * w), step, t
+            )
 
 
 def transform[dt: DType, w: Int](plan: Ptr[Plan], buffer: Int):
@@ -70,7 +81,7 @@ def split[dt: DType, w: Int](p: Ptr[Scalar[dt]]) -> Z[dt, w]:
     """w complex numbers."""
     comptime if w == 1:
         return Z[dt, w](p.unsafe_load[width=w](0), p.unsafe_load[width=w](1))
-    var pair = p.unsafe_load[width = 2 * w](0).deinterleave()
+    var pair = p.unsafe_load[width=2 * w](0).deinterleave()
     return Z[dt, w](pair[0]._refine[dt, w](), pair[1]._refine[dt, w]())
 
 
@@ -78,7 +89,9 @@ def split[dt: DType, w: Int](p: Ptr[Scalar[dt]]) -> Z[dt, w]:
 def split_first[dt: DType, w: Int](p: Ptr[Scalar[dt]], count: Int) -> Z[dt, w]:
     """The first of w complex numbers, zeros after them."""
     var low = masked_load[w](p, first_lanes[w](2 * count), SIMD[dt, w](0))
-    var high = masked_load[w](p.unsafe_offset(w), first_lanes[w](2 * count - w), SIMD[dt, w](0))
+    var high = masked_load[w](
+        p.unsafe_offset(w), first_lanes[w](2 * count - w), SIMD[dt, w](0)
+    )
     var pair = low.join(high).deinterleave()
     return Z[dt, w](pair[0]._refine[dt, w](), pair[1]._refine[dt, w]())
 
@@ -93,14 +106,22 @@ def joined[dt: DType, w: Int](p: Ptr[Scalar[dt]], z: Z[dt, w]):
 
 
 @always_inline
-def joined_first[dt: DType, w: Int](p: Ptr[Scalar[dt]], z: Z[dt, w], count: Int):
+def joined_first[
+    dt: DType, w: Int
+](p: Ptr[Scalar[dt]], z: Z[dt, w], count: Int):
     var both = z.re.interleave(z.im)
     masked_store[w](both.slice[w, offset=0](), p, first_lanes[w](2 * count))
-    masked_store[w](both.slice[w, offset=w](), p.unsafe_offset(w), first_lanes[w](2 * count - w))
+    masked_store[w](
+        both.slice[w, offset=w](),
+        p.unsafe_offset(w),
+        first_lanes[w](2 * count - w),
+    )
 
 
 @no_inline
-def columns_in[dt: DType, w: Int](src: Int, step: Int, points: Int, lanes: Int, flip: Int, buffer: Int):
+def columns_in[
+    dt: DType, w: Int
+](src: Int, step: Int, points: Int, lanes: Int, flip: Int, buffer: Int):
     """Complex points; `step` reals lead from point to point."""
     var p = reals[dt](src)
     var x = reals[dt](buffer)
@@ -125,14 +146,26 @@ def columns_in[dt: DType, w: Int](src: Int, step: Int, points: Int, lanes: Int, 
 @no_inline
 def columns_out[
     dt: DType, w: Int
-](buffer: Int, order: Int, dst: Int, step: Int, points: Int, lanes: Int, flip: Int, scale: Scalar[dt]):
+](
+    buffer: Int,
+    order: Int,
+    dst: Int,
+    step: Int,
+    points: Int,
+    lanes: Int,
+    flip: Int,
+    scale: Scalar[dt],
+):
     var x = reals[dt](buffer)
     var p = reals[dt](dst)
     var re = flip * w
     var im = w - re
     for k in range(points):
         var place = Int(load[Int32](order + 4 * k)) * 2 * w
-        var z = Z[dt, w](x.unsafe_load[width=w](place + re) * scale, x.unsafe_load[width=w](place + im) * scale)
+        var z = Z[dt, w](
+            x.unsafe_load[width=w](place + re) * scale,
+            x.unsafe_load[width=w](place + im) * scale,
+        )
         if lanes == w:
             joined(p, z)
         else:
@@ -141,7 +174,9 @@ def columns_out[
 
 
 @no_inline
-def real_columns_in[dt: DType, w: Int](src: Int, step: Int, points: Int, lanes: Int, gap: Int, buffer: Int):
+def real_columns_in[
+    dt: DType, w: Int
+](src: Int, step: Int, points: Int, lanes: Int, gap: Int, buffer: Int):
     """Real points, which lie `gap` vectors apart in the buffer: 1 makes two of them a complex number; with 2 the imaginary
     parts are zero."""
     var mask = first_lanes[w](lanes)
@@ -164,16 +199,39 @@ def _vector_of(order: Int, q: Int, gap: Int, flip: Int) -> Int:
 @no_inline
 def real_columns_out[
     dt: DType, w: Int
-](buffer: Int, order: Int, dst: Int, step: Int, points: Int, lanes: Int, gap: Int, flip: Int, scale: Scalar[dt]):
+](
+    buffer: Int,
+    order: Int,
+    dst: Int,
+    step: Int,
+    points: Int,
+    lanes: Int,
+    gap: Int,
+    flip: Int,
+    scale: Scalar[dt],
+):
     var mask = first_lanes[w](lanes)
     for q in range(points):
-        var v = reals[dt](buffer, _vector_of(order, q, gap, flip) * w).unsafe_load[width=w](0)
+        var v = reals[dt](
+            buffer, _vector_of(order, q, gap, flip) * w
+        ).unsafe_load[width=w](0)
         masked_store[w](v * scale, reals[dt](dst, q * step), mask)
 
 
 @no_inline
-def rows_in[dt: DType, w: Int](src: Int, step: Int, numbers: Int, lanes: Int, gap: Int, flip: Int, buffer: Int):
-    """Rows of real numbers, or of complex ones as twice as many reals; `step` reals lead from row to row."""
+def rows_in[
+    dt: DType, w: Int
+](
+    src: Int,
+    step: Int,
+    numbers: Int,
+    lanes: Int,
+    gap: Int,
+    flip: Int,
+    buffer: Int,
+):
+    """Rows of real numbers, or of complex ones as twice as many reals; `step` reals lead from row to row.
+    """
     for c in range(0, numbers, w):
         var depth = min(w, numbers - c)
         var r = Array[SIMD[dt, w], w](fill=0)
@@ -184,7 +242,9 @@ def rows_in[dt: DType, w: Int](src: Int, step: Int, numbers: Int, lanes: Int, ga
             var mask = first_lanes[w](depth)
             comptime for i in range(w):
                 if i < lanes:
-                    r[i] = masked_load[w](reals[dt](src, i * step + c), mask, SIMD[dt, w](0))
+                    r[i] = masked_load[w](
+                        reals[dt](src, i * step + c), mask, SIMD[dt, w](0)
+                    )
         transpose[dt, w](r)
         if gap == 1 and depth == w:
             comptime for i in range(w):
@@ -192,12 +252,16 @@ def rows_in[dt: DType, w: Int](src: Int, step: Int, numbers: Int, lanes: Int, ga
         elif gap == 1:
             comptime for i in range(w):
                 if i < depth:
-                    reals[dt](buffer, ((c + i) ^ flip) * w).unsafe_store(0, r[i])
+                    reals[dt](buffer, ((c + i) ^ flip) * w).unsafe_store(
+                        0, r[i]
+                    )
         else:
             comptime for i in range(w):
                 if i < depth:
                     reals[dt](buffer, 2 * (c + i) * w).unsafe_store(0, r[i])
-                    reals[dt](buffer, (2 * (c + i) + 1) * w).unsafe_store(0, SIMD[dt, w](0))
+                    reals[dt](buffer, (2 * (c + i) + 1) * w).unsafe_store(
+                        0, SIMD[dt, w](0)
+                    )
 
 
 @no_inline
@@ -219,7 +283,12 @@ def rows_out[
         var r = Array[SIMD[dt, w], w](fill=0)
         comptime for i in range(w):
             if i < depth:
-                r[i] = reals[dt](buffer, _vector_of(order, c + i, gap, flip) * w).unsafe_load[width=w](0) * scale
+                r[i] = (
+                    reals[dt](
+                        buffer, _vector_of(order, c + i, gap, flip) * w
+                    ).unsafe_load[width=w](0)
+                    * scale
+                )
         transpose[dt, w](r)
         if depth == w and lanes == w:
             comptime for i in range(w):
@@ -248,8 +317,11 @@ def _set[dt: DType, w: Int](buffer: Int, place: Int, z: Z[dt, w]):
 
 
 @always_inline
-def to_half[dt: DType, w: Int](mut a: Z[dt, w], mut b: Z[dt, w], re: SIMD[dt, w], im: SIMD[dt, w]):
-    """Points k and n - k of the transform of 2n reals, from those of the n pairs; (re, im) is the root of k."""
+def to_half[
+    dt: DType, w: Int
+](mut a: Z[dt, w], mut b: Z[dt, w], re: SIMD[dt, w], im: SIMD[dt, w]):
+    """Points k and n - k of the transform of 2n reals, from those of the n pairs; (re, im) is the root of k.
+    """
     comptime half = SIMD[dt, w](0.5)
     var even = (a + b.conj()).scaled(half)
     var odd = (a - b.conj()).turned().scaled(half).times(re, im)
@@ -258,8 +330,11 @@ def to_half[dt: DType, w: Int](mut a: Z[dt, w], mut b: Z[dt, w], re: SIMD[dt, w]
 
 
 @always_inline
-def from_half[dt: DType, w: Int](mut a: Z[dt, w], mut b: Z[dt, w], re: SIMD[dt, w], im: SIMD[dt, w]):
-    """The way back, but for the factor 2, with real and imaginary parts exchanged."""
+def from_half[
+    dt: DType, w: Int
+](mut a: Z[dt, w], mut b: Z[dt, w], re: SIMD[dt, w], im: SIMD[dt, w]):
+    """The way back, but for the factor 2, with real and imaginary parts exchanged.
+    """
     var even = a + b.conj()
     var odd = (a - b.conj()).times(re, -im)
     a = Z[dt, w](even.im + odd.re, even.re - odd.im)
@@ -268,7 +343,8 @@ def from_half[dt: DType, w: Int](mut a: Z[dt, w], mut b: Z[dt, w], re: SIMD[dt, 
 
 @no_inline
 def half_out[dt: DType, w: Int](buffer: Int, order: Int, n: Int, roots: Int):
-    """Makes the n points of a transform of pairs the n + 1 points of a real one."""
+    """Makes the n points of a transform of pairs the n + 1 points of a real one.
+    """
     comptime Lanes = SIMD[dt, w]
     var first = _at[dt, w](buffer, 0)
     _set[dt, w](buffer, 0, Z[dt, w](first.re + first.im, 0))
@@ -278,14 +354,20 @@ def half_out[dt: DType, w: Int](buffer: Int, order: Int, n: Int, roots: Int):
         var there = Int(load[Int32](order + 4 * (n - k)))
         var a = _at[dt, w](buffer, here)
         var b = _at[dt, w](buffer, there)
-        to_half(a, b, Lanes(reals[dt](roots, k)[]), Lanes(reals[dt](roots, n + 1 + k)[]))
+        to_half(
+            a,
+            b,
+            Lanes(reals[dt](roots, k)[]),
+            Lanes(reals[dt](roots, n + 1 + k)[]),
+        )
         _set[dt, w](buffer, here, a)
         _set[dt, w](buffer, there, b)
 
 
 @no_inline
 def half_in[dt: DType, w: Int](buffer: Int, n: Int, roots: Int):
-    """Makes n + 1 points, in their order, the n points of a transform of pairs, flipped."""
+    """Makes n + 1 points, in their order, the n points of a transform of pairs, flipped.
+    """
     comptime Lanes = SIMD[dt, w]
     var first = _at[dt, w](buffer, 0).re
     var last = _at[dt, w](buffer, n).re
@@ -293,14 +375,20 @@ def half_in[dt: DType, w: Int](buffer: Int, n: Int, roots: Int):
     for k in range(1, n // 2 + 1):
         var a = _at[dt, w](buffer, k)
         var b = _at[dt, w](buffer, n - k)
-        from_half(a, b, Lanes(reals[dt](roots, k)[]), Lanes(reals[dt](roots, n + 1 + k)[]))
+        from_half(
+            a,
+            b,
+            Lanes(reals[dt](roots, k)[]),
+            Lanes(reals[dt](roots, n + 1 + k)[]),
+        )
         _set[dt, w](buffer, k, a)
         _set[dt, w](buffer, n - k, b)
 
 
 @no_inline
 def mirrored_in[dt: DType, w: Int](buffer: Int, n: Int):
-    """Completes points 0..n/2 of a real result of odd length to all n, flipped."""
+    """Completes points 0..n/2 of a real result of odd length to all n, flipped.
+    """
     var first = _at[dt, w](buffer, 0).re
     _set[dt, w](buffer, 0, Z[dt, w](0, first))
     for k in range(1, n // 2 + 1):

@@ -8,6 +8,7 @@ each step is a range of independent units.
 from std.sys.info import size_of
 from std.sys.intrinsics import masked_store
 from kernels.fft_butterfly import Z
+
 from kernels.fft_lanes import (
     columns_in, columns_out, from_half, joined, real_columns_in, reals, split, to_half, transform,
 )  # fmt: skip
@@ -56,13 +57,17 @@ def turned_reals[w: Int](plan: Ptr[Plan]) -> Int:
 def _turn[
     dt: DType, w: Int
 ](buffer: Int, plan: Ptr[Plan], group: Int, lanes: Int, turned: Int):
-    """Multiplies a group's points by their roots and moves them to the buffers of the second step."""
+    """Multiplies a group's points by their roots and moves them to the buffers of the second step.
+    """
     var a = plan[].first[].n
     var b = plan[].second[].n
     var order = plan[].first[].order
     var stepped = plan[].steps != 0
     var roots = reals[dt](plan[].between, 0 if stepped else group * a * 2 * w)
-    var steps = reals[dt](plan[].steps if stepped else plan[].between, group * a * 2 if stepped else 0)
+    var steps = reals[dt](
+        plan[].steps if stepped else plan[].between,
+        group * a * 2 if stepped else 0,
+    )
     for block in range(0, a, w):
         var depth = min(w, a - block)
         var re = Array[SIMD[dt, w], w](fill=0)
@@ -70,14 +75,23 @@ def _turn[
         comptime for i in range(w):
             if i < depth:
                 var k = block + i
-                var x = reals[dt](buffer, Int(Ptr[Int32](unsafe_from_address=order)[unsafe_offset=k]) * 2 * w)
-                var z = Z[dt, w](x.unsafe_load[width=w](0), x.unsafe_load[width=w](w))
+                var x = reals[dt](
+                    buffer,
+                    Int(Ptr[Int32](unsafe_from_address=order)[unsafe_offset=k])
+                    * 2
+                    * w,
+                )
+                var z = Z[dt, w](
+                    x.unsafe_load[width=w](0), x.unsafe_load[width=w](w)
+                )
                 var root = Z[dt, w](
-                    roots.unsafe_load[width=w](k * 2 * w), roots.unsafe_load[width=w](k * 2 * w + w)
+                    roots.unsafe_load[width=w](k * 2 * w),
+                    roots.unsafe_load[width=w](k * 2 * w + w),
                 )
                 if stepped:
                     root = root.times(
-                        SIMD[dt, w](steps[unsafe_offset=2 * k]), SIMD[dt, w](steps[unsafe_offset=2 * k + 1])
+                        SIMD[dt, w](steps[unsafe_offset=2 * k]),
+                        SIMD[dt, w](steps[unsafe_offset=2 * k + 1]),
                     )
                 z = z.times(root.re, root.im)
                 re[i] = z.re
@@ -103,24 +117,34 @@ def first_step[dt: DType, w: Int](line: Line, group: Int, buffer: Int):
     var lanes = min(w, b - group * w)
     comptime size = size_of[Scalar[dt]]()
     if line.kind == R2C and line.n % 2 == 1:
-        real_columns_in[dt, w](line.src + group * w * size, b, a, lanes, 2, buffer)
+        real_columns_in[dt, w](
+            line.src + group * w * size, b, a, lanes, 2, buffer
+        )
     elif line.kind == C2R:
-        columns_in[dt, w](line.whole + 2 * group * w * size, 2 * b, a, lanes, 0, buffer)
+        columns_in[dt, w](
+            line.whole + 2 * group * w * size, 2 * b, a, lanes, 0, buffer
+        )
     else:
-        columns_in[dt, w](line.src + 2 * group * w * size, 2 * b, a, lanes, line.flip, buffer)
+        columns_in[dt, w](
+            line.src + 2 * group * w * size, 2 * b, a, lanes, line.flip, buffer
+        )
     transform[dt, w](line.plan[].first, buffer)
     _turn[dt, w](buffer, line.plan, group, lanes, line.turned)
 
 
 def second_step[dt: DType, w: Int](line: Line, group: Int, scale: Scalar[dt]):
-    """Transforms the points that belong to w rows of it, which are w columns of the result."""
+    """Transforms the points that belong to w rows of it, which are w columns of the result.
+    """
     var a = line.plan[].first[].n
     var b = line.plan[].second[].n
     var lanes = min(w, a - group * w)
     comptime size = size_of[Scalar[dt]]()
     var buffer = line.turned + group * b * 2 * w * size
     transform[dt, w](line.plan[].second, buffer)
-    var to = line.dst if line.kind == C2C or (line.kind == C2R and line.n % 2 == 0) else line.whole
+    var to = (
+        line.dst if line.kind == C2C
+        or (line.kind == C2R and line.n % 2 == 0) else line.whole
+    )
     columns_out[dt, w](
         buffer, line.plan[].second[].order, to + 2 * group * w * size, 2 * a, b, lanes, line.flip,
         scale,
@@ -143,7 +167,9 @@ def _back[dt: DType, w: Int](z: Z[dt, w]) -> Z[dt, w]:
 
 
 @always_inline
-def _pairs[dt: DType, w: Int, out: Bool](x: Ptr[Scalar[dt]], y: Ptr[Scalar[dt]], k: Int, m: Int, roots: Int):
+def _pairs[
+    dt: DType, w: Int, out: Bool
+](x: Ptr[Scalar[dt]], y: Ptr[Scalar[dt]], k: Int, m: Int, roots: Int):
     """Points k .. k + w - 1 and those that mirror them."""
     var there = m - k - w + 1
     var a = split[dt, w](x.unsafe_offset(2 * k))
@@ -159,7 +185,9 @@ def _pairs[dt: DType, w: Int, out: Bool](x: Ptr[Scalar[dt]], y: Ptr[Scalar[dt]],
 
 
 @no_inline
-def half_line[dt: DType, w: Int, out: Bool](src: Int, dst: Int, m: Int, roots: Int, start: Int, stop: Int):
+def half_line[
+    dt: DType, w: Int, out: Bool
+](src: Int, dst: Int, m: Int, roots: Int, start: Int, stop: Int):
     """Points start .. stop - 1 (of 1 .. m/2) and those that mirror them."""
     var x = reals[dt](src)
     var y = reals[dt](dst)
@@ -173,7 +201,8 @@ def half_line[dt: DType, w: Int, out: Bool](src: Int, dst: Int, m: Int, roots: I
 
 
 def before[dt: DType, w: Int](line: Line, start: Int, stop: Int):
-    """What a real result needs first, for points start .. stop - 1 of 1 .. middle - 1."""
+    """What a real result needs first, for points start .. stop - 1 of 1 .. middle - 1.
+    """
     var x = reals[dt](line.src)
     var y = reals[dt](line.whole)
     if line.n % 2 == 0:
@@ -181,7 +210,9 @@ def before[dt: DType, w: Int](line: Line, start: Int, stop: Int):
         if start == 1:
             y[] = x[] - x[unsafe_offset=2 * m]
             y[unsafe_offset=1] = x[] + x[unsafe_offset=2 * m]
-        half_line[dt, w, False](line.src, line.whole, m, line.halves, start, stop)
+        half_line[dt, w, False](
+            line.src, line.whole, m, line.halves, start, stop
+        )
         return
     if start == 1:
         y[] = 0
@@ -196,7 +227,8 @@ def before[dt: DType, w: Int](line: Line, start: Int, stop: Int):
 
 
 def after[dt: DType, w: Int](line: Line, start: Int, stop: Int):
-    """What the result of a real transform needs last, for points start .. stop - 1 of 1 .. middle - 1."""
+    """What the result of a real transform needs last, for points start .. stop - 1 of 1 .. middle - 1.
+    """
     var x = reals[dt](line.whole)
     var y = reals[dt](line.dst)
     comptime size = size_of[Scalar[dt]]()
@@ -209,12 +241,18 @@ def after[dt: DType, w: Int](line: Line, start: Int, stop: Int):
             y[unsafe_offset=1] = 0
             y[unsafe_offset=2 * m] = re - im
             y[unsafe_offset=2 * m + 1] = 0
-        half_line[dt, w, True](line.whole, line.dst, m, line.halves, start, stop)
+        half_line[dt, w, True](
+            line.whole, line.dst, m, line.halves, start, stop
+        )
     elif line.kind == R2C:
         if start == 1:
             y[] = x[]
             y[unsafe_offset=1] = 0
-        memcpy(line.dst + 2 * start * size, line.whole + 2 * start * size, 2 * (stop - start) * size)
+        memcpy(
+            line.dst + 2 * start * size,
+            line.whole + 2 * start * size,
+            2 * (stop - start) * size,
+        )
     elif line.n % 2 == 1:
         if start == 1:
             y[] = x[]

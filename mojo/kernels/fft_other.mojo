@@ -3,7 +3,15 @@
 from std.ffi import external_call
 from tensor.errors import python_error
 from tensor.object import alias_of, as_tensor
-from tensor.py import Obj, decref, get_attr, incref, py_int, tuple_new, tuple_set
+from tensor.py import (
+    Obj,
+    decref,
+    get_attr,
+    incref,
+    py_int,
+    tuple_new,
+    tuple_set,
+)
 from tensor.threads import num_threads
 
 comptime SEVERAL_THREADS = 1 << 16  # points
@@ -11,19 +19,23 @@ comptime SEVERAL_THREADS = 1 << 16  # points
 
 def _module(name: StaticString) raises -> Obj:
     """A new reference to a module."""
-    var found = external_call["PyImport_ImportModule", Int](Int(name.unsafe_ptr()))
+    var found = external_call["PyImport_ImportModule", Int](
+        Int(name.unsafe_ptr())
+    )
     if found == 0:
         external_call["PyErr_Clear", NoneType]()
         raise Error(
-            "RuntimeError|torch.fft needs the packages ducc0 and numpy for lengths with a prime factor above 13:"
-            " pip install ducc0 numpy"
+            "RuntimeError|torch.fft needs the packages ducc0 and numpy for"
+            " lengths with a prime factor above 13: pip install ducc0 numpy"
         )
     return found
 
 
 def _called(f: Obj, args: Obj) raises -> Obj:
     """The result of a call; takes both references over."""
-    var made = 0 if f == 0 or args == 0 else external_call["PyObject_CallObject", Int](f, args)
+    var made = 0 if f == 0 or args == 0 else external_call[
+        "PyObject_CallObject", Int
+    ](f, args)
     if f != 0:
         decref(f)
     if args != 0:
@@ -40,8 +52,17 @@ def _array(numpy: Obj, tensor: Obj) raises -> Obj:
     return _called(get_attr(numpy, "asarray"), args)
 
 
-def by_ducc(name: StaticString, source: Obj, result: Obj, dims: Obj, size: Int, forward: Bool, norm: Int) raises:
-    """Calls ducc0's c2c, r2c or c2r (which also wants the size of its result) on tensors that are not empty."""
+def by_ducc(
+    name: StaticString,
+    source: Obj,
+    result: Obj,
+    dims: Obj,
+    size: Int,
+    forward: Bool,
+    norm: Int,
+) raises:
+    """Calls ducc0's c2c, r2c or c2r (which also wants the size of its result) on tensors that are not empty.
+    """
     var fft = _module("ducc0.fft")
     var numpy: Obj
     try:
@@ -59,7 +80,12 @@ def by_ducc(name: StaticString, source: Obj, result: Obj, dims: Obj, size: Int, 
         items.append(external_call["PyBool_FromLong", Int](Int(forward)))
         items.append(py_int(norm))
         items.append(_array(numpy, result))
-        items.append(py_int(num_threads() if as_tensor(result)[].numel >= SEVERAL_THREADS else 1))
+        items.append(
+            py_int(
+                num_threads() if as_tensor(result)[].numel
+                >= SEVERAL_THREADS else 1
+            )
+        )
     except e:
         for item in items:
             decref(item)

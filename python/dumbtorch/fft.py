@@ -1,7 +1,7 @@
 """Discrete Fourier transforms. Reference: ``torch.fft``.
 
-Computed by the package ducc0, which is imported, with NumPy, at the first transform. float32, float64, complex64 and
-complex128; integers become the default dtype.
+float32, float64, complex64 and complex128; integers become the default dtype. Lengths with a prime factor above 13 are
+computed by the package ducc0, which is imported, with NumPy, at the first such transform; RuntimeError without it.
 
 >>> import dumbtorch as torch
 >>> torch.fft.rfft(torch.tensor([1., 0., 0., 0.]))

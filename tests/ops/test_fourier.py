@@ -158,6 +158,111 @@ def test_large_transforms_use_several_threads() -> None:
     close(dumbtorch.fft.rfft(a), torch.fft.rfft(b), 1e-4)
 
 
+def _compare(shape: tuple[int, ...], dims: tuple[int, ...], single: bool) -> None:
+    """All three kinds beside PyTorch in double precision; the error is measured against the largest value."""
+    dtype, limit = ("float32", 2e-6) if single else ("float64", 4e-15)
+    a, b = pair(*shape, dtype=dtype)
+    c, d = pair(*shape, dtype=dtype, complex_=True, seed=1)
+    h, g = pair(*(n // 2 + 1 if i == dims[-1] else n for i, n in enumerate(shape)), dtype=dtype, complex_=True, seed=2)
+    b, d, g = b.double(), d.to(torch.complex128), g.to(torch.complex128)
+    sizes = [shape[i] for i in dims]
+    for mine, its in (
+        (dumbtorch.fft.rfftn(a, dim=dims, norm="ortho"), torch.fft.rfftn(b, dim=dims, norm="ortho")),
+        (dumbtorch.fft.fftn(c, dim=dims), torch.fft.fftn(d, dim=dims)),
+        (dumbtorch.fft.ifftn(c, dim=dims), torch.fft.ifftn(d, dim=dims)),
+        (dumbtorch.fft.fftn(a, dim=dims), torch.fft.fftn(b, dim=dims)),
+        (dumbtorch.fft.irfftn(h, sizes, dim=dims), torch.fft.irfftn(g, sizes, dim=dims)),
+    ):
+        mine, its = mine.resolve_conj().numpy(), its.resolve_conj().numpy()
+        assert mine.shape == its.shape
+        assert np.abs(mine - its).max() <= limit * np.abs(its).max(), (shape, dims, dtype)
+
+
+@pytest.mark.parametrize("single", [True, False])
+@pytest.mark.parametrize("start", range(1, 300, 20))
+def test_lengths(start: int, single: bool) -> None:
+    for n in range(start, start + 20):
+        # one line, a few, rows and columns of more than a vector, an inner dimension smaller than a vector
+        _compare((n,), (0,), single)
+        shape, dims = (((3, n), (1,)), ((19, n), (1,)), ((n, 21), (0,)), ((2, n, 3), (1,)))[n % 4]
+        _compare(shape, dims, single)
+
+
+@pytest.mark.parametrize("single", [True, False])
+@pytest.mark.parametrize(
+    "n", [1000, 1024, 1155, 1536, 2187, 4096, 5005, 6561, 10007, 16384, 20480, 30030, 65536, 1 << 18]
+)
+def test_long_lines(n: int, single: bool) -> None:
+    _compare((n,), (0,), single)
+    _compare((2, n), (1,), single)
+    if n < 5000:
+        _compare((40, n), (1,), single)
+        _compare((n, 17), (0,), single)
+
+
+@pytest.mark.parametrize("single", [True, False])
+def test_many_dimensions(single: bool) -> None:
+    for shape, dims in (
+        ((16, 32, 20), (1, 2)), ((16, 32, 20), (2, 0)), ((3, 112, 56), (0, 1, 2)), ((5, 7, 9, 11), (1, 3)),
+        ((9, 2, 3, 15), (3, 0, 2)), ((4, 17, 6), (0, 1)), ((0, 4), (1,)), ((3, 1, 1), (0, 1, 2)),
+    ):  # fmt: skip
+        if 0 not in shape:
+            _compare(shape, dims, single)
+        else:
+            assert dumbtorch.fft.rfft(dumbtorch.zeros(shape)).shape == (0, 3)
+
+
+def test_strides_and_marks() -> None:
+    a, b = pair(12, 10, 8, complex_=True)
+    for view in (lambda x: x.mT, lambda x: x[::2, 1:, ::3], lambda x: x.conj(), lambda x: x.permute(2, 0, 1),
+                 lambda x: x[:, :1].expand(12, 10, 8)):  # fmt: skip
+        for dim in (0, 1, 2):
+            close(dumbtorch.fft.fft(view(a), dim=dim), torch.fft.fft(view(b), dim=dim))
+            close(dumbtorch.fft.irfft(view(a), dim=dim), torch.fft.irfft(view(b), dim=dim))
+            close(dumbtorch.fft.rfft(view(a).real, dim=dim), torch.fft.rfft(view(b).real, dim=dim))
+
+
+def test_rows_do_not_touch_each_other() -> None:
+    a = dumbtorch.randn(40, 64, dtype=dumbtorch.float64)
+    whole = dumbtorch.fft.rfft(a)
+    a[7] = float("nan")
+    a[8] *= 1e200
+    changed = dumbtorch.fft.rfft(a)
+    rest = [i for i in range(40) if i not in (7, 8)]
+    assert dumbtorch.equal(whole[rest], changed[rest])
+    assert changed[7].isnan().all()
+
+
+def test_the_number_of_threads_changes_nothing() -> None:
+    a = dumbtorch.randn(96, 1024)
+    b = dumbtorch.randn(1 << 17)
+    threads = dumbtorch.get_num_threads()
+    try:
+        results = []
+        for count in (1, 2, 3):
+            dumbtorch.set_num_threads(count)
+            results.append((dumbtorch.fft.rfft2(a), dumbtorch.fft.rfft(b)))
+    finally:
+        dumbtorch.set_num_threads(threads)
+    for other in results[1:]:
+        assert all(dumbtorch.equal(x, y) for x, y in zip(results[0], other, strict=True))
+
+
+def test_plans_are_dropped() -> None:
+    a = dumbtorch.randn(1 << 19, dtype=dumbtorch.float64)
+    for n in ((1 << 16) + (1 << 14) * i for i in range(20)):
+        x = a[:n]
+        np.testing.assert_allclose(dumbtorch.fft.irfft(dumbtorch.fft.rfft(x), n).numpy(), x.numpy(), atol=1e-12)
+
+
+def test_own_lengths_need_no_package() -> None:
+    code = (
+        "import sys; sys.modules['ducc0'] = None; import dumbtorch as t\nt.fft.rfft(t.ones(1155))\n"
+        "try: t.fft.fft(t.ones(17))\nexcept RuntimeError as e: assert 'ducc0' in str(e)\nelse: raise SystemExit(1)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
 def test_importing_does_not_import_numpy_or_ducc0() -> None:
     code = "import dumbtorch, sys; assert not {'numpy', 'ducc0'} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -1,7 +1,7 @@
 """``torch.fft``: discrete Fourier transforms, with their derivatives (transforms again).
 
-The kernels are mojo/kernels/fft.mojo, which asks ducc0 where a length has a prime factor above 13. A normalization is 0 for
-none, 1 by the root of the number of points, 2 by that number.
+The kernels are mojo/kernels/fft.mojo, which asks ducc0 where a length has a prime factor above 13. A normalization is 0
+for none, 1 by the root of the number of points, 2 by that number.
 """
 
 from __future__ import annotations
