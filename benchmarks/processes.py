@@ -1,6 +1,6 @@
 """What takes a process of its own: the peak memory of training steps, the time of the import.
 
-python -m benchmarks.processes memory torch mlp 64 Adam import     # one measurement, as the table's rows start it
+python -m benchmarks.processes memory torch "MLP steps, batch 64, Adam" import     # one measurement
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import resource
 import statistics
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +20,36 @@ ROOT = Path(__file__).resolve().parent.parent
 LIBRARIES = ("dumbtorch", "torch")
 STEPS = 10
 IMPORTS = 5
+Work = Callable[[Any], Callable[[], Any]]
 BASELINES = {"import": "the import", "step": "a first small step"}
-MEMORY_ROWS = (
-    ("mlp", 64, "Adam"), ("mlp", 512, "Adam"), ("cnn", 64, "Adam"), ("cnn", 512, "Adam"),
-)  # fmt: skip
+
+
+def _steps(network: str, batch: int) -> tuple[Work, Work]:
+    """Training steps of a network, and of the same with two pictures."""
+    from benchmarks.steps import training_step
+
+    return lambda t: training_step(t, network, batch, "Adam"), lambda t: training_step(t, network, 2, "Adam")
+
+
+def _setup(setup: Any, small: Any) -> tuple[Work, Work]:
+    return lambda t: setup(t)["step"], lambda t: small(t)["step"]
+
+
+def memory_rows() -> dict[str, tuple[Work, Work]]:
+    """What is measured by name: the work, and the same work in small."""
+    from benchmarks.transformers import attention, block_step
+
+    rows = {
+        f"{network.upper()} steps, batch {batch}, Adam": _steps(network, batch)
+        for network in ("mlp", "cnn")
+        for batch in (64, 512)
+    }
+    rows["GPT block steps, 8 x 128 x 256"] = _setup(block_step(8, 128, 256, 8), block_step(1, 8, 256, 8))
+    for length in (2048, 8192):
+        rows[f"attention 1 x 4 x {length} x 64, causal, both passes"] = _setup(
+            attention(1, 4, length, 64, True, True, "float32"), attention(1, 4, 16, 64, True, True, "float32")
+        )
+    return rows
 
 
 def _status(field: str) -> int | None:
@@ -53,21 +79,20 @@ def forget_peak() -> int:
     return _status("VmRSS") or peak()
 
 
-def measure_memory(library: str, network: str, batch: int, optimizer: str, baseline: str) -> int:
-    """Bytes above the baseline that some training steps needed at their peak.
+def measure_memory(library: str, row: str, baseline: str) -> int:
+    """Bytes above the baseline that some steps of a row needed at their peak.
 
-    The baseline is what is resident after the import or, with "step", after a step of a batch of two: without the code
-    that is read from disk when it first runs, which for PyTorch is tens of megabytes.
+    The baseline is what is resident after the import or, with "step", after a step in small: without the code that is
+    read from disk when it first runs, which for PyTorch is tens of megabytes.
     """
     import numpy  # noqa: F401  # part of the baseline of both
 
-    from benchmarks.steps import training_step
-
+    work, small = memory_rows()[row]
     module = importlib.import_module(library)
     if baseline == "step":
-        training_step(module, network, 2, optimizer)()
+        small(module)()
     start = forget_peak()
-    step = training_step(module, network, batch, optimizer)
+    step = work(module)
     for _ in range(STEPS):
         step()
     return peak() - start
@@ -82,14 +107,14 @@ def _python(*arguments: str) -> str:
 
 
 def memory(ours: Any, theirs: Any, rounds: int) -> Iterator[Figure]:
-    """Peak memory of training steps, each in a process of its own."""
-    for baseline in BASELINES:
-        for network, batch, optimizer in MEMORY_ROWS:
-            name = f"{network.upper()} steps, batch {batch}, {optimizer}: peak above {BASELINES[baseline]}"
-            words = (network, str(batch), optimizer, baseline)
+    """Peak memory of steps, each in a process of its own."""
+    for baseline, words in BASELINES.items():
+        for row in memory_rows():
+            name = f"{row}: peak above {words}"
             try:
                 values = [
-                    int(_python("-m", "benchmarks.processes", "memory", library, *words)) for library in LIBRARIES
+                    int(_python("-m", "benchmarks.processes", "memory", library, row, baseline))
+                    for library in LIBRARIES
                 ]
             except RuntimeError as error:
                 yield Figure(name, "", "", None, 1.0, str(error))
@@ -122,5 +147,5 @@ def imports(ours: Any, theirs: Any, rounds: int) -> list[Figure]:
 
 
 if __name__ == "__main__":
-    _, _, library, network, batch, optimizer, baseline = sys.argv
-    print(measure_memory(library, network, int(batch), optimizer, baseline))
+    _, _, library, row, baseline = sys.argv
+    print(measure_memory(library, row, baseline))

@@ -11,7 +11,7 @@ from benchmarks.cases import Case, integers, normal
 Setup = Callable[[Any], dict[str, Any]]
 
 
-def _attention(batch: int, heads: int, length: int, depth: int, backward: bool, causal: bool, dtype: str) -> Setup:
+def attention(batch: int, heads: int, length: int, depth: int, backward: bool, causal: bool, dtype: str) -> Setup:
     """Attention as models call it: heads inside of the rows."""
 
     def setup(t: Any) -> dict[str, Any]:
@@ -64,7 +64,7 @@ class _Block:
         return x + down(F.gelu(up(norm2(x))))
 
 
-def _block_step(batch: int, length: int, dim: int, heads: int) -> Setup:
+def block_step(batch: int, length: int, dim: int, heads: int) -> Setup:
     def setup(t: Any) -> dict[str, Any]:
         block = _Block(t, dim, heads)
         x, y = normal(t, batch, length, dim), normal(t, batch, length, dim, seed=1)
@@ -115,13 +115,13 @@ def cases() -> list[Case]:
         for causal in (False, True):
             for backward in (False, True):
                 name = f"attention {batch} x 4 x {length} x 64{', causal' if causal else ''}"
-                setup = _attention(batch, 4, length, 64, backward, causal, "float32")
+                setup = attention(batch, 4, length, 64, backward, causal, "float32")
                 rows.append(Case(f"{name}, {'both passes' if backward else 'forward'}", "step()", setup, 0.9))
-    setup = _attention(4, 4, 256, 64, True, True, "bfloat16")
+    setup = attention(4, 4, 256, 64, True, True, "bfloat16")
     return [
         *rows,
         Case("attention 4 x 4 x 256 x 64, causal, both passes, bfloat16", "step()", setup, None),
         Case("attention of a new token to 1024, 8 heads", "attend(q, k, v)", _token(8, 1024, 64), 0.9),
-        Case("GPT block step, 8 x 128 x 256", "step()", _block_step(8, 128, 256, 8), 0.9),
+        Case("GPT block step, 8 x 128 x 256", "step()", block_step(8, 128, 256, 8), 0.9),
         Case("encoder layer step, 8 x 128 x 256", "step()", _encoder_step(8, 128, 256, 8), 0.9),
     ]
