@@ -10,15 +10,7 @@ from tensor.dtype import BFLOAT16, FLOAT16, FLOAT32, FLOAT64, INT64, type_name
 from tensor.layout import no_dims, shape_text
 from tensor.memory import load, memcpy, memset
 from tensor.object import TPtr, as_tensor, new_tensor
-from tensor.py import (
-    Obj,
-    decref,
-    new_ref,
-    release_gil,
-    take_gil,
-    tuple_new,
-    tuple_set,
-)
+from tensor.py import Obj, decref, new_ref, release_gil, take_gil, tuple_new, tuple_set
 from kernels.held import Held
 from kernels.pointwise import unsupported
 from kernels.recurrent_cells import GRU, LSTM, Cell, Relu, Tanh
@@ -37,8 +29,7 @@ def _computing(code: Int) -> Int:
 
 
 def _multiplied(code: Int, mode: Int, projected: Bool) -> Int:
-    """The type that products take: bfloat16 as it is for LSTMs, where the processor multiplies pairs of it.
-    """
+    """The type that products take: bfloat16 as it is for LSTMs, where the processor multiplies pairs of it."""
     if code == BFLOAT16 and mode == IS_LSTM and not projected and can_pair():
         return BFLOAT16
     return _computing(code)
@@ -66,35 +57,19 @@ def _input(call: Call, slot: Int) raises -> TPtr:
     return t
 
 
-def _matrix(
-    call: Call,
-    slot: Int,
-    rows: Int,
-    columns: Int,
-    like: TPtr,
-    code: Int,
-    mut held: Held,
-) raises -> Int:
-    """The address of an argument of this many rows and columns (0: a vector), as this type; 0 for None.
-    """
+def _matrix(call: Call, slot: Int, rows: Int, columns: Int, like: TPtr, code: Int, mut held: Held) raises -> Int:
+    """The address of an argument of this many rows and columns (0: a vector), as this type; 0 for None."""
     if call.is_none(slot):
         return 0
     var t = call.tensor(slot)
-    var fits = (
-        t[].rank() == 2 and t[].shape[0] == rows and t[].shape[1] == columns
-    )
+    var fits = t[].rank() == 2 and t[].shape[0] == rows and t[].shape[1] == columns
     if columns == 0:
         fits = t[].rank() == 1 and t[].shape[0] == rows
     if not fits:
-        var wanted = String(t"[{rows}]") if columns == 0 else String(
-            t"[{rows}, {columns}]"
-        )
+        var wanted = String(t"[{rows}]") if columns == 0 else String(t"[{rows}, {columns}]")
         raise call.fail(
             "RuntimeError",
-            String(
-                t"Expected '{call.param(slot)}' of shape {wanted}, got"
-                t" {shape_text(t[].shape, t[].rank())}"
-            ),
+            String(t"Expected '{call.param(slot)}' of shape {wanted}, got {shape_text(t[].shape, t[].rank())}"),
         )
     if t[].code() != like[].code():
         raise call.fail(
@@ -109,21 +84,14 @@ def _matrix(
     return held.keep(contiguous_of(t, code))[].data()
 
 
-def _kept(
-    call: Call, slot: Int, count: Int, code: Int, mut held: Held
-) raises -> Int:
-    """The address of what the forward pass has kept, or of a gradient; 0 for None.
-    """
+def _kept(call: Call, slot: Int, count: Int, code: Int, mut held: Held) raises -> Int:
+    """The address of what the forward pass has kept, or of a gradient; 0 for None."""
     if call.is_none(slot):
         return 0
     var t = call.tensor(slot)
     if t[].numel != count or t[].device() != 0:
         raise call.fail(
-            "RuntimeError",
-            String(
-                t"'{call.param(slot)}' has {t[].numel} elements and should have"
-                t" {count}"
-            ),
+            "RuntimeError", String(t"'{call.param(slot)}' has {t[].numel} elements and should have {count}")
         )
     return held.keep(contiguous_of(t, code))[].data()
 
@@ -135,14 +103,10 @@ def _required(call: Call, slot: Int, address: Int) raises -> Int:
 
 
 def _sizes(call: Call, slot: Int, x: TPtr, mut k: Layer, mut held: Held) raises:
-    """The sizes of the steps, of a packed sequence or of (steps, batch, inputs).
-    """
+    """The sizes of the steps, of a packed sequence or of (steps, batch, inputs)."""
     if call.is_none(slot):
         if x[].rank() != 3:
-            raise call.fail(
-                "RuntimeError",
-                String(t"expects input of 3 dimensions, got {x[].rank()}"),
-            )
+            raise call.fail("RuntimeError", String(t"expects input of 3 dimensions, got {x[].rank()}"))
         k.steps = x[].shape[0]
         for t in range(k.steps):
             k.sizes.append(x[].shape[1])
@@ -151,115 +115,60 @@ def _sizes(call: Call, slot: Int, x: TPtr, mut k: Layer, mut held: Held) raises:
         k.batch = x[].shape[1]
     else:
         var t = call.tensor(slot)
-        if (
-            x[].rank() != 2
-            or t[].rank() != 1
-            or t[].code() != INT64
-            or t[].device() != 0
-        ):
+        if x[].rank() != 2 or t[].rank() != 1 or t[].code() != INT64 or t[].device() != 0:
             raise call.fail(
-                "RuntimeError",
-                (
-                    "a packed sequence is input of 2 dimensions with"
-                    " batch_sizes of type int64 on the CPU"
-                ),
+                "RuntimeError", "a packed sequence is input of 2 dimensions with batch_sizes of type int64 on the CPU"
             )
         var sizes = held.keep(contiguous_of(t, INT64))[].data()
         k.steps = t[].shape[0]
         for i in range(k.steps):
             var n = load[Int](sizes + 8 * i)
             if n <= 0 or (i > 0 and n > k.sizes[i - 1]):
-                raise call.fail(
-                    "RuntimeError",
-                    "batch_sizes should be positive and not increasing",
-                )
+                raise call.fail("RuntimeError", "batch_sizes should be positive and not increasing")
             k.sizes.append(n)
             k.starts.append(k.total)
             k.total += n
         if k.total != x[].shape[0]:
             raise call.fail(
                 "RuntimeError",
-                String(
-                    t"Expected the sum of batch_sizes to be the number of rows"
-                    t" {x[].shape[0]}, got {k.total}"
-                ),
+                String(t"Expected the sum of batch_sizes to be the number of rows {x[].shape[0]}, got {k.total}"),
             )
         k.batch = k.sizes[0] if k.steps > 0 else 0
     if k.steps == 0:
-        raise Error(
-            "RuntimeError|Expected sequence length to be larger than 0 in RNN"
-        )
+        raise Error("RuntimeError|Expected sequence length to be larger than 0 in RNN")
     k.inputs = x[].shape[x[].rank() - 1]
 
 
-def _weights(
-    call: Call,
-    x: TPtr,
-    mode: Int,
-    first: Int,
-    code: Int,
-    mut k: Layer,
-    mut held: Held,
-) raises:
-    """The states and the weights: hx, cx, w_ih, w_hh and w_hr from slot `first` on, as this type, biases excepted.
-    """
+def _weights(call: Call, x: TPtr, mode: Int, first: Int, code: Int, mut k: Layer, mut held: Held) raises:
+    """The states and the weights: hx, cx, w_ih, w_hh and w_hr from slot `first` on, as this type, biases excepted."""
     var state = call.tensor(first)
     var w_hh = call.tensor(first + 3)
     var gates = 4 if mode == IS_LSTM else (3 if mode == IS_GRU else 1)
-    if (
-        w_hh[].rank() != 2
-        or w_hh[].shape[0] % gates != 0
-        or w_hh[].shape[0] == 0
-    ):
+    if w_hh[].rank() != 2 or w_hh[].shape[0] % gates != 0 or w_hh[].shape[0] == 0:
         raise call.fail(
-            "RuntimeError",
-            String(
-                t"weights of {shape_text(w_hh[].shape, w_hh[].rank())} are not"
-                t" of {gates} gates"
-            ),
+            "RuntimeError", String(t"weights of {shape_text(w_hh[].shape, w_hh[].rank())} are not of {gates} gates")
         )
     k.hidden = w_hh[].shape[0] // gates
     k.width = w_hh[].shape[1]
-    if (
-        state[].rank() != 2
-        or state[].shape[0] != k.batch
-        or state[].shape[1] != k.width
-        or k.width == 0
-    ):
+    if state[].rank() != 2 or state[].shape[0] != k.batch or state[].shape[1] != k.width or k.width == 0:
         raise call.fail(
             "RuntimeError",
-            String(
-                t"Expected hidden size ({k.batch}, {k.width}), got"
-                t" {shape_text(state[].shape, state[].rank())}"
-            ),
+            String(t"Expected hidden size ({k.batch}, {k.width}), got {shape_text(state[].shape, state[].rank())}"),
         )
     var rows = gates * k.hidden
     k.h0 = _matrix(call, first, k.batch, k.width, x, code, held)
-    k.w_ih = _required(
-        call, first + 2, _matrix(call, first + 2, rows, k.inputs, x, code, held)
-    )
+    k.w_ih = _required(call, first + 2, _matrix(call, first + 2, rows, k.inputs, x, code, held))
     k.w_hh = _matrix(call, first + 3, rows, k.width, x, code, held)
     if mode == IS_LSTM:
-        var c0 = _matrix(
-            call, first + 1, k.batch, k.hidden, x, _computing(code), held
-        )
+        var c0 = _matrix(call, first + 1, k.batch, k.hidden, x, _computing(code), held)
         k.c0 = _required(call, first + 1, c0)
 
 
-def _projection(
-    call: Call, slot: Int, x: TPtr, mode: Int, mut k: Layer, mut held: Held
-) raises:
+def _projection(call: Call, slot: Int, x: TPtr, mode: Int, mut k: Layer, mut held: Held) raises:
     if mode == IS_LSTM:
-        k.w_hr = _matrix(
-            call, slot, k.width, k.hidden, x, _computing(x[].code()), held
-        )
+        k.w_hr = _matrix(call, slot, k.width, k.hidden, x, _computing(x[].code()), held)
     if k.w_hr == 0 and k.width != k.hidden:
-        raise call.fail(
-            "RuntimeError",
-            String(
-                t"a state of {k.width} does not fit {k.hidden} hidden units"
-            ),
-        )
+        raise call.fail("RuntimeError", String(t"a state of {k.width} does not fit {k.hidden} hidden units"))
 
 
 def _new(code: Int, rows: Int, columns: Int, mut held: Held) raises -> TPtr:
@@ -315,31 +224,15 @@ def recurrent(mut call: Call) raises -> Obj:
         shape[x[].rank() - 1] = k.width
         var output = held.keep(new_tensor(computing, shape, x[].rank()))
         var hn = _new(computing, k.batch, k.width, held)
-        var cn = _new(
-            computing, k.batch if mode == IS_LSTM else 0, k.hidden, held
-        )
+        var cn = _new(computing, k.batch if mode == IS_LSTM else 0, k.hidden, held)
         var keep = call.bool(11)
-        var kept = _new(
-            computing,
-            k.total if keep and mode >= IS_LSTM else 0,
-            4 * k.hidden,
-            held,
-        )
-        var cells = _new(
-            computing,
-            k.total if keep and mode == IS_LSTM else 0,
-            k.hidden,
-            held,
-        )
+        var kept = _new(computing, k.total if keep and mode >= IS_LSTM else 0, 4 * k.hidden, held)
+        var cells = _new(computing, k.total if keep and mode == IS_LSTM else 0, k.hidden, held)
         k.output = output[].data()
         k.gates = k.output if mode < IS_LSTM else (kept[].data() if keep else 0)
         k.cells = cells[].data() if keep else 0
         if mode == IS_LSTM:
-            memcpy(
-                cn[].data(),
-                k.c0,
-                k.batch * k.hidden * (8 if computing == FLOAT64 else 4),
-            )
+            memcpy(cn[].data(), k.c0, k.batch * k.hidden * (8 if computing == FLOAT64 else 4))
         if k.batch > 0:
             if mode == 0:
                 _run_forward[Tanh](k, multiplied, hn[].data(), 0)
@@ -419,59 +312,29 @@ def recurrent_backward(mut call: Call) raises -> Obj:
         _projection(call, 8, x, mode, k, held)
         var gates = 4 if mode == IS_LSTM else (3 if mode == IS_GRU else 1)
         k.x = held.keep(contiguous_of(x, multiplied))[].data()
-        k.output = _required(
-            call, 9, _kept(call, 9, k.total * k.width, multiplied, held)
-        )
+        k.output = _required(call, 9, _kept(call, 9, k.total * k.width, multiplied, held))
         k.gates = k.output
         if mode >= IS_LSTM:
-            k.gates = _required(
-                call,
-                10,
-                _kept(call, 10, k.total * 4 * k.hidden, computing, held),
-            )
+            k.gates = _required(call, 10, _kept(call, 10, k.total * 4 * k.hidden, computing, held))
         if mode == IS_LSTM:
-            k.cells = _required(
-                call, 11, _kept(call, 11, k.total * k.hidden, computing, held)
-            )
+            k.cells = _required(call, 11, _kept(call, 11, k.total * k.hidden, computing, held))
         var g = Gradients()
         g.output = _kept(call, 0, k.total * k.width, computing, held)
         var d_h = _state_gradient(call, 1, k.batch, k.width, computing, held)
-        var d_c = _state_gradient(
-            call,
-            2,
-            k.batch if mode == IS_LSTM else 0,
-            k.hidden,
-            computing,
-            held,
-        )
+        var d_c = _state_gradient(call, 2, k.batch if mode == IS_LSTM else 0, k.hidden, computing, held)
         var rows = gates * k.hidden
         var d_x: TPtr
         if needs & NEEDS_INPUT != 0:
             d_x = held.keep(new_tensor(multiplied, x[].shape, x[].rank()))
         else:
             d_x = _new(multiplied, 0, k.inputs, held)
-        var d_w_ih = _new(
-            multiplied, rows if needs & NEEDS_W_IH != 0 else 0, k.inputs, held
-        )
-        var d_w_hh = _new(
-            multiplied, rows if needs & NEEDS_W_HH != 0 else 0, k.width, held
-        )
-        var d_b_ih = _new(
-            multiplied, 1 if needs & NEEDS_BIAS != 0 else 0, rows, held
-        )
-        var d_b_hh = _new(
-            multiplied, 1 if needs & NEEDS_BIAS != 0 else 0, rows, held
-        )
-        var d_w_hr = _new(
-            computing,
-            k.width if needs & NEEDS_W_HR != 0 and k.w_hr != 0 else 0,
-            k.hidden,
-            held,
-        )
+        var d_w_ih = _new(multiplied, rows if needs & NEEDS_W_IH != 0 else 0, k.inputs, held)
+        var d_w_hh = _new(multiplied, rows if needs & NEEDS_W_HH != 0 else 0, k.width, held)
+        var d_b_ih = _new(multiplied, 1 if needs & NEEDS_BIAS != 0 else 0, rows, held)
+        var d_b_hh = _new(multiplied, 1 if needs & NEEDS_BIAS != 0 else 0, rows, held)
+        var d_w_hr = _new(computing, k.width if needs & NEEDS_W_HR != 0 and k.w_hr != 0 else 0, k.hidden, held)
         var stored = 4 * k.hidden if mode >= IS_LSTM else k.hidden
-        var d_gates = _new(
-            multiplied, k.total if needs & NEEDS_GATES != 0 else 0, stored, held
-        )
+        var d_gates = _new(multiplied, k.total if needs & NEEDS_GATES != 0 else 0, stored, held)
         g.h = d_h[].data()
         g.c = d_c[].data()
         g.x = d_x[].data() if d_x[].numel > 0 else 0
