@@ -224,3 +224,17 @@ def test_modules() -> None:
         np.testing.assert_allclose(np.asarray(a.tolist()), np.asarray(b.tolist()), rtol=1e-12)
     with pytest.raises(ValueError, match="multiple dictionaries"):
         dumbtorch.func.functional_call(dumbtorch.nn.Linear(1, 1), ({"weight": 1}, {"weight": 2}), ())
+
+
+def test_integers_have_no_tangent() -> None:
+    """What is cast to integers does not move, in place neither."""
+
+    def fraction(t: Any, x: Any) -> Any:
+        whole = t.zeros(3, dtype=t.int64)
+        whole.copy_(x)
+        return x - x.to(t.int64) + (x - whole)
+
+    x, v = [1.25, -2.5, 3.0], [1.5, 2.5, -3.5]
+    mine = dumbtorch.func.jvp(lambda x: fraction(dumbtorch, x), (dumbtorch.tensor(x),), (dumbtorch.tensor(v),))
+    its = reference.func.jvp(lambda x: fraction(reference, x), (reference.tensor(x),), (reference.tensor(v),))
+    assert mine[0].tolist() == its[0].tolist() and mine[1].tolist() == its[1].tolist() == [3.0, 5.0, -7.0]

@@ -46,9 +46,9 @@ class Forward(watch.Level):
             # the tangents of the values need the vectors, as their gradients do
             primals[-1], only = True, VECTORS[row.name]
         result = watch.invoke(row, False, primals)
-        if not tangents or not row.differentiable:
-            return result
         outs = result if isinstance(result, tuple) else (result,)
+        if not tangents or not row.differentiable or not any(map(_moves, outs)):
+            return result
         moved = tangents_of(row, primals, tangents, outs, only)
         made = [out if t is None else dual(self, out, t) for out, t in zip(outs, moved, strict=True)]
         return (
@@ -61,7 +61,7 @@ class Forward(watch.Level):
         """An in-place call: the primal is written to, then the tangent."""
         first = primals[0]
         tangent = None
-        if tangents:
+        if tangents and _moves(first):
             if row.op is not None and row.name not in ("copy", "fill"):
                 before = [first.clone(), *primals[1:]]
                 (tangent,) = tangents_of(row, before, tangents, (watch.invoke(row, False, before),))
@@ -84,6 +84,11 @@ class Forward(watch.Level):
     def lower(self, value: Any) -> Any:
         """The primal."""
         return _parts(value, self)[0]
+
+
+def _moves(value: Any) -> bool:
+    """Whether a result can have a tangent: integers have none, also those made of what has."""
+    return isinstance(value, TensorBase) and (value.dtype.is_floating_point or value.dtype.is_complex)
 
 
 def _parts(arg: Any, level: Forward) -> tuple[Any, Any]:
@@ -110,8 +115,8 @@ def set_tangent(level: Forward, target: Any, tangent: Any) -> None:
     base = target._base
     if base is not None and base is not target:
         if base._level is not level:
-            zeros = base.new_zeros((base._storage_size(),)) if False else base.new_zeros(base.shape)
-            _convert(level, base, base.view(base.shape) if base.requires_grad else base._alias(), zeros)
+            whole = base.view(base.shape) if base.requires_grad else base._alias()
+            _convert(level, base, whole, base.new_zeros(base.shape))
         whole = base._tangent
         view = whole.as_strided(target.shape, target._strides, target._offset - base._offset)
         view.copy_(tangent)
