@@ -287,8 +287,8 @@ globals().update(_TYPES)
 globals().update(_STORAGES)
 
 _LATER = frozenset({
-    "accelerator", "array_api", "backends", "cpu", "datasets", "distributions", "func", "mps", "multiprocessing",
-    "serialization", "signal", "testing", "training", "types", "xpu",
+    "accelerator", "array_api", "backends", "cpu", "datasets", "distributions", "func", "functional", "mps",
+    "multiprocessing", "serialization", "signal", "testing", "training", "types", "xpu",
 })  # fmt: skip
 _FILES = frozenset({"load", "load_npz", "load_safetensors", "save", "save_npz", "save_safetensors"})
 

@@ -64,5 +64,8 @@ def test_several_inputs_and_outputs() -> None:
 def test_unusable_inputs() -> None:
     with pytest.raises(ValueError, match="at least one input tensor to require gradient"):
         gradcheck(lambda x: x, (torch.ones(2, dtype=torch.float64),))
-    with pytest.raises(ValueError, match="needs float64 inputs"):
-        gradcheck(lambda x: x * x, (torch.ones(2, requires_grad=True),))
+    with pytest.warns(UserWarning, match="not a double precision"), pytest.raises(GradcheckError):
+        gradcheck(lambda x: x * x, (torch.full((2,), 1.3, requires_grad=True),))
+    with pytest.raises(GradcheckError, match="expected to be zero"):
+        gradcheck(lambda x: x.detach() * 2, (point(),))
+    assert gradcheck(lambda x: torch.ones(2, dtype=torch.float64), (point(),))

@@ -127,9 +127,15 @@ def test_inference_mode() -> None:
     assert also()
 
 
-def test_classes_cannot_be_decorated() -> None:
-    with pytest.raises(TypeError, match="decorate its methods"):
-        torch.no_grad()(type("Some", (), {}))
+def test_decorating_classes_is_deprecated() -> None:
+    class Some:
+        def __init__(self) -> None:
+            self.recorded = torch.is_grad_enabled()
+
+    with pytest.warns(FutureWarning, match="Decorating classes is deprecated"):
+        made = torch.no_grad()(Some)
+    assert not made().recorded
+    assert isinstance(torch.no_grad().clone(), torch.no_grad)
 
 
 def test_detach_and_requires_grad() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import pickle
+import warnings
 from collections import OrderedDict
 from typing import Any
 
@@ -568,3 +569,44 @@ def test_memory_formats_are_converted(memory_format: str) -> None:
         return [(str(p.dtype), p.stride()) for p in model.parameters()]
 
     assert strides(dumbtorch) == strides(torch)
+
+
+# ---------------------------------------------------------------- backward hooks of the older kind, and both frameworks
+
+
+def _both(snippet: str) -> None:
+    """Prints the same under both frameworks, errors and warnings included."""
+    results = []
+    for framework in (dumbtorch, torch):
+        lines: list[str] = []
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            try:
+                exec(snippet, {"torch": framework, "nn": framework.nn, "show": lambda *v: lines.append(str(v))})
+            except Exception as error:
+                lines.append(type(error).__name__)
+        results.append((lines, [w.category for w in caught]))
+    assert results[0] == results[1]
+
+
+_LINEAR = "m = nn.Linear(2, 2)\nx = torch.ones(1, 2, requires_grad=True)\n"
+
+
+@pytest.mark.parametrize("snippet", [
+    "m.register_backward_hook(lambda m, gi, go: show(len(gi), len(go)))\nm(x).sum().backward()",
+    "m.register_backward_hook(lambda *a: None)\nm.register_full_backward_hook(lambda *a: None)",
+    "m.register_full_backward_hook(lambda *a: None)\nm.register_backward_hook(lambda *a: None)",
+    "h = m.register_backward_hook(lambda *a: show(1))\nh.remove()\nm(x).sum().backward()\nshow(m._backward_hooks)",
+    "s = nn.Sequential(m, nn.Tanh())\ns.register_backward_hook(lambda m, gi, go: show(len(gi)))\ns(x).sum().backward()",
+    "h = nn.modules.module.register_module_backward_hook(lambda m, gi, go: show(type(m).__name__))\n"
+    "m(x).sum().backward()\nh.remove()\nm(x).sum().backward()",
+    "m.register_full_backward_hook(lambda m, gi, go: (gi[0], gi[0]))\nm(x).sum().backward()",
+    "m.register_full_backward_pre_hook(lambda m, go: (go[0], go[0]))\nm(x).sum().backward()",
+    "class D(nn.Module):\n    def forward(self, x): return {'a': x * 2, 'b': x}\nd = D()\n"
+    "d.register_full_backward_hook(lambda m, gi, go: show(1))\nd(x)['b'].sum().backward()\nshow(x.grad.tolist())",
+    "m.requires_grad_(False)\nm.register_full_backward_hook(lambda m, gi, go: show(gi))\nm(x.detach()).sum()",
+    "show(m.dump_patches, repr(nn.Sequential(nn.ReLU()).state_dict()), m.T_destination.__name__)",
+    "nn.Sequential(nn.ReLU)",
+])  # fmt: skip
+def test_hooks_as_in_pytorch(snippet: str) -> None:
+    _both(_LINEAR + snippet)

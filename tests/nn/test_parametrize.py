@@ -281,8 +281,10 @@ def test_stateless_calls() -> None:
         call(model, {"0.weight": weight}, x, strict=True)
     with pytest.raises(ValueError, match="tied"):
         call(model, {"0.weight": weight, "0.tied": dumbtorch.rand(3, 3)}, x)
+    call(model, {"0.width": weight}, x)  # for the time of the call, as in PyTorch
+    assert not hasattr(model[0], "width")
     with pytest.raises(AttributeError):
-        call(model, {"0.width": weight}, x)
+        call(model, {"7.weight": weight}, x)
 
 
 def test_skipped_initialization_and_memory_formats() -> None:

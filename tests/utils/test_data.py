@@ -391,6 +391,7 @@ def test_stream(count: int, drop_last: bool) -> None:
 
 def test_stream_longer_than_promised_warns() -> None:
     loader = data.DataLoader(SizedStream(5, promised=4), 2)
+    assert len(list(loader)) == 3  # nobody has asked yet
     assert len(loader) == 2
     with pytest.warns(UserWarning, match="was reported to be 2"):
         assert len(list(loader)) == 3

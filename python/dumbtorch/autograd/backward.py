@@ -134,6 +134,8 @@ def grad(
     if materialize_grads and allow_unused is False:
         raise ValueError("Expected allow_unused to be True or not passed when materialize_grads=True, but got: False")
     given = (None,) * len(results) if grad_outputs is None else _as_tuple(grad_outputs)
+    if not chosen:
+        raise RuntimeError("`inputs` argument to `grad()` cannot be empty.")
     for place, tensor in enumerate(chosen):
         if not isinstance(tensor, (TensorBase, GradientEdge)):
             raise TypeError(f"grad: inputs[{place}] is {type(tensor).__name__}, expected a Tensor")

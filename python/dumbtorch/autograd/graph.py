@@ -228,7 +228,11 @@ def stale(node: Node, tensor: Any, version: int, is_output: bool = False) -> Run
     """The error of a derivative whose saved tensor was written to after it was saved."""
     kind = _dtypes.TYPE_NAMES[tensor.dtype]
     maker = node if is_output else tensor.grad_fn
-    where = f", which is output {tensor.output_nr} of {maker.name()}," if maker is not None else ""
+    where = (
+        f", which is output {tensor.output_nr} of {maker.name().removesuffix('Backward0')},"
+        if maker is not None
+        else ""
+    )
     return RuntimeError(
         "one of the variables needed for gradient computation has been modified by an inplace operation: "
         f"[torch.{kind}Tensor {list(tensor.shape)}]{where} is at version {tensor._version}; expected version "

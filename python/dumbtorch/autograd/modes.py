@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import warnings
 from collections.abc import Callable
 from types import GeneratorType
 from typing import Any, TypeVar, cast
@@ -29,6 +30,10 @@ class _Mode:
         """A fresh context of the same kind, so that a decorated function may recurse."""
         return type(self)()
 
+    def clone(self) -> _Mode:
+        """A fresh context of the same kind."""
+        return self._again()
+
     def __enter__(self) -> None:
         self._outer = self._enter()
 
@@ -37,8 +42,12 @@ class _Mode:
 
     def __call__(self, function: _F) -> _F:
         if isinstance(function, type):
-            raise TypeError(
-                f"{type(self).__name__} cannot decorate the class {function.__name__}; decorate its methods"
+            warnings.warn(
+                "Decorating classes is deprecated and will be disabled in future versions. You should only decorate "
+                "functions or methods. To preserve the current behavior of class decoration, you can directly decorate "
+                "the `__init__` method and nothing else.",
+                FutureWarning,
+                stacklevel=2,
             )
 
         @functools.wraps(function)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, cast
 
 from dumbtorch import _C, _dtypes
 from dumbtorch.ops.samples import S, T
@@ -25,7 +25,7 @@ _unbind: Callable[..., tuple[Any, ...]] = primitive(
     samples=lambda: (S(T(3, 2), 0), S(T(3, 2), -1), S(T(2, 0), 0)))  # fmt: skip
 
 
-@composite("split")
+@composite("split", method=False)
 def split(tensor: Any, split_size_or_sections: Any, dim: int = 0) -> tuple[Any, ...]:
     """Ranges of a dimension: all of one size (the last may be smaller), or of the given sizes. Views.
 
@@ -34,6 +34,12 @@ def split(tensor: Any, split_size_or_sections: Any, dim: int = 0) -> tuple[Any, 
     if not tensor.ndim:
         raise RuntimeError("split expects at least a 1-dimensional tensor")
     return _split(tensor, split_size_or_sections, wrap_dim(dim, tensor.ndim))
+
+
+@composite("split", function=False)
+def _split_method(self: Any, split_size: Any, dim: int = 0) -> tuple[Any, ...]:
+    """Ranges of a dimension, see `split`. Reference: ``torch.Tensor.split``."""
+    return cast("tuple[Any, ...]", split(self, split_size, dim))
 
 
 @composite("split_with_sizes")

@@ -1,5 +1,5 @@
 """Helpers around training: data loading lives in :mod:`dumbtorch.utils.data`."""
 
-from dumbtorch.utils import checkpoint, data, dlpack
+from dumbtorch.utils import checkpoint, data, dlpack, hooks
 
-__all__ = ["checkpoint", "data", "dlpack"]
+__all__ = ["checkpoint", "data", "dlpack", "hooks"]

@@ -6,6 +6,7 @@ from collections import OrderedDict
 from collections.abc import Iterator
 from typing import Any
 
+from dumbtorch._legacy import typename
 from dumbtorch._tensor import Tensor
 from dumbtorch.nn.modules import _hooks
 from dumbtorch.nn.parameter import Buffer, Parameter
@@ -23,14 +24,6 @@ _HOOK_REGISTRIES = (
     "_load_state_dict_pre_hooks",
     "_load_state_dict_post_hooks",
 )
-
-
-def typename(value: Any) -> str:
-    """The name of a value's type as error messages show it: `dumbtorch.FloatTensor`, `int`, `package.Class`."""
-    if isinstance(value, Tensor):
-        return str(value.type())
-    cls = type(value)
-    return cls.__qualname__ if cls.__module__ == "builtins" else f"{cls.__module__}.{cls.__qualname__}"
 
 
 class Registered:

@@ -34,6 +34,9 @@ class StateDict(OrderedDict[str, Any]):
 
     _metadata: OrderedDict[str, dict[str, Any]]
 
+    def __repr__(self) -> str:
+        return f"OrderedDict({list(self.items()) if self else ''})"
+
 
 class Stateful(Registered):
     """Base of `Module`: everything about state dicts."""

@@ -8,8 +8,8 @@ from collections.abc import Iterable, Iterator, KeysView, Mapping
 from itertools import chain, groupby
 from typing import Any, Self
 
+from dumbtorch._legacy import typename
 from dumbtorch._tensor import Tensor
-from dumbtorch.nn.modules._registration import typename
 from dumbtorch.nn.modules.module import Module, _indented
 from dumbtorch.nn.parameter import Parameter
 

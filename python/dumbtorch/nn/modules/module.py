@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from collections import OrderedDict
 from collections.abc import Callable
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 from dumbtorch._handles import RemovableHandle, add_hook
 from dumbtorch._tensor import Tensor
@@ -17,6 +17,7 @@ from dumbtorch.nn.modules._hooks import (
     global_backward_pre_hooks,
     global_forward_hooks,
     global_forward_pre_hooks,
+    register_module_backward_hook,
     register_module_buffer_registration_hook,
     register_module_forward_hook,
     register_module_forward_pre_hook,
@@ -31,6 +32,7 @@ from dumbtorch.nn.parameter import Parameter
 
 __all__ = [
     "Module",
+    "register_module_backward_hook",
     "register_module_buffer_registration_hook",
     "register_module_forward_hook",
     "register_module_forward_pre_hook",
@@ -62,6 +64,8 @@ class Module(Stateful):
         ...         return self.out(self.hidden(x).relu())
     """
 
+    dump_patches: bool = False
+    T_destination = TypeVar("T_destination", bound=dict[str, Any])
     forward: Callable[..., Any] = _forward_unimplemented
 
     # -- calling -----------------------------------------------------------------------------------------------
@@ -116,12 +120,19 @@ class Module(Stateful):
 
         Reference: `torch.nn.Module.register_full_backward_hook`.
         """
+        _hooks.check_kind(self._backward_hooks, True, "on a single Module")
         self._is_full_backward_hook = True
         return add_hook(self._backward_hooks, hook, prepend=prepend)
 
     def register_backward_hook(self, hook: Hook) -> RemovableHandle:
-        """Older name of `register_full_backward_hook`, with the same (full) behaviour."""
-        return self.register_full_backward_hook(hook)
+        """The older kind of `register_full_backward_hook`: it sees the gradients of the last operation of forward.
+
+        Warns where these are not all of the module's. RuntimeError for a module with hooks of both kinds.
+        Reference: `torch.nn.Module.register_backward_hook`.
+        """
+        _hooks.check_kind(self._backward_hooks, False, "on a single Module")
+        self._is_full_backward_hook = False
+        return add_hook(self._backward_hooks, _hooks.PartialHook(hook))
 
     # -- lookup by dotted name ---------------------------------------------------------------------------------
 
@@ -350,7 +361,8 @@ class _HookedCall:
     def _run(self) -> Any:
         module = self.module
         self._pre_hooks()
-        full = [*global_backward_hooks.values(), *module._backward_hooks.values()]
+        hooks = [*global_backward_hooks.values(), *module._backward_hooks.values()]
+        full = [hook for hook in hooks if not isinstance(hook, _hooks.PartialHook)]
         pre = [*global_backward_pre_hooks.values(), *module._backward_pre_hooks.values()]
         boundary = _hooks.BackwardHooks(module, full, pre) if full or pre else None
         if boundary is not None:
@@ -362,6 +374,9 @@ class _HookedCall:
             self._call_forward_hook(hook, with_kwargs)
         if boundary is not None:
             self.result = boundary.wrap_outputs(self.result)
+        if len(full) < len(hooks):
+            partial = [hook for hook in hooks if isinstance(hook, _hooks.PartialHook)]
+            _hooks.attach_partial(module, partial, self.args, self.result)
         return self.result
 
     def _pre_hooks(self) -> None:

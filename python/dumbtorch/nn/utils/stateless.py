@@ -13,6 +13,9 @@ from dumbtorch.nn.modules.module import Module
 __all__ = ["functional_call"]
 
 
+_ABSENT = object()
+
+
 def _tied_names(module: Module) -> list[set[str]]:
     """The names that stand for one and the same tensor, together."""
     groups: dict[int, set[str]] = {}
@@ -50,7 +53,7 @@ def reparametrized(
         own = {name for members in (module.named_parameters(remove_duplicate=False),
                                     module.named_buffers(remove_duplicate=False)) for name, _ in members}  # fmt: skip
         missing, unexpected = sorted(own - set(values)), sorted(set(values) - own)
-        problems = [f"{kind} key(s): {', '.join(names)}." for kind, names in
+        problems = [f"{kind} key(s): {', '.join(map(repr, names))}." for kind, names in
                     (("Unexpected", unexpected), ("Missing", missing)) if names]  # fmt: skip
         if problems:
             raise RuntimeError(f"Error(s) in reparametrizing for {type(module).__name__}:\n\t" + "\n\t".join(problems))
@@ -58,7 +61,7 @@ def reparametrized(
     try:
         for path, value in values.items():
             registry, name = _registry_of(module, path, value)
-            undo.append((registry, name, path, registry[name]))
+            undo.append((registry, name, path, registry.get(name, _ABSENT)))
             registry[name] = value
         yield
     finally:
@@ -66,7 +69,10 @@ def reparametrized(
             # what forward assigned in place of a tensor (running statistics that were replaced) is handed back
             if isinstance(given, dict) and path in given and registry.get(name) is not values[path]:
                 given[path] = registry[name]
-            registry[name] = before
+            if before is _ABSENT:
+                del registry[name]
+            else:
+                registry[name] = before
 
 
 def _registry_of(module: Module, path: str, value: Any) -> tuple[dict[str, Any], str]:
@@ -78,7 +84,7 @@ def _registry_of(module: Module, path: str, value: Any) -> tuple[dict[str, Any],
     for registry in (owner._parameters, owner._buffers, owner.__dict__):
         if name in registry:
             return registry, name
-    raise AttributeError(f"{owner._get_name()} has no parameter or buffer `{name}`")
+    return owner.__dict__, name  # an attribute for the time of the call
 
 
 def functional_call(

@@ -124,6 +124,7 @@ class DataLoader(Generic[T_co]):
         if collate_fn is None:
             collate_fn = default_convert if batch_sampler is None else default_collate
         self.collate_fn = collate_fn
+        self._promised: int | None = None  # batches of a stream, once somebody has asked
         self._iterator: MultiProcessIterator | None = None  # of persistent workers
         self._position: Position | None = None  # of the newest pass
         self._resume: dict[str, Any] | None = None  # what the next pass goes on from
@@ -219,9 +220,10 @@ class DataLoader(Generic[T_co]):
         """Batches a pass; for an :class:`IterableDataset` with a length an estimate that ignores the workers."""
         if isinstance(self.dataset, IterableDataset):
             count = len(self.dataset)  # type: ignore[arg-type]
-            if self.batch_size is None:
-                return count
-            return count // self.batch_size if self.drop_last else -(-count // self.batch_size)
+            if self.batch_size is not None:
+                count = count // self.batch_size if self.drop_last else -(-count // self.batch_size)
+            self._promised = count
+            return count
         return len(self.sampler if self.batch_sampler is None else self.batch_sampler)  # type: ignore[arg-type]
 
     def check_worker_number_rationality(self) -> None:
@@ -311,13 +313,8 @@ class DataLoader(Generic[T_co]):
         return True
 
     def _expected_samples(self) -> int | None:
-        """How many batches an :class:`IterableDataset` with a length promises."""
-        if isinstance(self.dataset, IterableDataset) and hasattr(self.dataset, "__len__"):
-            try:
-                return len(self)
-            except (TypeError, NotImplementedError):  # a __len__ that says there is none
-                return None
-        return None
+        """How many batches an :class:`IterableDataset` has promised to whoever asked for the length."""
+        return self._promised if isinstance(self.dataset, IterableDataset) else None
 
 
 class _EndlessSampler(Sampler[Any]):
