@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import functools
 import pickle
 import warnings
 from collections import OrderedDict
@@ -574,6 +575,10 @@ def test_memory_formats_are_converted(memory_format: str) -> None:
 # ---------------------------------------------------------------- backward hooks of the older kind, and both frameworks
 
 
+def _note(lines: list[str], *values: Any) -> None:
+    lines.append(str(values))
+
+
 def _both(snippet: str) -> None:
     """Prints the same under both frameworks, errors and warnings included."""
     results = []
@@ -582,7 +587,7 @@ def _both(snippet: str) -> None:
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
             try:
-                exec(snippet, {"torch": framework, "nn": framework.nn, "show": lambda *v: lines.append(str(v))})
+                exec(snippet, {"torch": framework, "nn": framework.nn, "show": functools.partial(_note, lines)})
             except (RuntimeError, TypeError, AttributeError) as error:
                 lines.append(type(error).__name__)
         results.append((lines, [w.category for w in caught]))
