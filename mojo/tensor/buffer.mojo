@@ -4,7 +4,7 @@ from std.ffi import external_call, c_int
 from .dtype import dtype_name, itemsize
 from .errors import set_python_error
 from .memory import at, load, store
-from .object import as_tensor
+from .object import as_tensor, is_sparse
 from .py import incref
 from .runtime import MODE_NO_GRAD, runtime
 from .storage import StoragePtr, release, retain
@@ -48,6 +48,8 @@ def get_buffer(o: Int, view_address: Int, flags: c_int) abi("C") -> c_int:
             raise Error("BufferError|a tensor that requires grad has no buffer: use tensor.detach()")
         if t[].lazy() != 0:
             raise Error("BufferError|the tensor has a conjugate or negative bit set: resolve it first")
+        if is_sparse(o):
+            raise Error("BufferError|a sparse tensor has no buffer: use tensor.to_dense()")
         var format = Int(_FORMATS.unsafe_ptr()) + 3 * t[].code()
         if load[UInt8](format) == 0:
             raise Error(

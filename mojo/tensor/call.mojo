@@ -12,7 +12,7 @@ from .dtype import FLOAT32, dtype_name
 from .errors import python_error, set_python_error
 from .layout import Dims, no_dims
 from .memory import Ptr, address_of, at, c_string, Words, function_at, load, store, words, zeroed
-from .object import TPtr, as_tensor, is_tensor, LAZY, REQUIRES_GRAD, INFERENCE_TENSOR, replace_storage
+from .object import TPtr, as_tensor, is_sparse, is_tensor, LAZY, REQUIRES_GRAD, INFERENCE_TENSOR, replace_storage
 
 from .py import (
     Obj, class_of, decref, error_occurred, get_attr, incref, is_long, is_sequence, is_str, is_subtype, new_ref, py_int, py_str,
@@ -545,6 +545,34 @@ def run_raw(op: OpPtr, slots: Words, out_: Obj) -> Obj:
     return r
 
 
+# ---------------------------------------------------------------- sparse tensors
+
+
+@no_inline
+def _any_sparse(op: OpPtr, slots: Words, out_: Obj) -> Bool:
+    for i in range(op[].num_params):
+        var o = slots[unsafe_offset=i]
+        if is_sequence(o):
+            for j in range(seq_len(o)):
+                if is_sparse(seq_item(o, j)):
+                    return True
+        elif is_sparse(o):
+            return True
+    return is_sparse(out_)
+
+
+@no_inline
+def _run_sparse(op: OpPtr, slots: Words, out_: Obj) -> Obj:
+    """Leaves the op to Python, which finds in the arguments why it was called."""
+    if op[].trace == 0:
+        var name = op_name(op)
+        set_python_error(
+            Error(t"NotImplementedError|Could not run 'aten::{name}' with arguments from the 'SparseCPU' backend.")
+        )
+        return 0
+    return _call_hook(op[].trace, op, slots, new_ref(out_) if out_ != 0 else 0)
+
+
 # ---------------------------------------------------------------- pending conjugations and negations
 
 
@@ -641,6 +669,8 @@ def run_op(op: OpPtr, slots: Words, out_: Obj) -> Obj:
     """Runs an op on complete slots, with modes and recording."""
     var rt = runtime()
     var mode = rt[].mode()
+    if rt[].sparse and _any_sparse(op, slots, out_):
+        return _run_sparse(op, slots, out_)
     if mode & MODE_TRACE != 0 and op[].trace != 0:
         return _call_hook(op[].trace, op, slots, new_ref(out_) if out_ != 0 else 0)
     if op[].flags & INPLACE != 0 and mode & MODE_INFERENCE == 0 and _is_inference(slots[]):

@@ -10,7 +10,7 @@ from std.memory.alloc import unsafe_alloc
 from .errors import set_python_error
 from .memory import Ptr, address_of, load
 from .node import NodePtr
-from .object import is_tensor
+from .object import is_sparse, is_tensor
 from .py import (
     Obj,
     call2,
@@ -99,16 +99,23 @@ struct Walk(Movable):
         var old = entry.grad
         if old == none:
             entry.grad = new_ref(grad)
-        elif entry.owned:
+        elif entry.owned and not is_sparse(old):
             entry.grad = external_call["PyNumber_InPlaceAdd", Int](old, grad)
         else:
-            entry.grad = external_call["PyNumber_Add", Int](old, grad)
+            entry.grad = _sum(old, grad)
             entry.owned = not self.create
         if entry.grad == 0:
             entry.grad = old
             return False
         decref(old)
         return True
+
+
+def _sum(old: Obj, grad: Obj) -> Obj:
+    """A new gradient; a dense and a sparse one make a dense one, added in the order that there is."""
+    if is_sparse(old) and not is_sparse(grad):
+        return external_call["PyNumber_Add", Int](grad, old)
+    return external_call["PyNumber_Add", Int](old, grad)
 
 
 def _put(grads: Obj, output: Int, grad: Obj) -> Bool:
@@ -120,7 +127,7 @@ def _put(grads: Obj, output: Int, grad: Obj) -> Bool:
     var old = seq_item(grads, output)
     if grad == none:
         return True
-    var sum = new_ref(grad) if old == none else external_call["PyNumber_Add", Int](old, grad)
+    var sum = new_ref(grad) if old == none else _sum(old, grad)
     return sum != 0 and external_call["PyList_SetItem", Int32](grads, output, sum) == 0
 
 

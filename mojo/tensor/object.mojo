@@ -21,6 +21,7 @@ comptime INFERENCE_TENSOR = 4
 comptime CONJUGATE = 16
 comptime NEGATIVE = 32
 comptime LAZY = CONJUGATE | NEGATIVE
+comptime SPARSE = 64  # its elements lie in other tensors: Python computes every op that it is given to
 
 
 struct TensorObj:
@@ -106,6 +107,11 @@ def is_tensor(o: Obj) -> Bool:
     var tp = class_of(o)
     var rt = runtime()
     return tp == rt[].tensor_type or is_subtype(tp, rt[].base_type)
+
+
+@always_inline
+def is_sparse(o: Obj) -> Bool:
+    return o != 0 and is_tensor(o) and as_tensor(o)[].flags & UInt16(SPARSE) != 0
 
 
 @always_inline

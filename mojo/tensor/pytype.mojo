@@ -19,7 +19,7 @@ from .memory import (
 )
 
 from .object import (
-    CONTIGUOUS, INFERENCE_TENSOR, LAZY, REQUIRES_GRAD, TensorObj, TPtr, alias_of, as_tensor, is_tensor,
+    CONTIGUOUS, INFERENCE_TENSOR, LAZY, REQUIRES_GRAD, SPARSE, TensorObj, TPtr, alias_of, as_tensor, is_tensor,
 )  # fmt: skip
 from .py import (
     Obj, class_of, decref, incref, is_long, is_subtype, new_ref, py_bool, py_int, symbol, tuple_new, tuple_set,
@@ -308,7 +308,10 @@ def _get_flags(o: Int, closure: Int) abi("C") -> Int:
 
 
 def _set_flags(o: Int, value: Int, closure: Int) abi("C") -> c_int:
-    as_tensor(o)[].flags = UInt16(external_call["PyLong_AsSsize_t", Int](value))
+    var flags = UInt16(external_call["PyLong_AsSsize_t", Int](value))
+    as_tensor(o)[].flags = flags
+    if flags & UInt16(SPARSE) != 0:
+        runtime()[].sparse = True
     return 0
 
 

@@ -72,6 +72,7 @@ struct Runtime(Movable):
     var mode_key: Int32
     var live_tensors: Int
     var lazy: Bool  # a tensor with a pending conjugation or negation was made: arguments have to be looked at
+    var sparse: Bool  # the same for a sparse tensor
 
     def __init__(out self):
         self.none = symbol("_Py_NoneStruct")
@@ -114,6 +115,7 @@ struct Runtime(Movable):
         self.mode_key = key
         self.live_tensors = 0
         self.lazy = False
+        self.sparse = False
 
     @always_inline
     def mode(self) -> Int:

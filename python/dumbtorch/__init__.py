@@ -25,6 +25,7 @@ from dumbtorch import (
     optim,
     random,
     return_types,
+    sparse,
     special,
     storage,
     torch_version,
@@ -68,6 +69,7 @@ from dumbtorch._dtypes import (
     result_type,
     set_default_dtype,
     short,
+    sparse_coo,
     strided,
     uint8,
     uint16,
@@ -94,6 +96,7 @@ from dumbtorch._settings import (
     use_deterministic_algorithms,
 )
 from dumbtorch._size import Size
+from dumbtorch._sparse import sparse_coo_tensor
 from dumbtorch._tensor import Tensor
 from dumbtorch._threads import get_num_threads, set_num_threads
 from dumbtorch.autograd import (
@@ -139,6 +142,9 @@ newaxis = None
 
 __all__ = [
     "layout",
+    "sparse",
+    "sparse_coo",
+    "sparse_coo_tensor",
     "strided",
     "set_default_tensor_type",
     "typename",

@@ -97,7 +97,7 @@ chalf, cfloat, cdouble = complex32, complex64, complex128
 
 
 class layout:
-    """How a tensor's elements are arranged in memory: `strided`. Reference: ``torch.layout``."""
+    """How a tensor's elements are arranged in memory: `strided` or `sparse_coo`. Reference: ``torch.layout``."""
 
     __module__ = "dumbtorch"
     __slots__ = ("_name",)
@@ -113,6 +113,7 @@ class layout:
 
 
 strided = layout("strided")
+sparse_coo = layout("sparse_coo")
 
 # the names of PyTorch's old typed tensors, which its error messages and Tensor.type() still print
 TYPE_NAMES = {

@@ -221,32 +221,63 @@ def tensor_repr(self: Any, *, tensor_contents: str | None = None) -> str:
     prefix = "tensor(" if plain else f"{kind.__name__}("
     indent = len(prefix)
     t = self._alias()
-    suffixes = []
-    if t._device_code != 0:
-        suffixes.append(f"device='{t.device}'")
-    default = _dtypes.get_default_dtype()
+    suffixes = _place_suffix(t)
     if t._numel == 0:
         text = "[]"
         if t.ndim != 1:
             suffixes.append(f"size={tuple(t.shape)}")
-        shown = t.dtype is not default
+        shown = t.dtype is not _dtypes.get_default_dtype()
     else:
         text = _contents(t, indent) if tensor_contents is None else tensor_contents
         if not _options.edgeitems:
             suffixes.append(f"size={tuple(t.shape)}")
-        wide = _dtypes.complex128 if default is _dtypes.float64 else _dtypes.complex64
-        shown = t.dtype not in (default, wide, _dtypes.int64, _dtypes.bool)
+        shown = not _is_default(t.dtype)
     if shown:
         suffixes.append(f"dtype={t.dtype!r}")
     history = _graph_suffix(self)
     if history is not None:
         suffixes.append(history)
-    result = prefix + (text if tensor_contents is None else tensor_contents)
+    return _finished(prefix + (text if tensor_contents is None else tensor_contents), suffixes, indent)
+
+
+def sparse_repr(self: Any) -> str:
+    """The text of a sparse tensor: its indices and values, and what is not the default."""
+    prefix = "tensor("
+    indent = len(prefix)
+    parts = []
+    for name, t in (("indices", self._indices()), ("values", self._values())):
+        text = f"{name}=tensor("
+        text += _contents(t, indent + len(text)) if t._numel else f"[], size={tuple(t.shape)}"
+        parts.append(text + ")")
+    suffixes = _place_suffix(self)
+    suffixes += [f"size={tuple(self.shape)}", f"nnz={self._nnz()}"]
+    if not _is_default(self.dtype):
+        suffixes.append(f"dtype={self.dtype!r}")
+    suffixes.append(f"layout={self.layout!r}")
+    history = _graph_suffix(self)
+    if history is not None:
+        suffixes.append(history)
+    return _finished(prefix + (",\n" + " " * indent).join(parts), suffixes, indent, newline=True)
+
+
+def _place_suffix(t: Any) -> list[str]:
+    return [f"device='{t.device}'"] if t._device_code != 0 else []
+
+
+def _is_default(kind: Any) -> bool:
+    default = _dtypes.get_default_dtype()
+    wide = _dtypes.complex128 if default is _dtypes.float64 else _dtypes.complex64
+    return kind in (default, wide, _dtypes.int64, _dtypes.bool)
+
+
+def _finished(result: str, suffixes: list[str], indent: int, newline: bool = False) -> str:
+    """A tensor's text with what follows its elements; with ``newline`` that begins a line."""
     column = len(result) - result.rfind("\n") + 1
     for suffix in suffixes:
-        if column + len(suffix) + 2 > _options.linewidth:
+        if newline or column + len(suffix) + 2 > _options.linewidth:
             result += ",\n" + " " * indent + suffix
             column = indent + len(suffix)
+            newline = False
         else:
             result += ", " + suffix
             column += len(suffix) + 2

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from dumbtorch import _dtypes, _storage
+from dumbtorch._sparse import _rebuild_sparse_tensor  # noqa: F401  # pickles name it here
 from dumbtorch._tensor import Tensor
 from dumbtorch.nn.parameter import Parameter
 from dumbtorch.storage import TypedStorage, UntypedStorage

@@ -96,6 +96,9 @@ def to_ours(x: Any) -> Any:
     if isinstance(x, torch.Tensor):
         if id(x) in _made:
             return _made[id(x)][1]
+        if x.is_sparse:
+            parts = to_ours(x._indices()), to_ours(x._values())
+            return dumbtorch.sparse_coo_tensor(*parts, tuple(x.shape), is_coalesced=x.is_coalesced())
         bits = x.detach().resolve_conj().resolve_neg()
         memory = bits.untyped_storage()
         room = _rooms.get(memory.data_ptr()) if memory.nbytes() else None

@@ -87,6 +87,16 @@ class Run:
         return total
 
 
+def _sparse(grad: Any, step: int) -> Any:
+    """A gradient of which every third row is there, in turns: rows or elements, some of them twice."""
+    if not grad.ndim:
+        return grad.to_sparse()
+    kept = (torch.arange(len(grad)) + step) % 3 == 0
+    grad = torch.where(kept.reshape(-1, *(1 for _ in grad.shape[1:])), grad, 0).to_sparse(1 + step % grad.ndim)
+    parts = torch.cat([grad.indices()] * 2, 1), torch.cat([grad.values()] * 2)
+    return torch.sparse_coo_tensor(*parts, grad.shape, check_invariants=True)
+
+
 def copied(kwargs: Any, convert: Callable[[Any], Any]) -> dict[str, Any]:
     """Options of a sample: tensors of their own, since some steps write to them."""
     return {key: convert(value.clone() if isinstance(value, torch.Tensor) else value) for key, value in kwargs.items()}
@@ -112,6 +122,8 @@ def run_sample(info: Any, sample: Any, dtype: str) -> str:
             crossed[1].optimizer.load_state_dict(back(mine.optimizer.state_dict()))
             runs.append(crossed)
         grads = [torch.randn(shape, dtype=kind, generator=random) for shape in shapes]
+        if info.only_supports_sparse_grads:
+            grads = [_sparse(grad, step) for grad in grads]
         for pair in runs:
             forget()
             for run, given in zip(pair, (to_ours(grads), grads), strict=True):
@@ -165,6 +177,8 @@ _parameters: dict[int, Any] = {}
 def _ours(x: Any) -> Any:
     """Arguments of an optimizer, where a parameter that comes twice is one object."""
     if isinstance(x, torch.Tensor):
+        if x.is_sparse:
+            return to_ours(x)
         made = _parameters.setdefault(id(x), dumbtorch.nn.Parameter(to_ours(x.detach())))
         made.grad = None if x.grad is None else to_ours(x.grad)
         return made

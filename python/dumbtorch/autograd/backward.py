@@ -46,6 +46,8 @@ def _roots(outputs: tuple[Any, ...], grads: tuple[Any, ...], op: str) -> list[tu
                     f"in dtype: grad_output[{place}] has a dtype of {grad.dtype} and output[{place}] has a dtype of "
                     f"{output.dtype}."
                 )
+        if output.is_sparse:
+            output, grad = output._as_root(grad)
         edge = edge_of(output)
         if edge is None:
             raise RuntimeError(f"element {place} of tensors does not require grad and does not have a grad_fn")
@@ -148,6 +150,11 @@ def grad(
         if not tensor.requires_grad:
             raise RuntimeError("One of the differentiated Tensors does not require grad")
     retain = create_graph if retain_graph is None else retain_graph
+    if any(t.is_sparse for t in chosen):  # theirs are those of their values
+        inner = [t._val if t.is_sparse else t for t in chosen]
+        grads = engine.run(roots, retain, create_graph, inner, capture=True)
+        grads = [g if g is None or not t.is_sparse else t._with(g) for t, g in zip(chosen, grads, strict=True)]
+        return _complete(grads, chosen, allow_unused, materialize_grads)
     grads = engine.run(roots, retain, create_graph, chosen, capture=True)
     return _complete(grads, chosen, allow_unused, materialize_grads)
 

@@ -31,6 +31,7 @@ class GradientEdge(_Edge):
     grad_fn = property(lambda self: self.node)
     requires_grad = property(lambda self: True)
     _leaf_hooks = property(lambda self: None)
+    is_sparse = False
 
 
 def get_gradient_edge(tensor: Any) -> GradientEdge:

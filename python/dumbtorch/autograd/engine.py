@@ -15,14 +15,19 @@ from dumbtorch.autograd.modes import INFERENCE, NO_GRAD
 _accumulating = threading.Lock()
 
 
+def added(old: Any, grad: Any) -> Any:
+    """The sum of two gradients; a sparse and a dense one make a dense one, in the order that addition knows."""
+    return grad + old if old.is_sparse and not grad.is_sparse else old + grad
+
+
 def accumulate(leaf: Any, grad: Any, create: bool) -> None:
     """Adds a gradient into ``leaf.grad``."""
     with _accumulating:  # another thread may be adding to the same leaf
         old = leaf._grad
         if old is None:
             leaf._grad = grad.clone()  # lazy: nothing is copied unless somebody else still holds `grad`
-        elif create:
-            leaf._grad = old + grad
+        elif create or (old.is_sparse and not grad.is_sparse):
+            leaf._grad = added(old, grad)
         else:
             old.add_(grad)
 
@@ -67,7 +72,7 @@ class _Hooked:
         key = id(leaf)
         if grad is not None:
             old = self.sums.get(key)
-            self.sums[key] = grad if old is None else old + grad
+            self.sums[key] = grad if old is None else added(old, grad)
         self.left[key] -= 1
         if not self.left[key] and key in self.sums:
             accumulate_hooked(leaf, leaf._leaf_hooks, self.sums.pop(key), self.create)
@@ -98,7 +103,8 @@ def _before(node: Node, extra: Extra, grad: Any) -> Any:
         for number, reference in extra.retain.items():
             tensor = reference()
             if tensor is not None and number < len(grads) and grads[number] is not None:
-                tensor.grad = grads[number].clone() if tensor.grad is None else tensor.grad + grads[number]
+                old = tensor.grad
+                tensor.grad = grads[number].clone() if old is None else added(old, grads[number])
         grad = grads if node.several else grads[0]
     for hook in tuple(extra.pre.values()):
         changed = hook(tuple(grad) if node.several else (grad,))
@@ -156,7 +162,7 @@ class _Wanted:
         """Adds a gradient that arrived at one of the inputs that is a leaf."""
         for place in self.leaves[id(leaf)]:
             old = self.grads[place]
-            self.grads[place] = grad if old is None else old + grad
+            self.grads[place] = grad if old is None else added(old, grad)
 
 
 class Task:

@@ -1,4 +1,4 @@
-"""What is called in place of an op while somebody watches the ops of this thread.
+"""What is called in place of an op while somebody watches the ops of this thread, or where an argument is sparse.
 
 Watchers are the levels of the functional transforms (``vmap`` and forward mode, in dumbtorch/func), the hooks on saved
 tensors, anomaly mode and what stands in for ops (`Mode`). While there is one, a bit of the thread's mode word is set
@@ -100,6 +100,8 @@ RANDOM = frozenset(
 draw: Callable[[Any, bool, Sequence[Any]], Any] | None = None
 #: Set by dumbtorch.func: what a call of a Function does whose arguments a level wraps: (cls, level, args, kwargs).
 function: Callable[[Any, Any, Any, Any], Any] | None = None
+#: Set by dumbtorch._sparse: computes a call some of whose arguments are sparse: (row, inplace, args, out).
+sparse: Callable[[Any, bool, Sequence[Any], Any], Any] | None = None
 #: Set by dumbtorch.autograd.saved: what saved-tensor hooks and anomaly mode do with a new node.
 recorded: Callable[[Any], None] | None = None
 
@@ -149,8 +151,21 @@ def invoke(row: Any, inplace: bool, args: Sequence[Any], out: Any = None) -> Any
 
 def traced(row: Any, inplace: bool, *given: Any) -> Any:
     """What the extension calls: the arguments, after the ``out=`` tensor if there is one."""
-    args = given[-1]
-    return call(row, inplace, args, given[0] if len(given) > 1 else None)
+    args, out = given[-1], given[0] if len(given) > 1 else None
+    if sparse is not None and any_sparse((*args, out)):
+        return sparse(row, inplace, args, out)
+    return call(row, inplace, args, out)
+
+
+def any_sparse(args: Sequence[Any]) -> bool:
+    """Whether there is a sparse tensor among arguments, looking into lists."""
+    for arg in args:
+        if isinstance(arg, TensorBase):
+            if arg.is_sparse:
+                return True
+        elif type(arg) in (tuple, list) and any_sparse(arg):
+            return True
+    return False
 
 
 def call(row: Any, inplace: bool, args: Sequence[Any], out: Any = None) -> Any:

@@ -300,14 +300,14 @@ def _offsets(call: Call, indices: Any, count: int) -> Any:
 
 
 def _embedding(call: Call) -> Any:
-    weight, indices, padding, scale = call.args
+    weight, indices, padding, scale, _ = call.args
     if not call.is_whole[0]:
         return call.run()
     rows = weight.shape[1]
     if padding >= 0:  # its row is not trained, that of every sample
         keep = FUNCTIONS["arange"](rows, device=weight.device) == padding
         weight = FUNCTIONS["where"](keep.unsqueeze(-1), weight.detach(), weight)
-    return call.run((weight.reshape(-1, weight.shape[-1]), _offsets(call, call.whole(1), rows), -1, scale))
+    return call.run((weight.reshape(-1, weight.shape[-1]), _offsets(call, call.whole(1), rows), -1, scale, False))
 
 
 def _embedding_backward(call: Call) -> Any:

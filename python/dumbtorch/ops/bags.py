@@ -6,6 +6,7 @@ from typing import Any
 
 from dumbtorch import _C, _dtypes
 from dumbtorch.autograd.modes import NO_GRAD
+from dumbtorch.ops import sparse_grads
 from dumbtorch.ops.samples import S, T
 from dumbtorch.ops.table import FUNCTIONS as F
 from dumbtorch.ops.table import composite, row
@@ -57,7 +58,13 @@ def _of_weight(
     mode: int,
     padding_idx: int,
     scale_grad_by_freq: bool,
+    sparse: bool,
 ) -> Any:
+    if sparse:
+        rows = g.index_select(0, _bag_of(indices, offsets))
+        if mode == MEAN or per_sample_weights is not None:
+            rows = rows * _weights(g, indices, offsets, per_sample_weights, mode, padding_idx).unsqueeze(1)
+        return sparse_grads.of_rows("embedding_backward", rows, indices, weight.shape, padding_idx, scale_grad_by_freq)
     factors = per_sample_weights
     if scale_grad_by_freq:
         often = F["bincount"](indices, minlength=weight.shape[0])[indices].to(weight.dtype)
@@ -102,13 +109,14 @@ _BACKWARD: Any = row(
     doc="The gradient of the weight of bags of embeddings.",
 )  # fmt: skip
 row("bags_of_rows", "weight, indices:i, offsets:i, per_sample_weights=None, mode=0, padding_idx=-1, "
-    "scale_grad_by_freq=False", method=False, function=False, out=False, grad={
+    "scale_grad_by_freq=False, sparse=False", method=False, function=False, out=False, grad={
         "weight": _of_weight,
         "per_sample_weights": lambda g, weight, indices, offsets, padding_idx: _of_samples(
             g, weight, indices, offsets, padding_idx),
     }, samples=_samples,
     errors=_errors,
-    doc="The sum, mean or maximum (mode 0, 1, 2) of the rows at each bag's indices.")  # fmt: skip
+    doc="The sum, mean or maximum (mode 0, 1, 2) of the rows at each bag's indices. ``sparse``: the weight's gradient "
+    "is a sparse tensor.")  # fmt: skip
 
 
 @composite(method=False)

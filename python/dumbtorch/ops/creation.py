@@ -41,6 +41,10 @@ def _place(device: Any) -> Any:
     return device
 
 
+#: Set by dumbtorch._sparse: (shape, dtype, device, requires_grad, sparse_dim) -> a sparse tensor without elements.
+sparse_zeros: Any = None
+
+
 def made(t: Any, requires_grad: bool = False, layout: Any = None, pin_memory: bool = False) -> Any:
     """A new tensor with the arguments that all factory functions have: checked, and the gradient wanted."""
     if layout is not None and getattr(layout, "name", "") != "strided" and str(layout) != "torch.strided":
@@ -86,6 +90,8 @@ def empty(
     torch.Size([2, 3])
     """
     shape = _size("empty", args, size)
+    if layout is _dtypes.sparse_coo:
+        return sparse_zeros(shape, dtype, device, requires_grad)
     if out is not None:
         return made(into(out, shape, dtype), requires_grad, layout, pin_memory)
     if getattr(memory_format, "name", "contiguous_format") != "contiguous_format":
@@ -104,6 +110,8 @@ def zeros(
 ) -> Any:  # fmt: skip
     """A tensor of zeros. Reference: ``torch.zeros``."""
     shape = _size("zeros", args, size)
+    if layout is _dtypes.sparse_coo:
+        return sparse_zeros(shape, dtype, device, requires_grad)
     t = _ZEROS(shape, dtype, _place(device)) if out is None else into(out, shape, dtype).fill_(0)
     return made(t, requires_grad, layout, pin_memory)
 
@@ -223,6 +231,8 @@ def empty_as(input: Any, dtype: Any, device: Any, memory_format: Any = None) -> 
     """Uninitialised memory of a tensor's shape, and in the order of its dimensions unless a format says otherwise."""
     kind = input.dtype if dtype is None else dtype
     place = input.device if device is None else device
+    if input.is_sparse:
+        raise NotImplementedError("Could not run 'aten::empty_like' with arguments from the 'SparseCPU' backend.")
     if memory_format is None or memory_format.name == "preserve_format":
         if not input.is_contiguous():
             return _EMPTY_STRIDED(input.shape, _strides_like(input), kind, place)
@@ -231,11 +241,22 @@ def empty_as(input: Any, dtype: Any, device: Any, memory_format: Any = None) -> 
     return _EMPTY(input.shape, kind, place)
 
 
+def _sparse_as(
+    input: Any, shape: Any, value: Any, dtype: Any, device: Any, requires_grad: bool, sparse_dim: int | None
+) -> Any:
+    if value:
+        raise NotImplementedError("Could not run 'aten::fill_.Scalar' with arguments from the 'SparseCPU' backend.")
+    kind, place = input.dtype if dtype is None else dtype, input.device if device is None else device
+    return sparse_zeros(shape, kind, place, requires_grad, sparse_dim if input.is_sparse else None)
+
+
 def _like(name: str, value: Any) -> None:
     def like(
         input: Any, *, dtype: Any = None, layout: Any = None, device: Any = None, requires_grad: bool = False,
         pin_memory: bool = False, memory_format: Any = None,
     ) -> Any:  # fmt: skip
+        if layout is _dtypes.sparse_coo or (layout is None and input.is_sparse):
+            return _sparse_as(input, input.shape, value, dtype, device, requires_grad, input.sparse_dim())
         t = empty_as(input, dtype, device, memory_format)
         if value is not None:
             t.fill_(value)
@@ -250,6 +271,8 @@ def _like(name: str, value: Any) -> None:
         layout: Any = None, pin_memory: bool = False,
     ) -> Any:  # fmt: skip
         shape = _size(new.__name__, args, size)
+        if layout is _dtypes.sparse_coo or (layout is None and self.is_sparse):
+            return _sparse_as(self, shape, value, dtype, device, requires_grad, None)
         t = _EMPTY(shape, self.dtype if dtype is None else dtype, self.device if device is None else device)
         if value is not None:
             t.fill_(value)

@@ -6,6 +6,7 @@ import math
 from typing import Any
 
 from dumbtorch import _C, _dtypes
+from dumbtorch.ops import sparse_grads
 from dumbtorch.ops.broadcast import broadcast_shapes
 from dumbtorch.ops.results import resize_out
 from dumbtorch.ops.samples import S, T
@@ -52,14 +53,19 @@ row("index_copy", "input, dim, index:i, source", dtypes="any", inplace=True, gra
     errors=lambda: (S(T(5, 3), 0, index(4, below=5), T(3, 3), error="IndexError"),),
     doc="``input`` with ``source`` written at the given indices of a dimension.")  # fmt: skip
 row("gather", "input, dim, index:i, *, sparse_grad=False", dtypes="any",
-    grad={"input": lambda g, input_shape, dim, index: g.new_zeros(input_shape).scatter_add(dim, index, g)},
+    grad={
+        "input": lambda g, input_shape, dim, index, sparse_grad: (
+            sparse_grads.of_elements(g, input_shape, dim, index) if sparse_grad
+            else g.new_zeros(input_shape).scatter_add(dim, index, g)),
+    },
     samples=lambda: (S(T(4, 3), 0, index(2, 3, below=4)), S(T(4, 3), 1, index(4, 5, below=3)),
                      S(T(), 0, index(below=1)),
                      S(T(4, 3), -1, index(0, 3, below=3))),
     errors=lambda: (S(T(4, 3), 2, index(2, 3, below=3), error="IndexError"),
                     S(T(4, 3), 0, index(2, below=3), error="RuntimeError"),
                     S(T(2, 2), 0, T(1, 2, dtype=_I, values=[[2, 0]]), error="RuntimeError")),
-    doc="``out[i][j] = input[index[i][j]][j]`` for dim 0, and so on.")  # fmt: skip
+    doc="``out[i][j] = input[index[i][j]][j]`` for dim 0, and so on. ``sparse_grad``: the gradient is a sparse tensor.",
+)  # fmt: skip
 row("scatter", "input, dim, index:i, src", dtypes="any", inplace=True, function=False, method=False, grad={
         "input": lambda g, dim, index: g.scatter(dim, index, 0),
         "src": lambda g, src_shape, dim, index: _scatter_src(g, src_shape, dim, index),
@@ -212,6 +218,13 @@ def _embedding_second(g: Any, indices: Any, num_weights: int, padding_idx: int, 
     return rows
 
 
+def _of_table(g: Any, indices: Any, shape: Any, padding_idx: int, scale_grad_by_freq: bool, sparse: bool) -> Any:
+    if not sparse:
+        return _EMBEDDING_BACKWARD(g, indices, shape[0], padding_idx, scale_grad_by_freq)
+    rows = g.reshape(indices.numel(), *shape[1:])
+    return sparse_grads.of_rows("embedding_backward", rows, indices.reshape(-1), shape, padding_idx, scale_grad_by_freq)
+
+
 row("embedding_backward", "grad, indices:i, num_weights, padding_idx=-1, scale_grad_by_freq=False", method=False,
     function=False, out=False, grad={
         "grad": lambda g, indices, num_weights, padding_idx, scale_grad_by_freq: _embedding_second(
@@ -221,14 +234,15 @@ row("embedding_backward", "grad, indices:i, num_weights, padding_idx=-1, scale_g
                         S(T(0, 3, grad=False), index(0, below=5), 5)),
     errors=lambda: (S(T(3, 3), index(4, below=5), 5, error="RuntimeError"),),
     doc="The gradient of an embedding's weight: the rows of ``grad`` added up by their index.")  # fmt: skip
-row("embedding", "weight, indices:i, padding_idx=-1, scale_grad_by_freq=False", method=False, out=False,
+row("embedding", "weight, indices:i, padding_idx=-1, scale_grad_by_freq=False, sparse=False", method=False, out=False,
     ref="embedding", grad={
-        "weight": lambda g, indices, weight_shape, padding_idx, scale_grad_by_freq: _EMBEDDING_BACKWARD(
-            g, indices, weight_shape[0], padding_idx, scale_grad_by_freq),
+        "weight": lambda g, indices, weight_shape, padding_idx, scale_grad_by_freq, sparse: _of_table(
+            g, indices, weight_shape, padding_idx, scale_grad_by_freq, sparse),
     }, samples=lambda: (S(T(5, 3), index(4, below=5)), S(T(5, 3), index(2, 3, below=5), 2, smooth=False),
                         S(T(5, 3), T(4, dtype=_I, values=[1, 1, 0, 1]), -1, True, smooth=False),
                         S(T(5, 3), index(0, below=5))),
     errors=lambda: (S(T(5, 3), T(1, dtype=_I, values=[5]), error="IndexError"),),
-    doc="The rows of ``weight`` at ``indices``; the row ``padding_idx`` gets no gradient.")  # fmt: skip
+    doc="The rows of ``weight`` at ``indices``; the row ``padding_idx`` gets no gradient. ``sparse``: the gradient is "
+        "a sparse tensor of the rows looked up.")  # fmt: skip
 EMBEDDING = TABLE["embedding"].op
 _EMBEDDING_BACKWARD: Any = TABLE["embedding_backward"].op

@@ -16,8 +16,9 @@ from dumbtorch.optim.radam import RAdam
 from dumbtorch.optim.rmsprop import RMSprop
 from dumbtorch.optim.rprop import Rprop
 from dumbtorch.optim.sgd import SGD
+from dumbtorch.optim.sparse_adam import SparseAdam
 
 __all__ = [
     "ASGD", "LBFGS", "SGD", "Adadelta", "Adafactor", "Adagrad", "Adam", "AdamW", "Adamax", "Muon", "NAdam",
-    "Optimizer", "RAdam", "RMSprop", "Rprop", "lr_scheduler", "swa_utils",
+    "Optimizer", "RAdam", "RMSprop", "Rprop", "SparseAdam", "lr_scheduler", "swa_utils",
 ]  # fmt: skip

@@ -9,7 +9,7 @@ from dumbtorch import ops
 from dumbtorch._tensor import Tensor
 from dumbtorch.autograd import set_grad_enabled
 from dumbtorch.ops.steps import fused_rule, real
-from dumbtorch.optim.optimizer import Optimizer, scalar
+from dumbtorch.optim.optimizer import Optimizer, refuse_sparse, scalar
 
 __all__ = ["RuleOptimizer", "check_at_least_zero", "check_betas", "check_rate"]
 
@@ -44,6 +44,8 @@ class RuleOptimizer(Optimizer):
 
     #: The kernel's rule, by its name in `ops.steps.RULES`.
     rule = ""
+    #: Whether there is a step for sparse gradients too.
+    takes_sparse = False
     #: What groups of older state dicts may lack.
     later: dict[str, Any] = {"foreach": None, "maximize": False, "differentiable": False, "capturable": False}
 
@@ -87,11 +89,18 @@ class RuleOptimizer(Optimizer):
                 self._fused_step(group)
         return loss
 
-    def _with_gradient(self, group: dict[str, Any]) -> list[tuple[Tensor, Tensor, dict[str, Any], int]]:
+    def _with_gradient(
+        self, group: dict[str, Any], sparse: bool = False
+    ) -> list[tuple[Tensor, Tensor, dict[str, Any], int]]:
+        """The parameters with a dense gradient, or those with a sparse one, which only some rules take."""
         found = []
         for param in group["params"]:
             grad = param.grad
             if grad is not None:
+                if not self.takes_sparse:
+                    refuse_sparse(type(self).__name__, grad)
+                if grad.is_sparse is not sparse:
+                    continue
                 own = self.state[param]
                 if not own:
                     own.update(self._start(param, group))

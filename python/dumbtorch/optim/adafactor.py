@@ -9,7 +9,7 @@ from dumbtorch import ops
 from dumbtorch._dtypes import finfo
 from dumbtorch._tensor import Tensor
 from dumbtorch.autograd import set_grad_enabled
-from dumbtorch.optim.optimizer import Optimizer, Params, scalar
+from dumbtorch.optim.optimizer import Optimizer, Params, refuse_sparse, scalar
 
 __all__ = ["Adafactor"]
 
@@ -92,6 +92,7 @@ class Adafactor(Optimizer):
                 grad = param.grad
                 if grad is None:
                     continue
+                refuse_sparse("Adafactor", grad)
                 if param.is_complex():
                     raise RuntimeError("Adafactor does not support complex parameters")
                 own = self.state[param]

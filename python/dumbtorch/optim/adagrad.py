@@ -6,6 +6,7 @@ from typing import Any
 
 from dumbtorch import ops
 from dumbtorch._tensor import Tensor
+from dumbtorch.autograd import set_grad_enabled
 from dumbtorch.optim._rule import RuleOptimizer, check_at_least_zero, check_rate
 from dumbtorch.optim.optimizer import Params, check_fused, scalar
 
@@ -15,13 +16,15 @@ __all__ = ["Adagrad"]
 class Adagrad(RuleOptimizer):
     """s = s + g^2;  p = p - lr / (1 + (t - 1) lr_decay) * g / (sqrt(s) + eps).
 
-    `initial_accumulator_value` is where s starts. ValueError for options out of range.
+    `initial_accumulator_value` is where s starts. A sparse gradient changes only the elements that it has; it goes with
+    neither `weight_decay` nor `fused` (RuntimeError). ValueError for options out of range.
     Reference: `torch.optim.Adagrad` (Duchi, Hazan and Singer, 2011).
 
         >>> optimizer = optim.Adagrad(model.parameters(), lr=0.1)
     """
 
     rule = "adagrad"
+    takes_sparse = True
     later = {"foreach": None, "maximize": False, "differentiable": False, "fused": None}
 
     def __init__(
@@ -84,6 +87,27 @@ class Adagrad(RuleOptimizer):
 
     def _settings(self, group: dict[str, Any]) -> dict[str, Any]:
         return {"eps": group["eps"]}
+
+    def _fused_step(self, group: dict[str, Any]) -> None:
+        super()._fused_step(group)
+        with set_grad_enabled(False):
+            for param, grad, own, step in self._with_gradient(group, sparse=True):
+                self._sparse_step(param, grad, own["sum"], self._rate(step, group), group)
+
+    def _recorded_step(self, group: dict[str, Any]) -> None:
+        super()._recorded_step(group)
+        with set_grad_enabled(True):
+            for param, grad, own, step in self._with_gradient(group, sparse=True):
+                self._sparse_step(param, grad, own["sum"], self._rate(step, group), group)
+
+    def _sparse_step(self, param: Tensor, grad: Any, total: Tensor, rate: Any, group: dict[str, Any]) -> None:
+        if group["fused"]:
+            raise RuntimeError("`fused` does not support sparse grad or complex param")
+        if group["weight_decay"] != 0:
+            raise RuntimeError("weight_decay option is not compatible with sparse gradients")
+        grad = (-grad if group["maximize"] else grad).coalesce()
+        total.add_(grad * grad)
+        param.add_(grad._with(grad._val / (total.sparse_mask(grad)._val.sqrt() + group["eps"])), alpha=-scalar(rate))
 
     def _record(self, param: Tensor, grad: Tensor, own: dict[str, Any], step: int, group: dict[str, Any]) -> None:
         total = own["sum"] = own["sum"] + grad * grad

@@ -9,7 +9,7 @@ from dumbtorch import ops
 from dumbtorch._tensor import Tensor
 from dumbtorch.autograd import set_grad_enabled
 from dumbtorch.ops.steps import fused_adam
-from dumbtorch.optim.optimizer import Optimizer, Params, check_fused, scalar
+from dumbtorch.optim.optimizer import Optimizer, Params, check_fused, refuse_sparse, scalar
 
 __all__ = ["Adam"]
 
@@ -125,6 +125,7 @@ class Adam(Optimizer):
                 grad = param.grad
                 if grad is None:
                     continue
+                refuse_sparse("Adam", grad, ", please consider SparseAdam instead")
                 own = self._state_of(param, amsgrad)
                 params.append(param)
                 grads.append(grad)
@@ -163,6 +164,7 @@ class Adam(Optimizer):
                 grad = param.grad
                 if grad is None:
                     continue
+                refuse_sparse("Adam", grad, ", please consider SparseAdam instead")
                 own = self._state_of(param, group["amsgrad"])
                 step = int(own["step"].add_(1).item())
                 if group["maximize"]:

@@ -144,7 +144,7 @@ class LBFGS(Optimizer):
         self._params: list[Tensor] = self.param_groups[0]["params"]
 
     def _flat_grad(self) -> Tensor:
-        parts = [ops.zeros_like(real(p)) if p.grad is None else real(p.grad) for p in self._params]
+        parts = [ops.zeros_like(real(p)) if p.grad is None else real(p.grad.to_dense()) for p in self._params]
         return ops.cat([part.reshape(-1) for part in parts])
 
     def _move(self, t: float, direction: Tensor) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 from dumbtorch import ops
 from dumbtorch._tensor import Tensor
 from dumbtorch.autograd import set_grad_enabled
-from dumbtorch.optim.optimizer import Optimizer, Params, scalar
+from dumbtorch.optim.optimizer import Optimizer, Params, refuse_sparse, scalar
 
 __all__ = ["Muon"]
 
@@ -105,6 +105,7 @@ class Muon(Optimizer):
                 grad = param.grad
                 if grad is None:
                     continue
+                refuse_sparse("Muon", grad)
                 if param.is_complex():
                     raise RuntimeError("Muon does not support complex parameters")
                 own = self.state[param]

@@ -30,6 +30,12 @@ _global_pre_hooks: OrderedDict[int, Hook] = OrderedDict()
 _global_post_hooks: OrderedDict[int, Hook] = OrderedDict()
 
 
+def refuse_sparse(name: str, grad: Tensor, hint: str = "") -> None:
+    """RuntimeError for a sparse gradient."""
+    if grad.is_sparse:
+        raise RuntimeError(f"{name} does not support sparse gradients{hint}")
+
+
 class _Required:
     """The default of an option that every group must give."""
 

@@ -19,7 +19,9 @@ class SGD(Optimizer):
 
     The first v is g itself. `nesterov` steps along g + momentum * v (needs a momentum and no dampening), `maximize`
     climbs instead. One fused kernel updates all parameters of a group, so `foreach` and `fused` change nothing;
-    `differentiable` records the step instead. ValueError for options out of range. Reference: `torch.optim.SGD`.
+    `differentiable` records the step instead. A sparse gradient changes only the elements that it has, and goes with
+    neither `weight_decay` nor `fused` (RuntimeError). ValueError for options out of range.
+    Reference: `torch.optim.SGD`.
 
         >>> optimizer = optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
     """
@@ -85,9 +87,13 @@ class SGD(Optimizer):
             grads: list[Tensor] = []
             for param in group["params"]:
                 grad = param.grad
-                if grad is not None:
-                    params.append(param)
-                    grads.append(grad)
+                if grad is None:
+                    continue
+                if grad.is_sparse:
+                    self._sparse_step(group, param, grad)
+                    continue
+                params.append(param)
+                grads.append(grad)
             if not params:
                 continue
             if group["momentum"] == 0:
@@ -115,6 +121,25 @@ class SGD(Optimizer):
             self._fused(group, *started, False)
         if fresh[0]:
             self._fused(group, *fresh, True)
+
+    def _sparse_step(self, group: dict[str, Any], param: Tensor, grad: Tensor) -> None:
+        """The step of a sparse gradient: the momentum is sparse too, so that other elements do not move on."""
+        if group["fused"]:
+            raise RuntimeError("`_fused_sgd` does not support sparse gradients")
+        with set_grad_enabled(False):
+            if group["maximize"]:
+                grad = -grad
+            if group["weight_decay"] != 0:
+                grad = grad.add(param, alpha=group["weight_decay"])  # raises: it would make the gradient dense
+            if group["momentum"] != 0:
+                own = self.state[param]
+                buffer = own.get("momentum_buffer")
+                if buffer is None:
+                    buffer = own["momentum_buffer"] = grad.detach().clone()
+                else:
+                    buffer.mul_(group["momentum"]).add_(grad, alpha=1 - group["dampening"])
+                grad = grad.add(buffer, alpha=group["momentum"]) if group["nesterov"] else buffer
+            param.add_(grad, alpha=-scalar(group["lr"]))
 
     def _fused(
         self,

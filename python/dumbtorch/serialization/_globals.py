@@ -138,9 +138,12 @@ def _complex(*args: Any) -> complex:
 
 
 def _get_layout(name: Any) -> Any:
-    if name != "torch.strided":
-        raise UnpicklingError(f"dumbtorch has no tensors of the layout {str(name)[:40]}: only torch.strided")
-    return _dtypes.strided
+    for layout in (_dtypes.strided, _dtypes.sparse_coo):
+        if name == str(layout):
+            return layout
+    raise UnpicklingError(
+        f"dumbtorch has no tensors of the layout {str(name)[:40]}: only torch.strided and torch.sparse_coo"
+    )
 
 
 def _tensor(*args: Any) -> Any:
@@ -241,12 +244,11 @@ _VALUES |= {f"torch.{name}": kind for name, kind in _legacy.TYPES.items()}
 _VALUES |= {f"torch.{name}": getattr(_formats, name) for name in _formats.__all__ if name != "memory_format"}
 _REBUILD = (
     "_rebuild_tensor", "_rebuild_tensor_v2", "_rebuild_tensor_v3", "_rebuild_parameter",
-    "_rebuild_parameter_with_state",
+    "_rebuild_parameter_with_state", "_rebuild_sparse_tensor",
 )  # fmt: skip
 _VALUES |= {f"torch._utils.{name}": getattr(_utils, name) for name in _REBUILD}
 _VALUES |= {
     "torch._utils._rebuild_qtensor": _refused("quantized tensors"),
-    "torch._utils._rebuild_sparse_tensor": _refused("sparse tensors"),
     "torch._utils._rebuild_meta_tensor_no_storage": _refused("meta tensors"),
 }
 

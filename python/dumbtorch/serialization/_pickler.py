@@ -28,7 +28,10 @@ def location_of(memory: UntypedStorage) -> str:
 
 
 def _get_layout(name: str) -> Any:  # named in pickles, called by whoever reads them
-    return _dtypes.strided
+    for layout in (_dtypes.strided, _dtypes.sparse_coo):
+        if name == str(layout):
+            return layout
+    raise RuntimeError(f"there is no layout {str(name)[:40]}")
 
 
 #: Functions that PyTorch keeps elsewhere.

@@ -6,7 +6,7 @@ import warnings
 
 from dumbtorch import _dtypes, ops
 from dumbtorch._tensor import Tensor
-from dumbtorch.nn.functional._linear import _refuse_sparse, _renormalise
+from dumbtorch.nn.functional._linear import _renormalise
 
 __all__ = ["cosine_similarity", "embedding_bag", "pdist"]
 
@@ -33,8 +33,9 @@ def embedding_bag(
 
     `input` is (bags, size), or (n,) with `offsets` (bags,), where each bag begins (`include_last_offset`: and the last
     one ends). An empty bag gives zeros, and `padding_idx` does not count. `per_sample_weights`, of input's shape,
-    weighs the rows of sums. ValueError for other shapes and modes; `max_norm`, `norm_type` and
-    `scale_grad_by_freq` as in `embedding`. Reference: `torch.nn.functional.embedding_bag`.
+    weighs the rows of sums; with `sparse` the gradient of `weight` is a sparse tensor. ValueError for other shapes and
+    modes; `max_norm`, `norm_type` and `scale_grad_by_freq` as in `embedding`.
+    Reference: `torch.nn.functional.embedding_bag`.
 
         >>> F.embedding_bag(dumbtorch.tensor([[0, 1], [2, 2]]), dumbtorch.eye(3), mode="sum")
         tensor([[1., 1., 0.],
@@ -73,8 +74,6 @@ def embedding_bag(
     elif offsets.ndim != 1:
         raise ValueError("offsets has to be a 1D Tensor")
     _check_mode(mode, scale_grad_by_freq, sparse, per_sample_weights)
-    if sparse:
-        _refuse_sparse("embedding_bag", weight)
     if padding_idx is not None:
         if not -weight.shape[0] <= padding_idx < weight.shape[0]:
             raise RuntimeError(f"padding_idx must be within the number of embeddings, but got {padding_idx}")
@@ -90,7 +89,8 @@ def embedding_bag(
         offsets = offsets[:-1]
     bags_of = ops.TABLE["bags_of_rows"].op
     pad = -1 if padding_idx is None else padding_idx
-    result: Tensor = bags_of(weight, input, offsets, per_sample_weights, _MODES.index(mode), pad, scale_grad_by_freq)
+    kind = _MODES.index(mode)
+    result: Tensor = bags_of(weight, input, offsets, per_sample_weights, kind, pad, scale_grad_by_freq, sparse)
     return result
 
 

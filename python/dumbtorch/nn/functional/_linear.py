@@ -8,7 +8,7 @@ from typing import Any
 
 from dumbtorch import ops
 from dumbtorch._tensor import Tensor
-from dumbtorch.autograd import is_grad_enabled, no_grad
+from dumbtorch.autograd import no_grad
 
 __all__ = [
     "alpha_dropout",
@@ -64,13 +64,6 @@ def _renormalise(weight: Tensor, indices: Tensor, max_norm: float, norm_type: fl
         weight.index_copy_(0, rows, looked_up * scale)
 
 
-def _refuse_sparse(op: str, weight: Tensor) -> None:
-    if weight.requires_grad and is_grad_enabled():
-        raise RuntimeError(
-            f"{op}: sparse=True asks for a sparse gradient, but there are no sparse tensors: use sparse=False"
-        )
-
-
 def embedding(
     input: Tensor,
     weight: Tensor,
@@ -83,18 +76,17 @@ def embedding(
     """Rows of `weight` (count, dim) looked up by the integers in `input`; the result is (*input.shape, dim).
 
     The row at `padding_idx` gets no gradient; `max_norm` first shrinks, in place, the rows looked up whose
-    `norm_type`-norm exceeds it; `scale_grad_by_freq` divides gradients by how often a row occurs. RuntimeError
-    for `sparse` where a gradient is wanted: there are no sparse tensors.
+    `norm_type`-norm exceeds it; `scale_grad_by_freq` divides gradients by how often a row occurs. With `sparse` the
+    gradient of `weight` is a sparse tensor of the rows looked up, which `scale_grad_by_freq` does not go with
+    (RuntimeError in the backward). Reference: `torch.nn.functional.embedding`.
     """
-    if sparse:
-        _refuse_sparse("embedding", weight)
     if padding_idx is not None:
         if not -weight.shape[0] <= padding_idx < weight.shape[0]:
             raise AssertionError("Padding_idx must be within num_embeddings")
         padding_idx %= weight.shape[0]
     if max_norm is not None:
         _renormalise(weight, input, max_norm, norm_type)
-    return ops.embedding(weight, input, -1 if padding_idx is None else padding_idx, scale_grad_by_freq)
+    return ops.embedding(weight, input, -1 if padding_idx is None else padding_idx, scale_grad_by_freq, sparse)
 
 
 def one_hot(tensor: Tensor, num_classes: int = -1) -> Tensor:

@@ -6,6 +6,7 @@ import warnings
 from collections.abc import Iterable
 
 from dumbtorch import ops
+from dumbtorch._sparse import unsupported
 from dumbtorch._tensor import Tensor
 from dumbtorch.autograd import no_grad
 
@@ -28,14 +29,16 @@ def get_total_norm(
 ) -> Tensor:
     """The `norm_type`-norm of all tensors as if they were one vector: a 0-d tensor.
 
-    RuntimeError for NaN or infinity if `error_if_nonfinite`. `foreach` is accepted and has no effect.
-    Reference: `torch.nn.utils.get_total_norm`.
+    RuntimeError for NaN or infinity if `error_if_nonfinite`, NotImplementedError for sparse tensors. `foreach` is
+    accepted and has no effect. Reference: `torch.nn.utils.get_total_norm`.
     """
     given = _as_list(tensors)
     norm_type = float(norm_type)
     with no_grad():
         if not given:
             return ops.tensor(0.0)
+        if any(t.is_sparse for t in given):
+            raise unsupported("linalg_vector_norm")
         norms = [ops.norm(t.detach(), norm_type).to(given[0].device) for t in given]
         total = norms[0] if len(norms) == 1 else ops.norm(ops.stack(norms), norm_type)
         if error_if_nonfinite and not bool(ops.isfinite(total)):
