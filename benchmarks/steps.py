@@ -73,6 +73,25 @@ def _update(name: str, parameters: int, pieces: int, **options: Any) -> Callable
     return lambda t: {"step": optimizer_step(t, name, parameters, pieces, **options)}
 
 
+def _embedding(name: str) -> Callable[[Any], dict[str, Any]]:
+    """A step of a table of 50,000 rows with sparse gradients: 4096 rows are looked up, some of them several times."""
+
+    def setup(t: Any) -> dict[str, Any]:
+        table = t.nn.Embedding(50_000, 256, sparse=True)
+        optimizer = getattr(t.optim, name)(table.parameters(), lr=1e-3)
+        indices = integers(t, 50_000, 32, 128) // 4
+        weights = normal(t, 32, 128, 256)
+
+        def step() -> None:
+            optimizer.zero_grad()
+            (table(indices) * weights).sum().backward()
+            optimizer.step()
+
+        return {"step": step}
+
+    return setup
+
+
 #: Every optimizer of elements that has no row of its own.
 OPTIMIZERS: tuple[tuple[str, dict[str, Any]], ...] = (
     ("SGD", {}), ("AdamW", {}), ("Adagrad", {}), ("Adadelta", {}), ("Adamax", {}), ("NAdam", {}), ("RAdam", {}),
@@ -112,6 +131,10 @@ def cases() -> list[Case]:
     rows += [
         Case(f"{name} step, 10M parameters in 10 tensors", "step()", _update(name, 10_000_000, 10, **options), 1.2)
         for name, options in OPTIMIZERS
+    ]
+    rows += [
+        Case(f"Embedding 50k x 256 with sparse gradients, 4096 rows, {name}", "step()", _embedding(name), 1.0)
+        for name in ("SGD", "SparseAdam", "Adagrad")
     ]
     rows.append(Case("Muon step, 10 matrices of 500 x 500", "step()", _matrices("Muon", 500), 1.2))
     rows.append(Case("Adafactor step, 10 matrices of 1000 x 1000", "step()", _matrices("Adafactor", 1000), 1.2))

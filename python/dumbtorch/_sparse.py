@@ -183,8 +183,6 @@ class SparseTensor(Tensor):
         """The same elements with sorted indices, the values of repeated ones added up; itself if it is so already."""
         if self._coalesced:
             return self
-        if self._nnz() < 2:
-            return make(self._ind, self._val.clone(), self.shape, True)
         keys, place = ops.unique(self._keys(), return_inverse=True)
         values = self._val.new_zeros((keys.shape[0], *self._val.shape[1:])).index_add(0, place, self._val)
         indices = keys.unsqueeze(0) if self._ind.shape[0] == 1 else self._unkeyed(keys)
@@ -211,14 +209,18 @@ class SparseTensor(Tensor):
         if self._ind.shape == mask._ind.shape and (self._ind is mask._ind or self._ind.equal(mask._ind)):
             return mask._with(self._val)
         mine = self.coalesce()
-        if not mine._nnz():
-            return mask._with(mine._val.new_zeros((mask._nnz(), *mine._val.shape[1:])))
-        keys, wanted = mine._keys(), mask._keys()
+        place, found = mine._places(mask)
+        values = mine._val.new_zeros((mask._nnz(), *mine._val.shape[1:]))
+        return mask._with(values.index_copy(0, found, mine._val.index_select(0, place)))
+
+    def _places(self, other: Any) -> tuple[Any, Any]:
+        """The common indices: where they are in this tensor, which is coalesced, and where in another."""
+        keys, wanted = self._keys(), other._keys()
+        if not keys.shape[0]:
+            return keys, keys
         place = ops.searchsorted(keys, wanted).clamp(max=keys.shape[0] - 1)
-        found = keys.index_select(0, place) == wanted
-        values = mine._val.index_select(0, place)
-        shape = (-1, *(1 for _ in values.shape[1:]))
-        return mask._with(ops.where(found.reshape(shape), values, values.new_zeros(())))
+        found = (keys.index_select(0, place) == wanted).nonzero().reshape(-1)
+        return place.index_select(0, found), found
 
     # ------------------------------------------------------------ what only dense tensors have
 
@@ -255,7 +257,7 @@ class SparseTensor(Tensor):
             raise RuntimeError(f"a Tensor with {self._numel} elements cannot be converted to Scalar")
         return self._val.sum(dtype=self.dtype).item()
 
-    def __repr__(self, *, tensor_contents: str | None = None) -> str:
+    def __repr__(self, **kwargs: Any) -> str:  # type: ignore[override]  # mypy loses the name of a keyword of __repr__
         return _printing.sparse_repr(self)
 
     def __copy__(self) -> Any:
@@ -285,11 +287,8 @@ def make(indices: Any, values: Any, shape: Sequence[int], coalesced: bool = Fals
     device = None if values.is_cpu else values.device
     made: SparseTensor = _C.TensorBase._as_class(_EXPAND(_ZEROS((), values.dtype, device), shape), SparseTensor)
     made._flags |= _SPARSE
-    made._ind, made._val, made._coalesced = indices, values, coalesced
+    made._ind, made._val, made._coalesced = indices, values, coalesced or indices.shape[1] < 2
     return made
-
-
-sparse_grads.make = lambda indices, values, shape: make(indices, _OF_VALUES(values), shape)
 
 
 # ---------------------------------------------------------------- what autograd sees of them
@@ -308,6 +307,9 @@ _VALUES, _OF_VALUES = (
     primitive(name, "values", lambda values: values._alias(), {"values": lambda g: g}, doc="The values themselves.")
     for name in ("values", "sparse_coo_tensor_with_dims_and_tensors")
 )
+
+
+sparse_grads.make = lambda indices, values, shape: make(indices, _OF_VALUES(values), shape)
 
 
 # ---------------------------------------------------------------- making them

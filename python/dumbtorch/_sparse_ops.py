@@ -98,7 +98,9 @@ def _mul(input: Any, other: Any) -> Any:
     a, b = input.coalesce(), other.coalesce()
     if b._nnz() < a._nnz():
         a, b = b, a
-    return a._with(a._val * b.sparse_mask(a)._val)
+    there, here = b._places(a)
+    values = a._val.index_select(0, here) * b._val.index_select(0, there)
+    return make(a._ind.index_select(1, here), values, a.shape, True)
 
 
 def _scale_in_place(name: str) -> None:

@@ -143,13 +143,6 @@ def test_errors(scenario: Any) -> None:
     same_outcome(scenario, message=False)
 
 
-def test_sparse_gradients_are_refused() -> None:
-    with pytest.raises(RuntimeError, match="sparse"):
-        dumbtorch.nn.EmbeddingBag(3, 2, sparse=True)(dumbtorch.tensor([[1]]))
-    with pytest.raises(RuntimeError, match="sparse"):
-        dumbtorch.nn.Embedding(3, 2, sparse=True)(dumbtorch.tensor([1]))
-
-
 MODULES = {
     "bag": (lambda T: T.nn.EmbeddingBag(10, 3), [INDICES, OFFSETS]),
     "bag with all options": (
