@@ -564,7 +564,7 @@ def call(row: Any, inplace: bool, args: Sequence[Any], out: Any) -> Any:
     """Computes a row some of whose arguments are sparse. Raises NotImplementedError for one without a rule."""
     if inplace and row.name + "_" in RULES:
         return RULES[row.name + "_"](*args)
-    if row.name not in RULES:
+    if row.name not in RULES or not watch.any_sparse(args):
         raise unsupported(row.name + "_" if inplace else row.name)
     result = RULES[row.name](*args)
     target = args[0] if inplace else out

@@ -212,6 +212,11 @@ def _fill_(input: Any, value: Any) -> Any:
     return input._take(made)
 
 
+@rule("conj")
+def _conj(input: Any) -> Any:
+    return input._with(input._val.conj())
+
+
 @rule("resolve_conj", "resolve_neg")
 def _resolve(input: Any) -> Any:
     return input._with(input._val.resolve_conj().resolve_neg())
@@ -357,7 +362,6 @@ def _matmul(input: Any, other: Any) -> Any:
 
 @rule("addmm")
 def _addmm(input: Any, mat1: Any, mat2: Any, beta: Any, alpha: Any) -> Any:
-    product = _mm(mat1, mat2)
-    if product.is_sparse or input.is_sparse:
+    if input.is_sparse or (mat1.is_sparse and mat2.is_sparse):
         raise unsupported("addmm")
-    return input * beta + product * alpha
+    return input * beta + _mm(mat1, mat2) * alpha

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import io
+import warnings
 from typing import Any
 
 import numpy as np
@@ -170,6 +171,35 @@ def test_grad_hooks_and_retained() -> None:
         weighted(t, lookup(t, inner)).backward()
         (only,) = t.autograd.grad(weighted(t, lookup(t, w)), w)
         return [w.grad, inner.grad, only]
+
+    same_gradients(program)
+
+
+def test_anomaly_mode_transforms_and_functions() -> None:
+    warnings.simplefilter("ignore")  # it is for debugging, both say
+
+    def program(t: Any) -> Any:
+        w = table(t)
+        with t.autograd.detect_anomaly(check_nan=True):
+            weighted(t, lookup(t, w)).backward()
+        transformed = t.func.grad(lambda v: weighted(t, lookup(t, v)))(w.detach())
+
+        class Pick(t.autograd.Function):
+            @staticmethod
+            def forward(ctx: Any, x: Any, i: Any) -> Any:
+                ctx.save_for_backward(i)
+                ctx.shape = x.shape
+                return x[i]
+
+            @staticmethod
+            def backward(ctx: Any, g: Any) -> Any:
+                return t.sparse_coo_tensor(ctx.saved_tensors[0][None], g, ctx.shape), None
+
+        v = table(t)
+        weighted(t, Pick.apply(v, t.tensor([1, 1, 2]))).backward()
+        with pytest.raises(RuntimeError, match="returned nan"), t.autograd.detect_anomaly():
+            (lookup(t, table(t)) * float("nan")).sum().backward()
+        return [w.grad, transformed, v.grad]
 
     same_gradients(program)
 

@@ -109,7 +109,7 @@ def guarded(node: Any, grad: Any, edges: Any, create: bool) -> Any:
         state.evaluating = outer
     if state.check_nan:
         for place, value in enumerate(grads):
-            if value is not None and bool((value != value).any()):
+            if value is not None and bool(value.isnan().any()):
                 _report(node)
                 raise RuntimeError(f"Function '{node.name()}' returned nan values in its {place}th output.")
     return grads
