@@ -3,7 +3,8 @@ from std.sys import size_of
 from std.sys.intrinsics import masked_load
 
 from kernels.conv_stage import Axis, Image, stage_slices
-from kernels.conv_taps import Filter, SERIAL_WORK, store_run
+from kernels.conv_taps import Filter, SERIAL_WORK
+from kernels.conv_tiles import store_run
 from kernels.gemm_micro import acc_dtype, at, first_lanes, mul_add, ptr, width
 from kernels.gemm_tiles import ceildiv
 from kernels.workspace import Workspace

@@ -4,7 +4,8 @@ A convolution is seen as out[t] = sum over taps of w[tap] * staged[t * step + po
 copies the part of an image that a task needs into scratch memory: padded with zeros, converted to the dtype of the
 sums, and split by `position % step`, so that for any stride the pixels of a row lie next to each other.
 """
-from std.sys.intrinsics import masked_load
+from std.sys import size_of
+from std.sys.intrinsics import PrefetchOptions, masked_load, prefetch
 
 from kernels.gemm_micro import at, first_lanes, ptr, width
 
@@ -122,6 +123,17 @@ def _fill[dt: DType](d: Int, n: Int, value: Scalar[dt]):
         ptr[dt](d).unsafe_store(j, SIMD[dt, W](value))
 
 
+comptime _FOR_READ = PrefetchOptions().for_read().high_locality().to_data_cache()
+
+
+@always_inline
+def _fetch[src: DType](s: Int, n: Int):
+    """Begins to read n elements into the cache; they need not exist."""
+    comptime LINE = 64 // size_of[Scalar[src]]()
+    for j in range(0, n, LINE):
+        prefetch[_FOR_READ](ptr[src](at[src](s, j)))
+
+
 @always_inline
 def copy_run[src: DType, dt: DType](s: Int, step: Int, d: Int, n: Int):
     """Elements at a distance of `step` next to each other; writes whole vectors, so up to one past the end."""
@@ -143,6 +155,11 @@ def copy_run[src: DType, dt: DType](s: Int, step: Int, d: Int, n: Int):
             var pair = sp.unsafe_load[width=2 * W](2 * j).deinterleave()
             dp.unsafe_store(j, pair[0].cast[dt]())
             j += W
+        if j < n:
+            var inside = first_lanes[2 * W](2 * (n - j) - 1)
+            var pair = masked_load[2 * W](sp.unsafe_offset(2 * j), inside, SIMD[src, 2 * W](0)).deinterleave()
+            dp.unsafe_store(j, pair[0].cast[dt]())
+        return
     while j < n:
         dp[unsafe_offset=j] = sp[unsafe_offset=j * step].cast[dt]()
         j += 1
@@ -164,8 +181,9 @@ def _part[
 @always_inline
 def _rows[
     src: DType, dt: DType, nv: Int
-](s: Int, step: Int, d: Int, count: Int, length: Int, first: Int, last: Int, outside: Scalar[dt]):
-    """Rows of nv vectors at most: the elements [first, last) of each exist."""
+](s: Int, step: Int, d: Int, count: Int, length: Int, first: Int, last: Int, outside: Scalar[dt], next: Int):
+    """Rows of nv vectors at most: the elements [first, last) of each exist. The same rows `next` elements further on are
+    fetched meanwhile."""
     comptime W = width[dt]()
     var inside = Array[SIMD[DType.bool, W], nv](uninitialized=True)
     comptime for v in range(nv):
@@ -173,6 +191,7 @@ def _rows[
     var from_ = s
     var to = ptr[dt](d)
     for _ in range(count):
+        _fetch[src](at[src](from_, next), length)
         comptime for v in range(nv):
             to.unsafe_store(v * W, _part[src, dt](at[src](from_, v * W), inside[v], outside))
         from_ = at[src](from_, step)
@@ -182,10 +201,11 @@ def _rows[
 @always_inline
 def _long_rows[
     src: DType, dt: DType
-](s: Int, step: Int, d: Int, count: Int, length: Int, first: Int, last: Int, outside: Scalar[dt]):
+](s: Int, step: Int, d: Int, count: Int, length: Int, first: Int, last: Int, outside: Scalar[dt], next: Int):
     comptime W = width[dt]()
     for i in range(count):
         var from_ = at[src](s, i * step)
+        _fetch[src](at[src](from_, next), length)
         var to = ptr[dt](at[dt](d, i * length))
         for j in range(0, length, W):
             if j >= first and j + W <= last:
@@ -226,11 +246,11 @@ def _stage_plain[
         d = at[dt](d, top * length)
         var s = at[src](plane, (y0 + top) * image.hs - cols.before)
         if length <= W:
-            _rows[src, dt, 1](s, image.hs, d, bottom - top, length, first, last, outside)
+            _rows[src, dt, 1](s, image.hs, d, bottom - top, length, first, last, outside, image.cs)
         elif length <= 2 * W:
-            _rows[src, dt, 2](s, image.hs, d, bottom - top, length, first, last, outside)
+            _rows[src, dt, 2](s, image.hs, d, bottom - top, length, first, last, outside, image.cs)
         else:
-            _long_rows[src, dt](s, image.hs, d, bottom - top, length, first, last, outside)
+            _long_rows[src, dt](s, image.hs, d, bottom - top, length, first, last, outside, image.cs)
         d = at[dt](d, (bottom - top) * length)
         _fill[dt](d, (height - bottom) * length, outside)
         d = at[dt](d, (height - bottom) * length)
@@ -272,6 +292,8 @@ def stage[
                     d = at[dt](d, len(cols.residues) * length)
                     continue
                 var line = at[src](plane, y * image.hs)
+                if slot == 0 or rows.step > 1:
+                    _fetch[src](at[src](line, image.cs), cols.size * image.ws)
                 for s in range(len(cols.residues)):
                     var first = cols.first[s]
                     var last = cols.last[s]

@@ -1,14 +1,16 @@
 """Convolution as a matrix product that never builds its matrix: weights times the pixels under each tap.
 
-Rows of the product are output channels, columns are output pixels, the depth runs over (input channel, tap). A task
-stages its part of the input, gathers the pixels of 2 vectors of columns for a block of the depth into a panel that
-stays in the L1 cache, and multiplies it with panels of packed weights. No more than a few panels exist at a time.
+The depth of the product runs over (input channel, tap). A task stages its part of the input. Where the depth is great,
+the vectors are output channels: a tile broadcasts neighbouring pixels from where they lie, and the sums are turned into
+planes at the end. Else the vectors are output pixels: those under 2 vectors of columns are gathered, for a block of the
+depth, into a panel that stays in the L1 cache, and multiplied with panels of packed weights. No more than a few panels
+exist at a time.
 """
 from std.sys import size_of
-from std.sys.intrinsics import masked_load, masked_store
 
 from kernels.conv_stage import Axis, Image, stage_slices
-from kernels.gemm_micro import MR, Mat, acc_dtype, at, first_lanes, mul_add, ptr, width
+from kernels.conv_tiles import Segments, Spot, gather_panel, pixel_row, store_run, tile_rows, turn_pixels
+from kernels.gemm_micro import MR, Mat, acc_dtype, at, ptr, width
 from kernels.gemm_pack import pack
 from kernels.gemm_tiles import ceildiv
 from kernels.workspace import Workspace
@@ -36,7 +38,11 @@ comptime LONG_ROW = 1024
 comptime SERIAL_WORK = 1 << 17
 """Multiply-adds below which a second thread costs more than it gives."""
 
-comptime MAX_NR = 32
+comptime PIXEL_SUMS = 1024
+"""Pixels, at most, of which a task keeps the sums of two vectors of output channels: they stay in the L2 cache."""
+
+comptime PIXEL_DEPTH = 256
+"""Depth from which on it pays to turn the sums of channel vectors into planes."""
 
 
 @fieldwise_init
@@ -59,171 +65,6 @@ struct Filter(Copyable, Movable):
     def dense(self) -> Bool:
         """Whether (channel, tap) does."""
         return self.in_order() and self.cs == len(self.taps)
-
-
-struct Segments:
-    """The pixels of one panel as runs that are contiguous in the staged input."""
-
-    var count: Int
-    var joined: Bool  # the pixels are one run in the output
-    var source: Array[Int, MAX_NR]
-    var lane: Array[Int, MAX_NR]
-    var length: Array[Int, MAX_NR]
-    var target: Array[Int, MAX_NR]
-
-    def __init__(out self):
-        self.count = 0
-        self.joined = True
-        self.source = Array[Int, MAX_NR](uninitialized=True)
-        self.lane = Array[Int, MAX_NR](uninitialized=True)
-        self.length = Array[Int, MAX_NR](uninitialized=True)
-        self.target = Array[Int, MAX_NR](uninitialized=True)
-
-
-@always_inline
-def _gather[dt: DType, count: Int, exact: Bool](base: Int, offsets: Int, kc: Int, segments: Segments, d: Int):
-    comptime W = width[dt]()
-    comptime NR = 2 * W
-    var op = ptr[DType.int](offsets)
-    var dp = ptr[dt](d)
-    var source = Array[Int, count](fill=0)
-    var lane = Array[Int, count](fill=0)
-    var mask = Array[SIMD[DType.bool, W], count](fill=first_lanes[W](W))
-    comptime for i in range(count):
-        source[i] = segments.source[i]
-        lane[i] = segments.lane[i]
-        comptime if exact:
-            mask[i] = first_lanes[W](segments.length[i])
-    for _ in range(kc):
-        var s = ptr[dt](at[dt](base, Int(op[])))
-        comptime for i in range(count):
-            var from_ = s.unsafe_offset(source[i])
-            # A short run is written as a whole vector: the next run, or the next row, covers what is too much.
-            comptime if exact:
-                dp.unsafe_store(lane[i], masked_load[W](from_, mask[i], SIMD[dt, W](0)))
-            else:
-                dp.unsafe_store(lane[i], from_.unsafe_load[width=W](0))
-        op = op.unsafe_offset(1)
-        dp = dp.unsafe_offset(NR)
-
-
-@no_inline
-def gather_panel[dt: DType, exact: Bool](base: Int, offsets: Int, kc: Int, segments: Segments, d: Int):
-    """d[k, lane] = base[offsets[k] + pixel], for kc rows of NR lanes; `exact` reads nothing but the pixels."""
-    comptime W = width[dt]()
-    comptime for n in range(1, 7):
-        if segments.count == n:
-            _gather[dt, n, exact](base, offsets, kc, segments, d)
-            return
-    var op = ptr[DType.int](offsets)
-    for k in range(kc):
-        var s = ptr[dt](at[dt](base, Int(op[unsafe_offset=k])))
-        var row = ptr[dt](at[dt](d, k * 2 * W))
-        for i in range(segments.count):
-            var from_ = s.unsafe_offset(segments.source[i])
-            comptime if exact:
-                var mask = first_lanes[W](segments.length[i])
-                row.unsafe_store(segments.lane[i], masked_load[W](from_, mask, SIMD[dt, W](0)))
-            else:
-                row.unsafe_store(segments.lane[i], from_.unsafe_load[width=W](0))
-
-
-@fieldwise_init
-struct Spot(ImplicitlyCopyable, Movable):
-    """Where a panel of two vectors of pixels is read and written: addresses, and how many lanes of each are pixels."""
-
-    var b0: Int
-    var b1: Int
-    var c0: Int
-    var c1: Int
-    var lanes0: Int
-    var lanes1: Int
-
-
-@no_inline
-def tile[
-    dt: DType, mr: Int, nv: Int, direct: Bool
-](a0: Int, spot: Spot, offsets: Int, kc: Int, crs: Int, bias: Int, first: Bool):
-    """C[mr, nv vectors] (+)= A[kc][MR] (packed) times B[kc, nv vectors]; the first block starts from each row's bias.
-
-    Row k of B is offsets[k] elements after its first with `direct`, else k panel widths.
-    """
-    comptime W = width[dt]()
-    var acc = Array[SIMD[dt, W], mr * nv](fill=0)
-    if first:
-        if bias != 0:
-            comptime for i in range(mr):
-                var start = SIMD[dt, W](ptr[dt](bias)[unsafe_offset=i])
-                comptime for v in range(nv):
-                    acc[i * nv + v] = start
-    else:
-        comptime for v in range(nv):
-            var mask = first_lanes[W](spot.lanes0 if v == 0 else spot.lanes1)
-            var c = spot.c0 if v == 0 else spot.c1
-            comptime for i in range(mr):
-                acc[i * nv + v] = masked_load[W](ptr[dt](at[dt](c, i * crs)), mask, SIMD[dt, W](0))
-    var a = ptr[dt](a0)
-    var b0 = ptr[dt](spot.b0)
-    var b1 = ptr[dt](spot.b1)
-    for k in range(kc):
-        var offset: Int
-        comptime if direct:
-            offset = Int(ptr[DType.int](offsets)[unsafe_offset=k])
-        else:
-            offset = k * 2 * W
-        var bv = Array[SIMD[dt, W], nv](fill=0)
-        bv[0] = b0.unsafe_load[width=W](offset)
-        comptime if nv == 2:
-            bv[1] = b1.unsafe_load[width=W](offset)
-        comptime for i in range(mr):
-            var av = SIMD[dt, W](a[unsafe_offset=i])
-            comptime for v in range(nv):
-                acc[i * nv + v] = mul_add(av, bv[v], acc[i * nv + v])
-        a = a.unsafe_offset(MR)
-    comptime for v in range(nv):
-        var lanes = spot.lanes0 if v == 0 else spot.lanes1
-        var c = spot.c0 if v == 0 else spot.c1
-        if lanes >= W:
-            comptime for i in range(mr):
-                ptr[dt](at[dt](c, i * crs)).unsafe_store(0, acc[i * nv + v])
-        else:
-            var mask = first_lanes[W](lanes)
-            comptime for i in range(mr):
-                masked_store[W](acc[i * nv + v], ptr[dt](at[dt](c, i * crs)), mask)
-
-
-@always_inline
-def tile_rows[
-    dt: DType, direct: Bool
-](mr: Int, a: Int, spot: Spot, offsets: Int, kc: Int, crs: Int, bias: Int, first: Bool):
-    """`tile` for 1..MR rows."""
-    comptime for q in reversed(range(1, MR + 1)):
-        if mr == q:
-            if spot.lanes1 > 0:
-                tile[dt, q, 2, direct](a, spot, offsets, kc, crs, bias, first)
-            else:
-                tile[dt, q, 1, direct](a, spot, offsets, kc, crs, bias, first)
-            return
-
-
-@always_inline
-def store_run[src: DType, dt: DType](s: Int, d: Int, step: Int, n: Int):
-    """n sums to memory of dtype `src`, `step` elements apart; a whole vector is read past the last."""
-    comptime W = width[dt]()
-    var sp = ptr[dt](s)
-    var dp = ptr[src](d)
-    var j = 0
-    if step == 1:
-        while j + W <= n:
-            dp.unsafe_store(j, sp.unsafe_load[width=W](j).cast[src]())
-            j += W
-        comptime if size_of[Scalar[src]]() >= 4:
-            if j < n:
-                masked_store[W](sp.unsafe_load[width=W](j).cast[src](), dp.unsafe_offset(j), first_lanes[W](n - j))
-            return
-    while j < n:
-        dp[unsafe_offset=j * step] = sp[unsafe_offset=j].cast[src]()
-        j += 1
 
 
 def _long_rows(pixels: Int, vector: Int) -> Int:
@@ -266,6 +107,7 @@ struct TapConv[src: DType](Body):
     var offsets: List[Int]  # of each (channel, tap), in elements of the staged input
     # layout of the input: staged, or the tensor itself
     var in_place: Bool
+    var wide: Bool  # the vectors are output channels
     var direct: Bool  # vectors of pixels are read where they lie, not gathered into panels
     var height: Int
     var pitch: Int
@@ -337,11 +179,17 @@ struct TapConv[src: DType](Body):
         self.worker_bytes = 0
         self.packing = False
         self.chunks = 1
-        # Panels differ by one row at most, so that none is much shorter than the kernel likes.
-        var row_panels = ceildiv(cout, MR)
-        self.starts = List[Int](capacity=row_panels + 1)
-        for t in range(row_panels + 1):
-            self.starts.append(t * (cout // row_panels) + min(t, cout % row_panels))
+        self.wide = False
+        comptime if Self.dt.is_floating_point():
+            # Little waste in the last vector, rows that fill tiles.
+            var lanes = ceildiv(cout, width[Self.dt]()) * width[Self.dt]()
+            var full = lanes * 16 <= cout * 17 and lanes >= Self.NR and 2 * cols.count >= MR
+            self.wide = full and len(self.filter.taps) > 1 and self.depth >= PIXEL_DEPTH
+        # Panels of rows differ by one row at most, so that none is much shorter than the kernel likes.
+        var panels = ceildiv(cout, Self.NR if self.wide else MR)
+        self.starts = List[Int](capacity=panels + 1)
+        for t in range(panels + 1):
+            self.starts.append(min(t * Self.NR, cout) if self.wide else t * (cout // panels) + min(t, cout % panels))
         self.offsets = List[Int](capacity=self.depth)
         self.slabs = slabs^
         self.rows = rows^
@@ -358,7 +206,8 @@ struct TapConv[src: DType](Body):
         var few = slices * self.groups
         while self.band * self.cols.count > 4 * Self.NR and self.band > 1:
             var bands = ceildiv(self.rows.count, self.band)
-            if few * bands >= 4 * nt and self.rows.length(self.band) * row_bytes <= STAGED_BYTES:
+            var fits = self.rows.length(self.band) * row_bytes <= STAGED_BYTES
+            if few * bands >= 4 * nt and fits and (not self.wide or self.band * self.cols.count <= PIXEL_SUMS):
                 break
             self.band = ceildiv(self.band, 2)
         self.bands = ceildiv(self.rows.count, self.band)
@@ -376,7 +225,7 @@ struct TapConv[src: DType](Body):
             if self.in_place and self.x.d > 1:
                 self.images = 1  # slices are not all the same distance apart
         var tasks = ceildiv(slices, self.images) * self.bands * self.groups
-        var panels = ceildiv(self.cout, MR)
+        var panels = len(self.starts) - 1
         if tasks < 4 * nt:
             self.blocks = max(1, min(panels, 4 * nt // max(1, tasks)))
         if self.cout * self.depth * Self.SIZE > WEIGHT_BYTES:
@@ -414,19 +263,23 @@ struct TapConv[src: DType](Body):
 
     @always_inline
     def panel_rows(self, t: Int) -> Int:
-        """The first row of panel t."""
+        """The first output channel of panel t."""
         return self.starts.unsafe_ptr()[unsafe_offset=t]
 
     def go(mut self, bias: Int, bias_step: Int) -> Bool:
         """Runs it; False when there is no memory for the scratch."""
-        var panels = ceildiv(self.cout, MR)
-        var weight_bytes = self.groups * self.depth * panels * MR * Self.SIZE
+        var panels = len(self.starts) - 1
+        var weight_bytes = self.groups * self.depth * panels * (Self.NR if self.wide else MR) * Self.SIZE
         var bias_bytes = ceildiv(self.groups * self.cout * Self.SIZE, 64) * 64
         var nt = num_threads()
         var staged = 0 if self.in_place else (self.images * self.image + 2 * Self.NR) * Self.SIZE
         var panel = 0 if self.direct else (self.kc + 1) * Self.NR * Self.SIZE
         var block_rows = ceildiv(panels, self.blocks) * MR
-        self.worker_bytes = ceildiv(staged, 64) * 64 + self.group_panels * (panel + block_rows * Self.NR * Self.SIZE)
+        self.worker_bytes = ceildiv(staged, 64) * 64
+        if self.wide:
+            self.worker_bytes += (self.images * self.band * self.cols.count + Self.NR) * Self.NR * Self.SIZE
+        else:
+            self.worker_bytes += self.group_panels * (panel + block_rows * Self.NR * Self.SIZE)
         self.worker_bytes = ceildiv(self.worker_bytes + 64, 4096) * 4096 + 64
         var ws = Workspace.take(weight_bytes + bias_bytes + nt * self.worker_bytes)
         if ws.address == 0:
@@ -449,14 +302,16 @@ struct TapConv[src: DType](Body):
         return True
 
     def run(self, task: Int, worker: Int):
-        if self.packing:
-            self._pack_weights(task)
+        if self.packing and self.wide:
+            self._pack_weights[Self.NR](task)
+        elif self.packing:
+            self._pack_weights[MR](task)
         else:
             self._multiply(task, self.scratch + worker * self.worker_bytes)
 
-    def _pack_weights(self, task: Int):
-        """Packs one panel of rows of one group, every block of the depth."""
-        var panels = ceildiv(self.cout, MR)
+    def _pack_weights[panel: Int](self, task: Int):
+        """Packs one panel of output channels of one group, every block of the depth."""
+        var panels = len(self.starts) - 1
         var g = task // panels
         var t = task % panels
         var row = self.panel_rows(t)
@@ -466,19 +321,19 @@ struct TapConv[src: DType](Body):
         var taps = len(self.filter.taps)
         for k0 in range(0, self.depth, self.kc):
             var kc = min(self.kc, self.depth - k0)
-            var to = at[Self.dt](self.weights, ((g * self.depth + k0) * panels + t * kc) * MR)
+            var to = at[Self.dt](self.weights, ((g * self.depth + k0) * panels + t * kc) * panel)
             if dense:
-                pack[Self.src, Self.dt, MR](Mat(at[Self.src](from_, k0), self.filter.rs, 1), count, kc, to)
+                pack[Self.src, Self.dt, panel](Mat(at[Self.src](from_, k0), self.filter.rs, 1), count, kc, to)
                 continue
             if taps == 1:
                 var start = at[Self.src](from_, k0 * self.filter.cs + self.filter.taps[0])
                 var m = Mat(start, self.filter.rs, self.filter.cs)
-                pack[Self.src, Self.dt, MR](m, count, kc, to)
+                pack[Self.src, Self.dt, panel](m, count, kc, to)
                 continue
             if self.filter.in_order() and self.kc % taps == 0:
                 for c in range(kc // taps):
                     var m = Mat(at[Self.src](from_, (k0 // taps + c) * self.filter.cs), self.filter.rs, 1)
-                    pack[Self.src, Self.dt, MR](m, count, taps, at[Self.dt](to, c * taps * MR))
+                    pack[Self.src, Self.dt, panel](m, count, taps, at[Self.dt](to, c * taps * panel))
                 continue
             var s = ptr[Self.src](from_)
             var d = ptr[Self.dt](to)
@@ -487,7 +342,7 @@ struct TapConv[src: DType](Body):
             for k in range(kc):
                 var p = s.unsafe_offset(c * self.filter.cs + self.filter.taps[tap])
                 for i in range(count):
-                    d[unsafe_offset=k * MR + i] = p[unsafe_offset=i * self.filter.rs].cast[Self.dt]()
+                    d[unsafe_offset=k * panel + i] = p[unsafe_offset=i * self.filter.rs].cast[Self.dt]()
                 tap += 1
                 if tap == taps:
                     tap = 0
@@ -566,6 +421,9 @@ struct TapConv[src: DType](Body):
                     at[Self.dt](space, i * self.image),
                 )
         var target = at[Self.src](self.out.data, self.out.slice_at(n) + g * self.cout * self.out.cs + row * self.out.hs)
+        if self.wide:
+            self._by_pixels(g, block, n, images, rows, base, panels, target)
+            return
         if not self.direct:
             var pixels = images * rows * self.cols.count
             var count = ceildiv(pixels, Self.NR)
@@ -576,6 +434,44 @@ struct TapConv[src: DType](Body):
         var vectors = images * rows * ceildiv(self.cols.count, width[Self.dt]())
         for first in range(0, vectors, 2 * self.group_panels):
             self._panels[True](g, block, first, vectors, n, rows, base, panels, sums, target)
+
+    def _by_pixels(self, g: Int, block: Int, n0: Int, images: Int, rows: Int, base: Int, sums: Int, target: Int):
+        """One block of output channels, panel by panel, for all pixels of a task."""
+        comptime NR = Self.NR
+        comptime W = width[Self.dt]()
+        var panels = len(self.starts) - 1
+        var line = self.cols.count
+        var joined = self.out.hs == line * self.out.ws
+        var run = rows * line if joined else line
+        for t in range(panels * block // self.blocks, panels * (block + 1) // self.blocks):
+            var channel = self.panel_rows(t)
+            var channels = self.panel_rows(t + 1) - channel
+            for k0 in range(0, self.depth, self.kc):
+                var kc = min(self.kc, self.depth - k0)
+                var offsets = Int(self.offsets.unsafe_ptr()) + k0 * 8
+                var b = at[Self.dt](self.weights, ((g * self.depth + k0) * panels + t * kc) * NR)
+                for i in range(images):
+                    for r in range(rows):
+                        var x = at[Self.dt](base, i * self.image + r * self.pitch)
+                        var c = at[Self.dt](sums, (i * rows + r) * line * NR)
+                        if channels > W:
+                            pixel_row[Self.dt, 2](x, line, offsets, kc, b, c, k0 == 0)
+                        else:
+                            pixel_row[Self.dt, 1](x, line, offsets, kc, b, c, k0 == 0)
+            for v in range(0, channels, W):
+                var bias = at[Self.dt](self.bias, g * self.cout + channel + v) if self.bias != 0 else 0
+                for i in range(images):
+                    for r in range(0, rows, rows if joined else 1):
+                        var place = self._target(n0, i) + (channel + v) * self.out.cs + r * self.out.hs
+                        turn_pixels[Self.src, Self.dt](
+                            at[Self.dt](sums, (i * rows + r) * line * NR + v),
+                            run,
+                            min(W, channels - v),
+                            at[Self.src](target, place),
+                            self.out.ws,
+                            self.out.cs,
+                            bias,
+                        )
 
     def _vector(self, index: Int, n0: Int, image_rows: Int) -> Tuple[Int, Int, Int]:
         """Vector `index` of a task that uses the staged rows as they are: offsets in input and output, its pixels."""

@@ -33,6 +33,11 @@ CONVOLUTIONS: dict[str, tuple[Any, ...]] = {
     "stride beyond the kernel": (1, 4, 9, 9, 3, (2, 3), (3, 4), (1, 0), (1, 1), 1),
     "padding beyond the kernel": (1, 4, 5, 5, 3, (2, 3), (3, 4), (4, 5), (2, 3), 1),
     "many channels on few pixels": (2, 40, 7, 7, 36, (3, 3), (1, 1), (1, 1), (1, 1), 1),
+    "vectors of channels": (2, 48, 9, 17, 64, (3, 3), (1, 1), (1, 1), (1, 1), 1),
+    "vectors of channels with stride": (2, 32, 15, 29, 94, (3, 3), (2, 2), (1, 1), (1, 1), 1),
+    "vectors of channels of dilated groups": (1, 64, 12, 23, 64, (3, 3), (1, 1), (2, 1), (2, 2), 2),
+    "vectors of channels on few pixels": (9, 32, 7, 7, 32, (3, 3), (1, 1), (1, 1), (1, 1), 1),
+    "vectors of channels in place": (1, 64, 10, 18, 63, (2, 2), (1, 1), (0, 0), (1, 1), 1),
     "one pixel": (1, 3, 1, 1, 2, (3, 3), (1, 1), (1, 1), (1, 1), 1),
     "wide": (1, 2, 4, 300, 3, (1, 5), (1, 1), (0, 2), (1, 1), 1),
     "tall": (2, 2, 300, 3, 3, (5, 1), (2, 1), (2, 0), (1, 1), 1),
@@ -106,8 +111,10 @@ def test_convolution_of_one_image() -> None:
     assert_close(b.grad, W.grad, "float32")
 
 
-def test_convolution_does_not_depend_on_the_threads() -> None:
-    x, w = random((9, 5, 17, 19), "float32", "", 1), random((21, 5, 3, 3), "float32", "", 2)
+@pytest.mark.parametrize("sizes", [(9, 5, 17, 19, 21), (3, 40, 17, 19, 64)])
+def test_convolution_does_not_depend_on_the_threads(sizes: tuple[int, ...]) -> None:
+    n, c, height, width, out_channels = sizes
+    x, w = random((n, c, height, width), "float32", "", 1), random((out_channels, c, 3, 3), "float32", "", 2)
     results = []
     before = _C.get_num_threads()
     try:
