@@ -77,9 +77,7 @@ struct Lines[number: DType, width: Int](Body, ImplicitlyCopyable, Movable):
 
     def run(self, task: Int, worker: Int):
         var buffer = self.scratch + worker * self.per_worker
-        for u in range(
-            task * self.per_task, min((task + 1) * self.per_task, self.units)
-        ):
+        for u in range(task * self.per_task, min((task + 1) * self.per_task, self.units)):
             if self.layout == COLUMNS:
                 self._columns(u, buffer)
             elif self.layout == ROWS:
@@ -91,19 +89,14 @@ struct Lines[number: DType, width: Int](Body, ImplicitlyCopyable, Movable):
 
     @always_inline
     def _in_size(self) -> Int:
-        return size_of[Scalar[Self.number]]() * (
-            1 if self.line.kind == R2C else 2
-        )
+        return size_of[Scalar[Self.number]]() * (1 if self.line.kind == R2C else 2)
 
     @always_inline
     def _out_size(self) -> Int:
-        return size_of[Scalar[Self.number]]() * (
-            1 if self.line.kind == C2R else 2
-        )
+        return size_of[Scalar[Self.number]]() * (1 if self.line.kind == C2R else 2)
 
     def _between(self, buffer: Int) -> Int:
-        """From the filled buffer to the result's points; the table of their places.
-        """
+        """From the filled buffer to the result's points; the table of their places."""
         comptime dt = Self.number
         comptime w = Self.width
         var plan = self.line.plan
@@ -123,26 +116,14 @@ struct Lines[number: DType, width: Int](Body, ImplicitlyCopyable, Movable):
         var groups = ceildiv(self.inner, w)
         var column = u % groups * w
         var lanes = min(w, self.inner - column)
-        var src = (
-            self.line.src
-            + (u // groups * self.in_points * self.inner + column)
-            * self._in_size()
-        )
-        var dst = (
-            self.line.dst
-            + (u // groups * self.out_points * self.inner + column)
-            * self._out_size()
-        )
+        var src = self.line.src + (u // groups * self.in_points * self.inner + column) * self._in_size()
+        var dst = self.line.dst + (u // groups * self.out_points * self.inner + column) * self._out_size()
         var gap = 1 + self.line.n % 2
         if self.line.kind == R2C:
-            real_columns_in[dt, w](
-                src, self.inner, self.in_points, lanes, gap, buffer
-            )
+            real_columns_in[dt, w](src, self.inner, self.in_points, lanes, gap, buffer)
         else:
             var flip = self.line.flip if self.line.kind == C2C else 0
-            columns_in[dt, w](
-                src, 2 * self.inner, self.in_points, lanes, flip, buffer
-            )
+            columns_in[dt, w](src, 2 * self.inner, self.in_points, lanes, flip, buffer)
         var order = self._between(buffer)
         if self.line.kind == C2R:
             real_columns_out[dt, w](
@@ -176,9 +157,7 @@ struct Lines[number: DType, width: Int](Body, ImplicitlyCopyable, Movable):
         var dst = self.line.dst + u * w * self.out_points * self._out_size()
         var gap = 1 + self.line.n % 2
         if self.line.kind == R2C:
-            rows_in[dt, w](
-                src, self.in_points, self.in_points, lanes, gap, 0, buffer
-            )
+            rows_in[dt, w](src, self.in_points, self.in_points, lanes, gap, 0, buffer)
         else:
             var flip = self.line.flip if self.line.kind == C2C else 0
             rows_in[dt, w](
@@ -223,8 +202,7 @@ struct Lines[number: DType, width: Int](Body, ImplicitlyCopyable, Movable):
         return line
 
     def _memory(self, mut line: Line, start: Int):
-        """Places what a long line needs behind the buffer that begins at `start`.
-        """
+        """Places what a long line needs behind the buffer that begins at `start`."""
         comptime size = size_of[Scalar[Self.number]]()
         line.turned = start
         line.whole = start + turned_reals[Self.width](line.plan) * size
@@ -233,11 +211,7 @@ struct Lines[number: DType, width: Int](Body, ImplicitlyCopyable, Movable):
         var line = self._line(row)
         self._memory(
             line,
-            buffer
-            + line.plan[].first[].n
-            * 2
-            * Self.width
-            * size_of[Scalar[Self.number]](),
+            buffer + line.plan[].first[].n * 2 * Self.width * size_of[Scalar[Self.number]](),
         )
         whole_line[Self.number, Self.width](line, self.scale, buffer)
 
@@ -259,9 +233,7 @@ struct Lines[number: DType, width: Int](Body, ImplicitlyCopyable, Movable):
 
     def _spread(mut self, units: Int, threads: Int):
         self.units = units
-        self.per_task = 1 if threads > 1 and units < 8 * threads else ceildiv(
-            units, 8 * threads
-        )
+        self.per_task = 1 if threads > 1 and units < 8 * threads else ceildiv(units, 8 * threads)
         if threads > 1:
             parallel(self, ceildiv(units, self.per_task), threads)
         else:
@@ -276,9 +248,7 @@ struct Lines[number: DType, width: Int](Body, ImplicitlyCopyable, Movable):
         var shared = 0
         if self.layout == LONG:
             self.per_worker = plan[].first[].n * 2 * Self.width * size
-            shared = (
-                turned_reals[Self.width](plan) + 2 * (plan[].n + 1)
-            ) * size
+            shared = (turned_reals[Self.width](plan) + 2 * (plan[].n + 1)) * size
             shared = ceildiv(shared, 64) * 64
             if not single:
                 self.per_worker += shared
@@ -286,14 +256,9 @@ struct Lines[number: DType, width: Int](Body, ImplicitlyCopyable, Movable):
             self.per_worker = (plan[].n + 1) * 2 * Self.width * size
         # not a multiple of a page, so that the workers' buffers do not share sets of the cache
         self.per_worker += 192
-        var space = Workspace.take(
-            threads * self.per_worker + (shared if single else 0)
-        )
+        var space = Workspace.take(threads * self.per_worker + (shared if single else 0))
         if space.address == 0:
-            raise Error(
-                "OutOfMemoryError|torch.fft: no memory for the buffers of a"
-                " transform"
-            )
+            raise Error("OutOfMemoryError|torch.fft: no memory for the buffers of a transform")
         self.scratch = space.address
         if not single:
             self.step = ALL
@@ -350,17 +315,10 @@ def _moved[dt: DType](d: Dimension, src: Int, dst: Int) raises:
     """Moves the dimension to the end, transforms, and moves it back."""
     var in_code = _code(dt, d.kind == R2C)
     var out_code = _code(dt, d.kind == C2R)
-    var in_bytes = (
-        ceildiv(d.outer * d.inner * d.in_points * itemsize(in_code), 64) * 64
-    )
-    var space = Workspace.take(
-        in_bytes + d.outer * d.inner * d.out_points * itemsize(out_code)
-    )
+    var in_bytes = ceildiv(d.outer * d.inner * d.in_points * itemsize(in_code), 64) * 64
+    var space = Workspace.take(in_bytes + d.outer * d.inner * d.out_points * itemsize(out_code))
     if space.address == 0:
-        raise Error(
-            "OutOfMemoryError|torch.fft: no memory for the buffers of a"
-            " transform"
-        )
+        raise Error("OutOfMemoryError|torch.fft: no memory for the buffers of a transform")
     var shape = no_dims()
     var across = no_dims()
     var along = no_dims()
@@ -398,8 +356,7 @@ def _moved[dt: DType](d: Dimension, src: Int, dst: Int) raises:
 
 
 def run_dimension[dt: DType](d: Dimension, src: Int, dst: Int) raises:
-    """Transforms all lines of a dimension; `dst` may be `src` where points stay as many and complex.
-    """
+    """Transforms all lines of a dimension; `dst` may be `src` where points stay as many and complex."""
     comptime w = Int(simd_width_of[dt]())
     var halved = d.kind != C2C and d.n % 2 == 0
     var points = d.n // 2 if halved else d.n
@@ -454,9 +411,7 @@ def _check(call: Call, t: TPtr, real: Bool, complex: Bool) raises:
         complex and (code == COMPLEX64 or code == COMPLEX128)
     )
     if not fits:
-        raise call.fail(
-            "RuntimeError", String(t"not implemented for '{type_name(code)}'")
-        )
+        raise call.fail("RuntimeError", String(t"not implemented for '{type_name(code)}'"))
     if t[].device() != 0:
         raise call.fail(
             "RuntimeError",
@@ -468,9 +423,7 @@ def _dims(call: Call, i: Int, t: TPtr, mut dims: Dims) raises -> Int:
     var count = call.dims(i, dims)
     for j in range(count):
         if dims[j] < 0 or dims[j] >= t[].rank():
-            raise call.fail(
-                "IndexError", String(t"dimension {dims[j]} out of range")
-            )
+            raise call.fail("IndexError", String(t"dimension {dims[j]} out of range"))
     return count
 
 
@@ -519,11 +472,8 @@ def _complex_dims(
         source = dst
 
 
-def _scale_of(
-    call: Call, i: Int, shape: Dims, dims: Dims, count: Int
-) raises -> Float64:
-    """The factor of a normalization: 0 none, 1 by the root of the number of points, 2 by that number.
-    """
+def _scale_of(call: Call, i: Int, shape: Dims, dims: Dims, count: Int) raises -> Float64:
+    """The factor of a normalization: 0 none, 1 by the root of the number of points, 2 by that number."""
     var total = Float64(1)
     for j in range(count):
         total *= Float64(shape[dims[j]])
@@ -554,8 +504,7 @@ def _other_code(code: Int) -> Int:
 
 
 def _along(code: Int, d: Dimension, src: Int, dst: Int) raises:
-    """Transforms along a dimension; the code is the real or the complex one of the precision.
-    """
+    """Transforms along a dimension; the code is the real or the complex one of the precision."""
     if code == COMPLEX64 or code == FLOAT32:
         run_dimension[DType.float32](d, src, dst)
     else:
@@ -594,9 +543,7 @@ def c2c(mut call: Call) raises -> Obj:
                     scale,
                 )
             else:
-                by_ducc(
-                    "c2c", input, result, call.obj(1), -1, forward, call.int(2)
-                )
+                by_ducc("c2c", input, result, call.obj(1), -1, forward, call.int(2))
             return result
         except e:
             decref(result)
@@ -606,16 +553,13 @@ def c2c(mut call: Call) raises -> Obj:
 
 
 def r2c(mut call: Call) raises -> Obj:
-    """Parameters (input, dims, norm): the last of the dimensions keeps the points up to the middle.
-    """
+    """Parameters (input, dims, norm): the last of the dimensions keeps the points up to the middle."""
     var t = call.tensor(0)
     _check(call, t, True, False)
     var dims = no_dims()
     var count = _dims(call, 1, t, dims)
     if count == 0:
-        raise call.fail(
-            "RuntimeError", String("at least one dimension must be transformed")
-        )
+        raise call.fail("RuntimeError", String("at least one dimension must be transformed"))
     var scale = _scale_of(call, 2, t[].shape, dims, count)
     var last = dims[count - 1]
     var n = t[].shape[last]
@@ -634,14 +578,10 @@ def r2c(mut call: Call) raises -> Obj:
     try:
         if _can_all(t[].shape, dims, count):
             var dst = as_tensor(result)[].data()
-            var d = Dimension(
-                R2C, n, 1, 1, n, n // 2 + 1, False, scale if count == 1 else 1.0
-            )
+            var d = Dimension(R2C, n, 1, 1, n, n // 2 + 1, False, scale if count == 1 else 1.0)
             _around(shape, t[].rank(), last, d)
             _along(code, d, as_tensor(input)[].data(), dst)
-            _complex_dims(
-                code, shape, t[].rank(), dims, count - 1, dst, dst, False, scale
-            )
+            _complex_dims(code, shape, t[].rank(), dims, count - 1, dst, dst, False, scale)
         else:
             by_ducc("r2c", input, result, call.obj(1), -1, True, call.int(2))
     except e:
@@ -653,17 +593,14 @@ def r2c(mut call: Call) raises -> Obj:
 
 
 def c2r(mut call: Call) raises -> Obj:
-    """Parameters (input, dims, norm, size): the real result of a Hermitian input, the last dimension of this size.
-    """
+    """Parameters (input, dims, norm, size): the real result of a Hermitian input, the last dimension of this size."""
     var t = call.tensor(0)
     _check(call, t, False, True)
     var dims = no_dims()
     var count = _dims(call, 1, t, dims)
     var n = call.int(3)
     if count == 0 or t[].shape[dims[count - 1]] != n // 2 + 1:
-        raise call.fail(
-            "RuntimeError", String(t"the input does not determine {n} points")
-        )
+        raise call.fail("RuntimeError", String(t"the input does not determine {n} points"))
     var last = dims[count - 1]
     var shape = t[].shape.copy()
     shape[last] = n
@@ -693,9 +630,7 @@ def c2r(mut call: Call) raises -> Obj:
                     decref(source)
             var d = Dimension(C2R, n, 1, 1, n // 2 + 1, n, True, scale)
             _around(shape, t[].rank(), last, d)
-            _along(
-                code, d, as_tensor(input)[].data(), as_tensor(result)[].data()
-            )
+            _along(code, d, as_tensor(input)[].data(), as_tensor(result)[].data())
         else:
             by_ducc("c2r", input, result, call.obj(1), n, False, call.int(2))
     except e:

@@ -28,12 +28,8 @@ struct Z[dt: DType, w: Int](TrivialRegisterPassable):
         return Self(self.im, -self.re)
 
     @always_inline
-    def times(
-        self, re: SIMD[Self.dt, Self.w], im: SIMD[Self.dt, Self.w]
-    ) -> Self:
-        return Self(
-            fma(self.re, re, -(self.im * im)), fma(self.re, im, self.im * re)
-        )
+    def times(self, re: SIMD[Self.dt, Self.w], im: SIMD[Self.dt, Self.w]) -> Self:
+        return Self(fma(self.re, re, -(self.im * im)), fma(self.re, im, self.im * re))
 
     @always_inline
     def scaled(self, c: SIMD[Self.dt, Self.w]) -> Self:
@@ -102,9 +98,7 @@ def _sine(p: Int, j: Int) -> Float64:
 
 
 @always_inline
-def _four[
-    dt: DType, w: Int
-](mut a: Array[Z[dt, w], MAX_RADIX], i0: Int, i1: Int, i2: Int, i3: Int):
+def _four[dt: DType, w: Int](mut a: Array[Z[dt, w], MAX_RADIX], i0: Int, i1: Int, i2: Int, i3: Int):
     """The transform of the four numbers at these places, in place."""
     var s = a[i0] + a[i2]
     var d = a[i0] - a[i2]
@@ -118,8 +112,7 @@ def _four[
 
 @always_inline
 def _odd[dt: DType, w: Int, p: Int](mut a: Array[Z[dt, w], MAX_RADIX]):
-    """Terms of j and p - j together: their sums go with cosines, their differences with sines.
-    """
+    """Terms of j and p - j together: their sums go with cosines, their differences with sines."""
     comptime half = p // 2
     comptime Lanes = SIMD[dt, w]
     var sums = Array[Z[dt, w], half](fill=a[0])

@@ -23,9 +23,7 @@ def reals[dt: DType](address: Int, offset: Int = 0) -> Ptr[Scalar[dt]]:
 
 
 @always_inline
-def _butterfly_at[
-    dt: DType, w: Int, r: Int, turned: Bool
-](x: Ptr[Scalar[dt]], step: Int, roots: Ptr[Scalar[dt]]):
+def _butterfly_at[dt: DType, w: Int, r: Int, turned: Bool](x: Ptr[Scalar[dt]], step: Int, roots: Ptr[Scalar[dt]]):
     var a = Array[Z[dt, w], MAX_RADIX](fill=Z[dt, w](0, 0))
     comptime for k in range(r):
         a[k] = Z[dt, w](
@@ -44,11 +42,8 @@ def _butterfly_at[
 
 
 @no_inline
-def _pass[
-    dt: DType, w: Int, r: Int
-](buffer: Int, n: Int, length: Int, roots: Int):
-    """Splits every run of `length` points into r runs, each a transform of its own.
-    """
+def _pass[dt: DType, w: Int, r: Int](buffer: Int, n: Int, length: Int, roots: Int):
+    """Splits every run of `length` points into r runs, each a transform of its own."""
     var x = reals[dt](buffer)
     var m = length // r
     var step = m * 2 * w
@@ -57,9 +52,7 @@ def _pass[
     for q in range(1, m):
         var t = reals[dt](roots, (q - 1) * (r - 1) * 2)
         for b in range(0, n, length):
-            _butterfly_at[dt, w, r, True](
-                x.unsafe_offset((b + q) * 2 * w), step, t
-            )
+            _butterfly_at[dt, w, r, True](x.unsafe_offset((b + q) * 2 * w), step, t)
 
 
 def transform[dt: DType, w: Int](plan: Ptr[Plan], buffer: Int):
@@ -89,9 +82,7 @@ def split[dt: DType, w: Int](p: Ptr[Scalar[dt]]) -> Z[dt, w]:
 def split_first[dt: DType, w: Int](p: Ptr[Scalar[dt]], count: Int) -> Z[dt, w]:
     """The first of w complex numbers, zeros after them."""
     var low = masked_load[w](p, first_lanes[w](2 * count), SIMD[dt, w](0))
-    var high = masked_load[w](
-        p.unsafe_offset(w), first_lanes[w](2 * count - w), SIMD[dt, w](0)
-    )
+    var high = masked_load[w](p.unsafe_offset(w), first_lanes[w](2 * count - w), SIMD[dt, w](0))
     var pair = low.join(high).deinterleave()
     return Z[dt, w](pair[0]._refine[dt, w](), pair[1]._refine[dt, w]())
 
@@ -106,9 +97,7 @@ def joined[dt: DType, w: Int](p: Ptr[Scalar[dt]], z: Z[dt, w]):
 
 
 @always_inline
-def joined_first[
-    dt: DType, w: Int
-](p: Ptr[Scalar[dt]], z: Z[dt, w], count: Int):
+def joined_first[dt: DType, w: Int](p: Ptr[Scalar[dt]], z: Z[dt, w], count: Int):
     var both = z.re.interleave(z.im)
     masked_store[w](both.slice[w, offset=0](), p, first_lanes[w](2 * count))
     masked_store[w](
@@ -119,9 +108,7 @@ def joined_first[
 
 
 @no_inline
-def columns_in[
-    dt: DType, w: Int
-](src: Int, step: Int, points: Int, lanes: Int, flip: Int, buffer: Int):
+def columns_in[dt: DType, w: Int](src: Int, step: Int, points: Int, lanes: Int, flip: Int, buffer: Int):
     """Complex points; `step` reals lead from point to point."""
     var p = reals[dt](src)
     var x = reals[dt](buffer)
@@ -146,16 +133,7 @@ def columns_in[
 @no_inline
 def columns_out[
     dt: DType, w: Int
-](
-    buffer: Int,
-    order: Int,
-    dst: Int,
-    step: Int,
-    points: Int,
-    lanes: Int,
-    flip: Int,
-    scale: Scalar[dt],
-):
+](buffer: Int, order: Int, dst: Int, step: Int, points: Int, lanes: Int, flip: Int, scale: Scalar[dt],):
     var x = reals[dt](buffer)
     var p = reals[dt](dst)
     var re = flip * w
@@ -174,9 +152,7 @@ def columns_out[
 
 
 @no_inline
-def real_columns_in[
-    dt: DType, w: Int
-](src: Int, step: Int, points: Int, lanes: Int, gap: Int, buffer: Int):
+def real_columns_in[dt: DType, w: Int](src: Int, step: Int, points: Int, lanes: Int, gap: Int, buffer: Int):
     """Real points, which lie `gap` vectors apart in the buffer: 1 makes two of them a complex number; with 2 the imaginary
     parts are zero."""
     var mask = first_lanes[w](lanes)
@@ -199,39 +175,18 @@ def _vector_of(order: Int, q: Int, gap: Int, flip: Int) -> Int:
 @no_inline
 def real_columns_out[
     dt: DType, w: Int
-](
-    buffer: Int,
-    order: Int,
-    dst: Int,
-    step: Int,
-    points: Int,
-    lanes: Int,
-    gap: Int,
-    flip: Int,
-    scale: Scalar[dt],
-):
+](buffer: Int, order: Int, dst: Int, step: Int, points: Int, lanes: Int, gap: Int, flip: Int, scale: Scalar[dt],):
     var mask = first_lanes[w](lanes)
     for q in range(points):
-        var v = reals[dt](
-            buffer, _vector_of(order, q, gap, flip) * w
-        ).unsafe_load[width=w](0)
+        var v = reals[dt](buffer, _vector_of(order, q, gap, flip) * w).unsafe_load[width=w](0)
         masked_store[w](v * scale, reals[dt](dst, q * step), mask)
 
 
 @no_inline
 def rows_in[
     dt: DType, w: Int
-](
-    src: Int,
-    step: Int,
-    numbers: Int,
-    lanes: Int,
-    gap: Int,
-    flip: Int,
-    buffer: Int,
-):
-    """Rows of real numbers, or of complex ones as twice as many reals; `step` reals lead from row to row.
-    """
+](src: Int, step: Int, numbers: Int, lanes: Int, gap: Int, flip: Int, buffer: Int,):
+    """Rows of real numbers, or of complex ones as twice as many reals; `step` reals lead from row to row."""
     for c in range(0, numbers, w):
         var depth = min(w, numbers - c)
         var r = Array[SIMD[dt, w], w](fill=0)
@@ -242,9 +197,7 @@ def rows_in[
             var mask = first_lanes[w](depth)
             comptime for i in range(w):
                 if i < lanes:
-                    r[i] = masked_load[w](
-                        reals[dt](src, i * step + c), mask, SIMD[dt, w](0)
-                    )
+                    r[i] = masked_load[w](reals[dt](src, i * step + c), mask, SIMD[dt, w](0))
         transpose[dt, w](r)
         if gap == 1 and depth == w:
             comptime for i in range(w):
@@ -252,43 +205,24 @@ def rows_in[
         elif gap == 1:
             comptime for i in range(w):
                 if i < depth:
-                    reals[dt](buffer, ((c + i) ^ flip) * w).unsafe_store(
-                        0, r[i]
-                    )
+                    reals[dt](buffer, ((c + i) ^ flip) * w).unsafe_store(0, r[i])
         else:
             comptime for i in range(w):
                 if i < depth:
                     reals[dt](buffer, 2 * (c + i) * w).unsafe_store(0, r[i])
-                    reals[dt](buffer, (2 * (c + i) + 1) * w).unsafe_store(
-                        0, SIMD[dt, w](0)
-                    )
+                    reals[dt](buffer, (2 * (c + i) + 1) * w).unsafe_store(0, SIMD[dt, w](0))
 
 
 @no_inline
 def rows_out[
     dt: DType, w: Int
-](
-    buffer: Int,
-    order: Int,
-    dst: Int,
-    step: Int,
-    numbers: Int,
-    lanes: Int,
-    gap: Int,
-    flip: Int,
-    scale: Scalar[dt],
-):
+](buffer: Int, order: Int, dst: Int, step: Int, numbers: Int, lanes: Int, gap: Int, flip: Int, scale: Scalar[dt],):
     for c in range(0, numbers, w):
         var depth = min(w, numbers - c)
         var r = Array[SIMD[dt, w], w](fill=0)
         comptime for i in range(w):
             if i < depth:
-                r[i] = (
-                    reals[dt](
-                        buffer, _vector_of(order, c + i, gap, flip) * w
-                    ).unsafe_load[width=w](0)
-                    * scale
-                )
+                r[i] = reals[dt](buffer, _vector_of(order, c + i, gap, flip) * w).unsafe_load[width=w](0) * scale
         transpose[dt, w](r)
         if depth == w and lanes == w:
             comptime for i in range(w):
@@ -317,11 +251,8 @@ def _set[dt: DType, w: Int](buffer: Int, place: Int, z: Z[dt, w]):
 
 
 @always_inline
-def to_half[
-    dt: DType, w: Int
-](mut a: Z[dt, w], mut b: Z[dt, w], re: SIMD[dt, w], im: SIMD[dt, w]):
-    """Points k and n - k of the transform of 2n reals, from those of the n pairs; (re, im) is the root of k.
-    """
+def to_half[dt: DType, w: Int](mut a: Z[dt, w], mut b: Z[dt, w], re: SIMD[dt, w], im: SIMD[dt, w]):
+    """Points k and n - k of the transform of 2n reals, from those of the n pairs; (re, im) is the root of k."""
     comptime half = SIMD[dt, w](0.5)
     var even = (a + b.conj()).scaled(half)
     var odd = (a - b.conj()).turned().scaled(half).times(re, im)
@@ -330,11 +261,8 @@ def to_half[
 
 
 @always_inline
-def from_half[
-    dt: DType, w: Int
-](mut a: Z[dt, w], mut b: Z[dt, w], re: SIMD[dt, w], im: SIMD[dt, w]):
-    """The way back, but for the factor 2, with real and imaginary parts exchanged.
-    """
+def from_half[dt: DType, w: Int](mut a: Z[dt, w], mut b: Z[dt, w], re: SIMD[dt, w], im: SIMD[dt, w]):
+    """The way back, but for the factor 2, with real and imaginary parts exchanged."""
     var even = a + b.conj()
     var odd = (a - b.conj()).times(re, -im)
     a = Z[dt, w](even.im + odd.re, even.re - odd.im)
@@ -343,8 +271,7 @@ def from_half[
 
 @no_inline
 def half_out[dt: DType, w: Int](buffer: Int, order: Int, n: Int, roots: Int):
-    """Makes the n points of a transform of pairs the n + 1 points of a real one.
-    """
+    """Makes the n points of a transform of pairs the n + 1 points of a real one."""
     comptime Lanes = SIMD[dt, w]
     var first = _at[dt, w](buffer, 0)
     _set[dt, w](buffer, 0, Z[dt, w](first.re + first.im, 0))
@@ -366,8 +293,7 @@ def half_out[dt: DType, w: Int](buffer: Int, order: Int, n: Int, roots: Int):
 
 @no_inline
 def half_in[dt: DType, w: Int](buffer: Int, n: Int, roots: Int):
-    """Makes n + 1 points, in their order, the n points of a transform of pairs, flipped.
-    """
+    """Makes n + 1 points, in their order, the n points of a transform of pairs, flipped."""
     comptime Lanes = SIMD[dt, w]
     var first = _at[dt, w](buffer, 0).re
     var last = _at[dt, w](buffer, n).re
@@ -387,8 +313,7 @@ def half_in[dt: DType, w: Int](buffer: Int, n: Int, roots: Int):
 
 @no_inline
 def mirrored_in[dt: DType, w: Int](buffer: Int, n: Int):
-    """Completes points 0..n/2 of a real result of odd length to all n, flipped.
-    """
+    """Completes points 0..n/2 of a real result of odd length to all n, flipped."""
     var first = _at[dt, w](buffer, 0).re
     _set[dt, w](buffer, 0, Z[dt, w](0, first))
     for k in range(1, n // 2 + 1):

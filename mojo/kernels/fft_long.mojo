@@ -54,11 +54,8 @@ def turned_reals[w: Int](plan: Ptr[Plan]) -> Int:
 
 
 @no_inline
-def _turn[
-    dt: DType, w: Int
-](buffer: Int, plan: Ptr[Plan], group: Int, lanes: Int, turned: Int):
-    """Multiplies a group's points by their roots and moves them to the buffers of the second step.
-    """
+def _turn[dt: DType, w: Int](buffer: Int, plan: Ptr[Plan], group: Int, lanes: Int, turned: Int):
+    """Multiplies a group's points by their roots and moves them to the buffers of the second step."""
     var a = plan[].first[].n
     var b = plan[].second[].n
     var order = plan[].first[].order
@@ -77,13 +74,9 @@ def _turn[
                 var k = block + i
                 var x = reals[dt](
                     buffer,
-                    Int(Ptr[Int32](unsafe_from_address=order)[unsafe_offset=k])
-                    * 2
-                    * w,
+                    Int(Ptr[Int32](unsafe_from_address=order)[unsafe_offset=k]) * 2 * w,
                 )
-                var z = Z[dt, w](
-                    x.unsafe_load[width=w](0), x.unsafe_load[width=w](w)
-                )
+                var z = Z[dt, w](x.unsafe_load[width=w](0), x.unsafe_load[width=w](w))
                 var root = Z[dt, w](
                     roots.unsafe_load[width=w](k * 2 * w),
                     roots.unsafe_load[width=w](k * 2 * w + w),
@@ -117,34 +110,24 @@ def first_step[dt: DType, w: Int](line: Line, group: Int, buffer: Int):
     var lanes = min(w, b - group * w)
     comptime size = size_of[Scalar[dt]]()
     if line.kind == R2C and line.n % 2 == 1:
-        real_columns_in[dt, w](
-            line.src + group * w * size, b, a, lanes, 2, buffer
-        )
+        real_columns_in[dt, w](line.src + group * w * size, b, a, lanes, 2, buffer)
     elif line.kind == C2R:
-        columns_in[dt, w](
-            line.whole + 2 * group * w * size, 2 * b, a, lanes, 0, buffer
-        )
+        columns_in[dt, w](line.whole + 2 * group * w * size, 2 * b, a, lanes, 0, buffer)
     else:
-        columns_in[dt, w](
-            line.src + 2 * group * w * size, 2 * b, a, lanes, line.flip, buffer
-        )
+        columns_in[dt, w](line.src + 2 * group * w * size, 2 * b, a, lanes, line.flip, buffer)
     transform[dt, w](line.plan[].first, buffer)
     _turn[dt, w](buffer, line.plan, group, lanes, line.turned)
 
 
 def second_step[dt: DType, w: Int](line: Line, group: Int, scale: Scalar[dt]):
-    """Transforms the points that belong to w rows of it, which are w columns of the result.
-    """
+    """Transforms the points that belong to w rows of it, which are w columns of the result."""
     var a = line.plan[].first[].n
     var b = line.plan[].second[].n
     var lanes = min(w, a - group * w)
     comptime size = size_of[Scalar[dt]]()
     var buffer = line.turned + group * b * 2 * w * size
     transform[dt, w](line.plan[].second, buffer)
-    var to = (
-        line.dst if line.kind == C2C
-        or (line.kind == C2R and line.n % 2 == 0) else line.whole
-    )
+    var to = line.dst if line.kind == C2C or (line.kind == C2R and line.n % 2 == 0) else line.whole
     columns_out[dt, w](
         buffer, line.plan[].second[].order, to + 2 * group * w * size, 2 * a, b, lanes, line.flip,
         scale,
@@ -167,9 +150,7 @@ def _back[dt: DType, w: Int](z: Z[dt, w]) -> Z[dt, w]:
 
 
 @always_inline
-def _pairs[
-    dt: DType, w: Int, out: Bool
-](x: Ptr[Scalar[dt]], y: Ptr[Scalar[dt]], k: Int, m: Int, roots: Int):
+def _pairs[dt: DType, w: Int, out: Bool](x: Ptr[Scalar[dt]], y: Ptr[Scalar[dt]], k: Int, m: Int, roots: Int):
     """Points k .. k + w - 1 and those that mirror them."""
     var there = m - k - w + 1
     var a = split[dt, w](x.unsafe_offset(2 * k))
@@ -185,9 +166,7 @@ def _pairs[
 
 
 @no_inline
-def half_line[
-    dt: DType, w: Int, out: Bool
-](src: Int, dst: Int, m: Int, roots: Int, start: Int, stop: Int):
+def half_line[dt: DType, w: Int, out: Bool](src: Int, dst: Int, m: Int, roots: Int, start: Int, stop: Int):
     """Points start .. stop - 1 (of 1 .. m/2) and those that mirror them."""
     var x = reals[dt](src)
     var y = reals[dt](dst)
@@ -201,8 +180,7 @@ def half_line[
 
 
 def before[dt: DType, w: Int](line: Line, start: Int, stop: Int):
-    """What a real result needs first, for points start .. stop - 1 of 1 .. middle - 1.
-    """
+    """What a real result needs first, for points start .. stop - 1 of 1 .. middle - 1."""
     var x = reals[dt](line.src)
     var y = reals[dt](line.whole)
     if line.n % 2 == 0:
@@ -210,9 +188,7 @@ def before[dt: DType, w: Int](line: Line, start: Int, stop: Int):
         if start == 1:
             y[] = x[] - x[unsafe_offset=2 * m]
             y[unsafe_offset=1] = x[] + x[unsafe_offset=2 * m]
-        half_line[dt, w, False](
-            line.src, line.whole, m, line.halves, start, stop
-        )
+        half_line[dt, w, False](line.src, line.whole, m, line.halves, start, stop)
         return
     if start == 1:
         y[] = 0
@@ -227,8 +203,7 @@ def before[dt: DType, w: Int](line: Line, start: Int, stop: Int):
 
 
 def after[dt: DType, w: Int](line: Line, start: Int, stop: Int):
-    """What the result of a real transform needs last, for points start .. stop - 1 of 1 .. middle - 1.
-    """
+    """What the result of a real transform needs last, for points start .. stop - 1 of 1 .. middle - 1."""
     var x = reals[dt](line.whole)
     var y = reals[dt](line.dst)
     comptime size = size_of[Scalar[dt]]()
@@ -241,9 +216,7 @@ def after[dt: DType, w: Int](line: Line, start: Int, stop: Int):
             y[unsafe_offset=1] = 0
             y[unsafe_offset=2 * m] = re - im
             y[unsafe_offset=2 * m + 1] = 0
-        half_line[dt, w, True](
-            line.whole, line.dst, m, line.halves, start, stop
-        )
+        half_line[dt, w, True](line.whole, line.dst, m, line.halves, start, stop)
     elif line.kind == R2C:
         if start == 1:
             y[] = x[]

@@ -19,9 +19,7 @@ comptime SEVERAL_THREADS = 1 << 16  # points
 
 def _module(name: StaticString) raises -> Obj:
     """A new reference to a module."""
-    var found = external_call["PyImport_ImportModule", Int](
-        Int(name.unsafe_ptr())
-    )
+    var found = external_call["PyImport_ImportModule", Int](Int(name.unsafe_ptr()))
     if found == 0:
         external_call["PyErr_Clear", NoneType]()
         raise Error(
@@ -33,9 +31,7 @@ def _module(name: StaticString) raises -> Obj:
 
 def _called(f: Obj, args: Obj) raises -> Obj:
     """The result of a call; takes both references over."""
-    var made = 0 if f == 0 or args == 0 else external_call[
-        "PyObject_CallObject", Int
-    ](f, args)
+    var made = 0 if f == 0 or args == 0 else external_call["PyObject_CallObject", Int](f, args)
     if f != 0:
         decref(f)
     if args != 0:
@@ -61,8 +57,7 @@ def by_ducc(
     forward: Bool,
     norm: Int,
 ) raises:
-    """Calls ducc0's c2c, r2c or c2r (which also wants the size of its result) on tensors that are not empty.
-    """
+    """Calls ducc0's c2c, r2c or c2r (which also wants the size of its result) on tensors that are not empty."""
     var fft = _module("ducc0.fft")
     var numpy: Obj
     try:
@@ -80,12 +75,7 @@ def by_ducc(
         items.append(external_call["PyBool_FromLong", Int](Int(forward)))
         items.append(py_int(norm))
         items.append(_array(numpy, result))
-        items.append(
-            py_int(
-                num_threads() if as_tensor(result)[].numel
-                >= SEVERAL_THREADS else 1
-            )
-        )
+        items.append(py_int(num_threads() if as_tensor(result)[].numel >= SEVERAL_THREADS else 1))
     except e:
         for item in items:
             decref(item)

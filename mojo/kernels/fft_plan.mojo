@@ -66,9 +66,7 @@ struct Plan:
     var bytes: Int
     var passes: Int
     var radices: Array[Int, MAX_PASSES]
-    var roots: Array[
-        Int, MAX_PASSES
-    ]  # of each pass: those of p = 1.., k = 1..radix-1, real and imaginary part
+    var roots: Array[Int, MAX_PASSES]  # of each pass: those of p = 1.., k = 1..radix-1, real and imaginary part
     var order: Int  # Int32: where point k lies after the passes; point n lies behind them
     var halves: Int  # for real transforms of 2n points: exp(-2 pi i k / 2n), k = 0..n, real parts, then imaginary ones
     # For one long line as n = first * second: the plans of both, the roots between them.
@@ -95,14 +93,11 @@ struct _Plans(Movable):
         self.bytes = 0
 
 
-comptime _PLANS = _Global[
-    StorageType=_Plans, "DUMBTORCH_FFT_PLANS", _Plans.__init__
-]
+comptime _PLANS = _Global[StorageType=_Plans, "DUMBTORCH_FFT_PLANS", _Plans.__init__]
 
 
 def radices_of(n: Int, mut radices: Array[Int, MAX_PASSES]) -> Int:
-    """The radices whose product is n; their number, or -1 where a prime factor is too large.
-    """
+    """The radices whose product is n; their number, or -1 where a prime factor is too large."""
     var count = 0
     var rest = n
     for p in [13, 11, 7, 5, 3]:
@@ -137,13 +132,9 @@ def can_transform(n: Int) -> Bool:
 
 def _words(count: Int, size: Int, mut bytes: Int) raises -> Int:
     var total = max(count * size, 64)
-    var p = external_call["aligned_alloc", Int](
-        Int(64), ceildiv(total, 64) * 64
-    )
+    var p = external_call["aligned_alloc", Int](Int(64), ceildiv(total, 64) * 64)
     if p == 0:
-        raise Error(
-            "OutOfMemoryError|torch.fft: no memory for the roots of unity"
-        )
+        raise Error("OutOfMemoryError|torch.fft: no memory for the roots of unity")
     bytes += total
     return p
 
@@ -202,8 +193,7 @@ def _make_short[dt: DType](n: Int) raises -> Ptr[Plan]:
 
 
 def halves_of[dt: DType](p: Ptr[Plan]) raises -> Int:
-    """The roots for real transforms of twice the plan's points, made when first wanted.
-    """
+    """The roots for real transforms of twice the plan's points, made when first wanted."""
     if p[].halves == 0:
         var n = p[].n
         var bytes = 0
@@ -221,8 +211,7 @@ def halves_of[dt: DType](p: Ptr[Plan]) raises -> Int:
 
 
 def _split(n: Int, w: Int) -> Int:
-    """The first factor of a long line: near the root, with little waste in groups of w.
-    """
+    """The first factor of a long line: near the root, with little waste in groups of w."""
     var best = 1
     var least = Float64(1e300)
     for a in range(1, n + 1):
@@ -231,13 +220,9 @@ def _split(n: Int, w: Int) -> Int:
         if n % a != 0:
             continue
         var b = n // a
-        var work = Float64(ceildiv(b, w) * w * a) + Float64(
-            ceildiv(a, w) * w * b
-        )
+        var work = Float64(ceildiv(b, w) * w * a) + Float64(ceildiv(a, w) * w * b)
         # passes over a buffer beyond the first cache cost more
-        work *= 1.0 + 0.02 * abs(
-            Float64(a) / Float64(b) + Float64(b) / Float64(a)
-        )
+        work *= 1.0 + 0.02 * abs(Float64(a) / Float64(b) + Float64(b) / Float64(a))
         if work < least:
             least = work
             best = a
@@ -303,8 +288,7 @@ def long_plan_of[dt: DType, w: Int](n: Int) raises -> Ptr[Plan]:
 
 
 def drop_plans():
-    """Drops the plans that nobody uses once there are many. Long ones hold their parts.
-    """
+    """Drops the plans that nobody uses once there are many. Long ones hold their parts."""
     try:
         var plans = _PLANS.get_or_create_ptr()
         if plans[].bytes <= KEEP_BYTES:

@@ -1,10 +1,13 @@
-"""Factorizations that solve linear systems: Cholesky, LU, LDL, triangular solves, least squares. By LAPACK."""
+"""Factorizations that solve linear systems: Cholesky, LU, LDL, triangular solves, least squares. By LAPACK, but for many
+small matrices.
+"""
 
 from std.ffi import external_call
+from std.sys.info import size_of
 from tensor.call import Call, register
-from tensor.dtype import FLOAT32, INT32, complex_part, is_complex, itemsize
+from tensor.dtype import COMPLEX64, FLOAT32, FLOAT64, INT32, complex_part, is_complex, itemsize
 from tensor.layout import Dims, broadcast_into, no_dims, same_dims, shape_text
-from tensor.memory import load, store
+from tensor.memory import at, load, store
 from tensor.object import TPtr, as_tensor, new_tensor
 from tensor.py import Obj, decref
 
@@ -12,7 +15,24 @@ from kernels.lapack import (
     Matrices, Routine, as_ints, as_words, check_kind, check_like, check_matrix, check_square, clear_triangle, copied,
     letter, new_matrices, new_vectors, new_words, own_copy, readable, results,
 )  # fmt: skip
+from kernels.small import (
+    LARGEST, is_small, small_cholesky, small_inverse, small_lu, small_lu_solve, small_triangular,
+)  # fmt: skip
 from kernels.transfer_api import contiguous_of, copy_into
+
+
+def _count(t: TPtr) -> Int:
+    """How many matrices there are."""
+    var count = 1
+    for i in range(t[].rank() - 2):
+        count *= t[].shape[i]
+    return count
+
+
+def _small(t: TPtr) -> Bool:
+    """Whether the matrices go in groups (kernels/small.mojo) rather than one by one to LAPACK."""
+    var r = t[].rank()
+    return is_small(t[].code(), t[].shape[r - 2], t[].shape[r - 1], _count(t))
 
 
 def cholesky(mut call: Call) raises -> Obj:
@@ -20,6 +40,10 @@ def cholesky(mut call: Call) raises -> Obj:
     var t = check_matrix(call, 0)
     check_square(call, t)
     var upper = call.bool(1)
+    if _small(t):
+        var infos = new_words(_count(t))
+        var a = small_cholesky(t, upper, infos)
+        return results(a.tensor, as_ints(infos, t[].shape, a.ndim, -1))
     var a = own_copy(t)
     var infos = new_words(a.count)
     var n = a.rows
@@ -34,8 +58,15 @@ def cholesky(mut call: Call) raises -> Obj:
     return results(a.tensor, as_ints(infos, t[].shape, a.ndim, -1))
 
 
-def _getrf(a: Matrices, pivots: Int, infos: Int) raises:
-    var k = min(a.rows, a.cols)
+def _factored(t: TPtr, mut pivots: Int, mut infos: Int) raises -> Matrices:
+    """LU of a copy; the exchanges and the status as new words."""
+    var k = min(t[].shape[t[].rank() - 1], t[].shape[t[].rank() - 2])
+    var count = _count(t)
+    infos = new_words(count)
+    pivots = new_words(count * k)
+    if _small(t):
+        return small_lu(t, pivots, infos)
+    var a = own_copy(t)
     var f = Routine(letter(a.code) + "getrf", a.count)
     f.int(a.rows)
     f.int(a.cols)
@@ -44,9 +75,13 @@ def _getrf(a: Matrices, pivots: Int, infos: Int) raises:
     f.data(pivots, 8 * k)
     f.data(infos, 8)
     f.run_all(a.code, a.rows * a.cols * k)
+    return a
 
 
 def _getrs(a: Matrices, pivots: Int, x: Matrices, adjoint: Bool) raises:
+    if is_small(x.code, x.rows, x.cols, x.count):
+        small_lu_solve(a, pivots, x, adjoint)
+        return
     var infos = new_words(x.count)
     var f = Routine(letter(x.code) + "getrs", x.count)
     f.flag("C" if adjoint else "N")
@@ -65,16 +100,61 @@ def _getrs(a: Matrices, pivots: Int, x: Matrices, adjoint: Bool) raises:
 def lu_factor(mut call: Call) raises -> Obj:
     """Parameters (input): LU in one matrix, the rows exchanged (from 1), the first zero pivot (or 0)."""
     var t = check_matrix(call, 0)
-    var a = own_copy(t)
-    var k = min(a.rows, a.cols)
-    var infos = new_words(a.count)
-    var pivots = new_words(a.count * k)
-    _getrf(a, pivots, infos)
+    var pivots = 0
+    var infos = 0
+    var a = _factored(t, pivots, infos)
     return results(
         a.tensor,
-        as_ints(pivots, t[].shape, a.ndim, k),
+        as_ints(pivots, t[].shape, a.ndim, min(a.rows, a.cols)),
         as_ints(infos, t[].shape, a.ndim, -1),
     )
+
+
+def _product[dt: DType, complex: Bool](lu: Matrices, pivots: Int, result: Int):
+    """The product of each diagonal, its sign changed for every exchange."""
+    comptime parts = 2 if complex else 1
+    var n = lu.rows
+    for b in range(lu.count):
+        var p = at[Scalar[dt]](lu.data() + b * lu.step())
+        var re = Scalar[dt](1)
+        var im = Scalar[dt](0)
+        var odd = False
+        for i in range(n):
+            var x = p[unsafe_offset=parts * i * (n + 1)]
+            odd = odd != (load[Int32](pivots + 4 * (b * n + i)) != Int32(i + 1))
+            comptime if complex:
+                var y = p[unsafe_offset=parts * i * (n + 1) + 1]
+                var real = re * x - im * y
+                im = re * y + im * x
+                re = real
+            else:
+                re *= x
+        store[Scalar[dt]](result + b * parts * size_of[Scalar[dt]](), -re if odd else re)
+        comptime if complex:
+            store[Scalar[dt]](result + (b * 2 + 1) * size_of[Scalar[dt]](), -im if odd else im)
+
+
+def det(mut call: Call) raises -> Obj:
+    """Parameters (A): the determinant, the LU factors, their pivots."""
+    var t = check_matrix(call, 0)
+    check_square(call, t)
+    var pivots = 0
+    var infos = 0
+    var a = _factored(t, pivots, infos)
+    external_call["free", NoneType](infos)
+    var piv = as_ints(pivots, t[].shape, a.ndim, a.rows)
+    var made = new_tensor(a.code, t[].shape, a.ndim)
+    var exchanges = as_tensor(piv)[].data()
+    var result = as_tensor(made)[].data()
+    if a.code == FLOAT32:
+        _product[DType.float32, False](a, exchanges, result)
+    elif a.code == FLOAT64:
+        _product[DType.float64, False](a, exchanges, result)
+    elif a.code == COMPLEX64:
+        _product[DType.float32, True](a, exchanges, result)
+    else:
+        _product[DType.float64, True](a, exchanges, result)
+    return results(made, a.tensor, piv)
 
 
 def _common_batch(call: Call, a: TPtr, b: TPtr, mut batch: Dims) raises -> Int:
@@ -159,10 +239,9 @@ def solve(mut call: Call) raises -> Obj:
     _check_rows(call, t, b, True)
     var batch = no_dims()
     var ndim = _common_batch(call, t, b, batch)
-    var a = own_copy(t)
-    var infos = new_words(a.count)
-    var pivots = new_words(a.count * a.rows)
-    _getrf(a, pivots, infos)
+    var pivots = 0
+    var infos = 0
+    var a = _factored(t, pivots, infos)
     var piv = as_ints(pivots, t[].shape, a.ndim, a.rows)
     var info = as_ints(infos, t[].shape, a.ndim, -1)
     var x = copied(b, batch, ndim)
@@ -184,11 +263,14 @@ def inverse(mut call: Call) raises -> Obj:
     """Parameters (A): the inverse, and the first zero pivot (or 0), where the inverse holds what the factors hold."""
     var t = check_matrix(call, 0)
     check_square(call, t)
-    var a = own_copy(t)
+    if _small(t):
+        var status = new_words(_count(t))
+        var made = small_inverse(t, status)
+        return results(made.tensor, as_ints(status, t[].shape, made.ndim, -1))
+    var pivots = 0
+    var infos = 0
+    var a = _factored(t, pivots, infos)
     var n = a.rows
-    var infos = new_words(a.count)
-    var pivots = new_words(a.count * n)
-    _getrf(a, pivots, infos)
     var again = new_words(a.count)
     var f = Routine(letter(a.code) + "getri", a.count)
     f.int(n)
@@ -225,6 +307,10 @@ def solve_triangular(mut call: Call) raises -> Obj:
     var ndim = _common_batch(call, t, b, batch)
     var a = readable(t, batch, ndim)
     var x = copied(b, batch, ndim)
+    if a.rows <= LARGEST and is_small(x.code, x.rows, x.cols, x.count):
+        small_triangular(a, x, upper, left, unit)
+        decref(a.tensor)
+        return x.tensor
     var f = Routine(letter(x.code) + "trsm", x.count)
     f.flag("L" if left else "R")
     f.flag("U" if upper else "L")
@@ -398,6 +484,7 @@ def lstsq(mut call: Call) raises -> Obj:
 def register_solve() abi("C") -> None:
     register[cholesky]("linalg_cholesky_ex")
     register[lu_factor]("linalg_lu_factor_ex")
+    register[det]("linalg_det")
     register[lu_solve]("linalg_lu_solve")
     register[solve]("linalg_solve_ex")
     register[inverse]("linalg_inv_ex")

@@ -20,6 +20,7 @@ from kernels.lapack import (
     Matrices, Routine, as_ints, check_like, check_matrix, check_square, clear_triangle, copied, letter, new_matrices,
     new_vectors, new_words, own_copy, readable, results,
 )  # fmt: skip
+from kernels.small import is_small, small_qr
 from kernels.transfer_api import contiguous_of, copy_into
 
 
@@ -137,6 +138,11 @@ def ormqr(mut call: Call) raises -> Obj:
     return c.tensor
 
 
+def _no_q(t: TPtr) raises -> Obj:
+    """What stands for a Q that was not asked for."""
+    return new_vectors(t[].code(), t[].shape, 0, 0)
+
+
 def qr(mut call: Call) raises -> Obj:
     """Parameters (input, mode): Q and R; mode 0 is reduced, 1 complete, 2 R alone (Q then is empty)."""
     var t = check_matrix(call, 0)
@@ -146,13 +152,20 @@ def qr(mut call: Call) raises -> Obj:
     var n = t[].shape[r - 1]
     var k = min(m, n)
     var size = itemsize(t[].code())
+    var q_cols = 0 if mode == 2 else m if mode == 1 else k
+    var r_rows = m if mode == 1 else k
+    var upper = new_matrices(t[].code(), t[].shape, r - 2, r_rows, n)
+    if is_small(t[].code(), m, n, upper.count):
+        if mode == 2:
+            small_qr(t, 0, 0, upper)
+            return results(_no_q(t), upper.tensor)
+        var made = new_matrices(t[].code(), t[].shape, r - 2, m, q_cols)
+        small_qr(t, made.data(), q_cols, upper)
+        return results(made.tensor, upper.tensor)
     var a = own_copy(t)
     var tau = new_vectors(a.code, t[].shape, a.ndim, k)
     if as_tensor(tau)[].numel > 0:
         _geqrf(a, tau)
-    var q_cols = 0 if mode == 2 else m if mode == 1 else k
-    var r_rows = m if mode == 1 else k
-    var upper = new_matrices(a.code, t[].shape, a.ndim, r_rows, n)
     for b in range(a.count):
         for j in range(n):
             memcpy(
@@ -164,9 +177,7 @@ def qr(mut call: Call) raises -> Obj:
     if mode == 2:
         decref(a.tensor)
         decref(tau)
-        var shape = t[].shape.copy()
-        shape[0] = 0
-        return results(new_vectors(a.code, shape, 0, 0), upper.tensor)
+        return results(_no_q(t), upper.tensor)
     var q = a
     if q_cols != n:
         q = new_matrices(a.code, t[].shape, a.ndim, m, q_cols)

@@ -231,12 +231,6 @@ def _parity(pivots: Any) -> Any:
     return (pivots != places).sum(-1) % 2 == 1
 
 
-def _det(A: Any) -> tuple[Any, Any, Any]:
-    lu, pivots, _ = lu_factor_ex(A)
-    product = lu.diagonal(0, -2, -1).prod(-1)
-    return F["where"](_parity(pivots), -product, product), lu, pivots
-
-
 def _det_backward(g: Any, A: Any, result: Any, LU: Any, pivots: Any) -> Any:
     """The adjugate: det(A) A^-H where A is regular; elsewhere by the singular values, whose products without one of
     them are exact where it is zero."""
@@ -265,9 +259,8 @@ def _det_backward(g: Any, A: Any, result: Any, LU: Any, pivots: Any) -> Any:
     return F["where"](singular.unsqueeze(-1).unsqueeze(-1), cofactors, solve_ex(regular.mH, diag(scale))[0])
 
 
-det = primitive(
-    "linalg_det", "A", _det, {"A": _det_backward}, outputs=("result", "LU", "pivots"), differentiable=(0,),
-    dtypes=DTYPES,
+det = _internal(
+    "linalg_det", "A", outputs=("result", "LU", "pivots"), differentiable=(0,), grad={"A": _det_backward},
     samples=lambda: (S(T(values=_GENERAL)), S(T(values=[_GENERAL, _POSITIVE])), S(T(2, 0, 0))),
     doc="The determinants of matrices, their LU factors and pivots.",
 )  # fmt: skip
