@@ -76,6 +76,19 @@ def _characters(folder: Path) -> None:
         pickle.dump({"vocab_size": len(letters)}, file)
 
 
+def _citations(folder: Path) -> None:
+    """Words and classes for the papers that the program's list of citations names."""
+    root = next(parent for parent in (folder, *folder.parents) if (parent / "data" / "cora").is_dir())
+    lines = (root / "data" / "cora" / "cora.cites").read_text().splitlines()
+    rng = np.random.default_rng(0)
+    papers = sorted({paper for line in lines for paper in line.split()})
+    classes = rng.integers(7, size=len(papers))
+    words = rng.random((len(papers), 100)) < 0.05 + 0.1 * (np.arange(100) % 7 == classes[:, None])
+    (root / "data" / "cora" / "cora.content").write_text("".join(
+        f"{paper} {' '.join(map(str, row.astype(int)))} Class_{kind}\n"
+        for paper, row, kind in zip(papers, words, classes, strict=True)))  # fmt: skip
+
+
 def _sine_waves(folder: Path) -> None:
     (folder / "traindata.pt").unlink(missing_ok=True)
 
@@ -145,6 +158,31 @@ PROGRAMS: dict[str, Program] = {
            ("nn", "two_layer_net_nn"), ("nn", "two_layer_net_optim"), ("nn", "two_layer_net_module"),
            ("nn", "dynamic_net"))},
     "karpathy_bigram": Program("ng-video-lecture", "bigram.py"),
+    "made": Program("pytorch-made", "made.py", losses=False),
+    **{f"hunkim_{name}": Program("PyTorchZeroToAll", f"{name}.py") for name in (
+        "03_auto_gradient", "06_logistic_regression", "07_diabets_logistic", "08_2_dataset_loade_logistic",
+        "09_01_softmax_loss", "09_2_softmax_mnist", "10_1_cnn_mnist", "11_1_toy_inception_mnist", "12_1_rnn_basics",
+        "12_2_hello_rnn", "12_3_hello_rnn_seq", "12_4_hello_rnn_emb", "13_1_rnn_classification_basics",
+        "13_2_rnn_classification", "13_3_char_rnn", "13_4_pack_pad", "14_1_seq2seq", "14_2_seq2seq_att")},
+    **{f"morvan_{name}": Program("MorvanZhou", f"tutorial-contents/{name}.py", double=name.startswith("40")) for name in (
+        "201_torch_numpy", "202_variable", "203_activation", "301_regression", "302_classification",
+        "303_build_nn_quickly", "304_save_reload", "305_batch_train", "306_optimizer", "401_CNN", "402_RNN_classifier",
+        "403_RNN_regressor", "404_autoencoder", "406_GAN", "406_conditional_GAN", "501_why_torch_dynamic_graph",
+        "503_dropout", "504_batch_normalization")},
+    "devnag_gan": Program("pytorch-generative-adversarial-networks", "gan_pytorch.py"),
+    "mixture_density": Program("mixture-density-network", "examples/ex_1d.py", ("--n-iterations", "21")),
+    "tcn_adding": Program("TCN", "TCN/adding_problem/add_test.py", ("--seq_len", "50", "--levels", "4", "--epochs", "1")),
+    "tcn_copy": Program("TCN", "TCN/copy_memory/copymem_test.py", ("--blank_len", "30", "--epochs", "1")),
+    **{f"torchdiffeq_{kind}": Program("torchdiffeq", "examples/ode_demo.py", ("--data_size", "100", "--niters", "21",
+                                                                              *options))
+       for kind, options in (("dopri5", ()), ("adjoint", ("--adjoint",)), ("adams", ("--method", "adams")))},
+    "pygcn": Program("pygcn", "pygcn/train.py", ("--no-cuda", "--epochs", "21"), _citations),
+    "pygat": Program("pyGAT", "train.py", ("--no-cuda", "--epochs", "21"), _citations),
+    **{f"erik_{name}": Program("PyTorch-GAN", f"implementations/{name}/{name}.py", ("--batch_size", "16"), double=True)
+       for name in ("gan", "wgan", "wgan_gp", "wgan_div", "lsgan", "cgan", "dcgan", "acgan", "sgan", "ebgan", "began",
+                    "bgan", "dragan", "infogan", "relativistic_gan", "softmax_gan", "aae", "cluster_gan")},
+    **{f"minimal_rl_{name}": Program("minimalRL", f"{name}.py") for name in (
+        "REINFORCE", "actor_critic", "dqn", "ppo", "ppo-lstm", "acer", "vtrace")},
     "micrograd": Program("micrograd", "test/test_engine.py", losses=False),
 }  # fmt: skip
 

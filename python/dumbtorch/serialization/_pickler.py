@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import importlib
 import pickle
+import struct
+import sys
 from collections import OrderedDict
 from collections.abc import Callable
 from typing import Any
@@ -68,6 +70,37 @@ class Pickler(_Base):  # type: ignore[misc]
         self._keys: dict[int, str] = {}
         self._dtypes: dict[int, Any] = {}
 
+    def save(self, obj: Any, save_persistent_id: bool = True) -> None:
+        """Write one object."""
+        if type(obj) is Tensor and self.proto >= 2 and id(obj) not in self.memo and not _storage._state(obj):
+            function, args = _plain(obj)
+            if function is _utils._rebuild_tensor_v2 and len(args) == 6:
+                self._save_tensor(obj, *args)
+                return
+        super().save(obj, save_persistent_id)
+
+    def _save_tensor(
+        self, tensor: Any, memory: Any, offset: int, shape: Any, strides: Any, requires_grad: bool, hooks: Any
+    ) -> None:
+        """Write a plain tensor: what `save` would write of `_reduced`, in a third of the time, since nothing inside is
+        looked up or noted as seen."""
+        write = self.write
+        self.save(_utils._rebuild_tensor_v2)
+        write(pickle.MARK)
+        tag, kind, key, location, *rest = self.persistent_id(memory)
+        write(pickle.MARK)
+        self.save(tag)
+        self.save(kind)
+        write(_text(key))
+        self.save(sys.intern(location))
+        for value in rest:
+            self.save(value)
+        write(pickle.TUPLE + pickle.BINPERSID + _whole(offset) + _wholes(shape) + _wholes(strides))
+        write(pickle.NEWTRUE if requires_grad else pickle.NEWFALSE)
+        self.save(OrderedDict)
+        write(pickle.EMPTY_TUPLE + pickle.REDUCE + pickle.TUPLE + pickle.REDUCE)
+        self.memoize(tensor)
+
     def persistent_id(self, obj: Any) -> Any:
         """Storages are written outside of the pickle."""
         if isinstance(obj, TypedStorage):
@@ -126,6 +159,28 @@ class Pickler(_Base):  # type: ignore[misc]
 
     dispatch = _Base.dispatch.copy()
     dispatch[type(_get_layout)] = save_global
+
+
+def _text(value: str) -> bytes:
+    data = value.encode()
+    return pickle.BINUNICODE + struct.pack("<I", len(data)) + data
+
+
+def _whole(value: int) -> bytes:
+    if 0 <= value < 256:
+        return pickle.BININT1 + bytes((value,))
+    if -(2**31) <= value < 2**31:
+        return pickle.BININT + struct.pack("<i", value)
+    data = pickle.encode_long(value)
+    return pickle.LONG1 + bytes((len(data),)) + data
+
+
+_TUPLES = (pickle.EMPTY_TUPLE, pickle.TUPLE1, pickle.TUPLE2, pickle.TUPLE3)
+
+
+def _wholes(values: Any) -> bytes:
+    body = b"".join(map(_whole, values))
+    return body + _TUPLES[len(values)] if len(values) <= 3 else pickle.MARK + body + pickle.TUPLE
 
 
 _OWN_REDUCE = {Tensor.__reduce_ex__, Parameter.__reduce_ex__, Buffer.__reduce_ex__}
