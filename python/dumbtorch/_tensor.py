@@ -8,7 +8,7 @@ from typing import Any
 
 from dumbtorch import _C, _device, _dtypes, _interop, _legacy, _pinned, _printing, _size, _storage, autograd, ops
 from dumbtorch._handles import RemovableHandle, add_hook
-from dumbtorch.autograd import graph
+from dumbtorch.autograd import graph, unwatched
 from dumbtorch.autograd.graph import Extra
 from dumbtorch.memory import OutOfMemoryError
 from dumbtorch.storage import CLASSES, TypedStorage, UntypedStorage, storage_of
@@ -115,8 +115,11 @@ class Tensor(_C.TensorBase):
 
     @property
     def data(self) -> Any:
-        """The same memory outside of the graph, as ``detach``. Assigning replaces the memory that this tensor shows."""
-        return self._alias()
+        """The same memory outside of the graph, which does not mind writes through it.
+
+        Assigning replaces the memory that this tensor shows. Reference: ``torch.Tensor.data``.
+        """
+        return unwatched.alias_of(self)
 
     @data.setter
     def data(self, value: Any) -> None:

@@ -305,3 +305,100 @@ def test_operations_on_a_view_made_before_its_base_joined_the_graph() -> None:
         assert y.requires_grad
         y.sum().backward()
         assert x.grad.tolist() == [0, 3]
+
+
+# ---------------------------------------------------------------- writes through .data
+
+
+def data_of_an_input(t: Any, x: Any, w: Any) -> Any:
+    y = (x * w).sum()
+    x.data.mul_(2)
+    w.data[1] = 5
+    return y
+
+
+def data_of_a_result(t: Any, x: Any, w: Any) -> Any:
+    y = (x * w).exp()
+    y.data[0] = 7
+    y.data.view(-1)[3:].add_(1)
+    return y.sum()
+
+
+def data_that_lives(t: Any, x: Any, w: Any) -> Any:
+    d, y = x.data, x.sin()
+    d.zero_()
+    e = x.data
+    z = (x * w).sum()
+    e.add_(1)
+    d.mul_(3)
+    return y.sum() + z
+
+
+def data_of_scratch(t: Any, x: Any, w: Any) -> Any:
+    """As torchdiffeq fills the stages of its solvers."""
+    k = t.zeros(2, 3, 4, dtype=t.float64)
+    total = x.sum() * 0
+    for n in range(4):
+        k.data[..., n] = (x.detach() + n) * 2
+        total = total + (k[..., : n + 1] * w[:, None]).sum()
+    return total + (x * 3).sum()
+
+
+def data_in_a_function(t: Any, x: Any, w: Any) -> Any:
+    class Cube(t.autograd.Function):
+        @staticmethod
+        def forward(ctx: Any, x: Any) -> Any:
+            ctx.save_for_backward(x)
+            return x**3
+
+        @staticmethod
+        def backward(ctx: Any, g: Any) -> Any:
+            return g * 3 * ctx.saved_tensors[0] ** 2
+
+    y = Cube.apply(x)
+    x.data.fill_(2)
+    return (y * w).sum()
+
+
+def data_of_indices(t: Any, x: Any, w: Any) -> Any:
+    index = t.tensor([0, 1, 1])
+    y = x[index] * w
+    index.data[0] = 1
+    return y.sum()
+
+
+@pytest.mark.parametrize(
+    "program", [data_of_an_input, data_of_a_result, data_that_lives, data_of_scratch, data_in_a_function,
+                data_of_indices],
+)  # fmt: skip
+def test_writes_through_data_are_not_minded(program: Program) -> None:
+    for ours, theirs in zip(run(torch, program), run(reference, program), strict=True):
+        assert (ours is None) == (theirs is None)
+        if ours is not None:
+            assert torch.allclose(torch.tensor(ours), torch.tensor(theirs))
+
+
+def other_writes_beside_data(t: Any, x: Any, w: Any) -> Any:
+    a = x * 1
+    y = a.exp() * a
+    a.data.mul_(2)
+    with t.no_grad():
+        a.add_(1)
+    a.data.mul_(2)
+    return y.sum()
+
+
+def data_before_it_was_kept(t: Any, x: Any, w: Any) -> Any:
+    a = x * 1
+    a.data.mul_(2)
+    y = a.sin()
+    with t.no_grad():
+        a.add_(1)
+    return y.sum()
+
+
+@pytest.mark.parametrize("program", [other_writes_beside_data, data_before_it_was_kept])
+def test_other_writes_are_still_errors(program: Program) -> None:
+    for framework in (torch, reference):
+        with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+            run(framework, program)

@@ -161,23 +161,25 @@ PROGRAMS: dict[str, Program] = {
     "made": Program("pytorch-made", "made.py", losses=False),
     **{f"hunkim_{name}": Program("PyTorchZeroToAll", f"{name}.py") for name in (
         "03_auto_gradient", "06_logistic_regression", "07_diabets_logistic", "08_2_dataset_loade_logistic",
-        "09_01_softmax_loss", "09_2_softmax_mnist", "10_1_cnn_mnist", "11_1_toy_inception_mnist", "12_1_rnn_basics",
-        "12_2_hello_rnn", "12_3_hello_rnn_seq", "12_4_hello_rnn_emb", "13_1_rnn_classification_basics",
-        "13_2_rnn_classification", "13_3_char_rnn", "13_4_pack_pad", "14_1_seq2seq", "14_2_seq2seq_att")},
-    **{f"morvan_{name}": Program("MorvanZhou", f"tutorial-contents/{name}.py", double=name.startswith("40")) for name in (
-        "201_torch_numpy", "202_variable", "203_activation", "301_regression", "302_classification",
-        "303_build_nn_quickly", "304_save_reload", "305_batch_train", "306_optimizer", "401_CNN", "402_RNN_classifier",
-        "403_RNN_regressor", "404_autoencoder", "406_GAN", "406_conditional_GAN", "501_why_torch_dynamic_graph",
-        "503_dropout", "504_batch_normalization")},
+        "09_2_softmax_mnist", "10_1_cnn_mnist", "12_2_hello_rnn", "12_4_hello_rnn_emb")},
+    **{f"hunkim_{name}": Program("PyTorchZeroToAll", f"{name}.py", losses=False) for name in (
+        "09_01_softmax_loss", "12_1_rnn_basics", "13_1_rnn_classification_basics", "13_4_pack_pad")},
+    **{f"morvan_{name}": Program("MorvanZhou", f"tutorial-contents/{name}.py", double=name.startswith("40"))
+       for name in ("202_variable", "301_regression", "302_classification", "303_build_nn_quickly", "304_save_reload",
+                    "305_batch_train", "306_optimizer", "403_RNN_regressor", "404_autoencoder", "406_GAN",
+                    "406_conditional_GAN", "501_why_torch_dynamic_graph", "503_dropout", "504_batch_normalization")},
+    "morvan_203_activation": Program("MorvanZhou", "tutorial-contents/203_activation.py", losses=False),
     "devnag_gan": Program("pytorch-generative-adversarial-networks", "gan_pytorch.py"),
     "mixture_density": Program("mixture-density-network", "examples/ex_1d.py", ("--n-iterations", "21")),
-    "tcn_adding": Program("TCN", "TCN/adding_problem/add_test.py", ("--seq_len", "50", "--levels", "4", "--epochs", "1")),
-    "tcn_copy": Program("TCN", "TCN/copy_memory/copymem_test.py", ("--blank_len", "30", "--epochs", "1")),
+    "tcn_adding": Program("TCN", "TCN/adding_problem/add_test.py", ("--cuda", "--seq_len", "50", "--levels", "4",
+                                                                       "--epochs", "1")),
+    "tcn_copy": Program("TCN", "TCN/copy_memory/copymem_test.py", ("--cuda", "--blank_len", "30",
+                                                                           "--epochs", "1")),
     **{f"torchdiffeq_{kind}": Program("torchdiffeq", "examples/ode_demo.py", ("--data_size", "100", "--niters", "21",
                                                                               *options))
        for kind, options in (("dopri5", ()), ("adjoint", ("--adjoint",)), ("adams", ("--method", "adams")))},
     "pygcn": Program("pygcn", "pygcn/train.py", ("--no-cuda", "--epochs", "21"), _citations),
-    "pygat": Program("pyGAT", "train.py", ("--no-cuda", "--epochs", "21"), _citations),
+    "pygat": Program("pyGAT", "train.py", ("--no-cuda", "--epochs", "3", "--nb_heads", "1"), _citations, steps=3),
     **{f"erik_{name}": Program("PyTorch-GAN", f"implementations/{name}/{name}.py", ("--batch_size", "16"), double=True)
        for name in ("gan", "wgan", "wgan_gp", "wgan_div", "lsgan", "cgan", "dcgan", "acgan", "sgan", "ebgan", "began",
                     "bgan", "dragan", "infogan", "relativistic_gan", "softmax_gan", "aae", "cluster_gan")},

@@ -104,6 +104,11 @@ def sizes(*args: Any, size: Any = None) -> tuple[int, ...]:
     return tuple(args[0]) if len(args) == 1 and isinstance(args[0], (tuple, list)) else tuple(map(int, args))
 
 
+def spread(rng: np.random.Generator, mean: Any, std: Any = 1.0, size: Any = ()) -> Any:
+    mean, std = (np.asarray(v.detach() if hasattr(v, "detach") else v) for v in (mean, std))
+    return mean + std * rng.standard_normal(tuple(size) or np.broadcast_shapes(mean.shape, std.shape))
+
+
 def integers(rng: np.random.Generator, *args: Any, size: Any = None, low: int = 0, high: int | None = None) -> Any:
     args = list(args)
     if size is None:
@@ -121,6 +126,7 @@ def install(m: Any, steps: int, report: str) -> None:
     draws.function("rand", lambda rng, *a, **k: rng.random(sizes(*a, **k)))
     draws.function("randn_like", lambda rng, shape, **k: rng.standard_normal(shape), like=True)
     draws.function("rand_like", lambda rng, shape, **k: rng.random(shape), like=True)
+    draws.function("normal", spread)
     draws.function("randint", integers)
     draws.function("randperm", lambda rng, n: rng.permutation(n))
     for owner in (m.Tensor, m.nn.init):

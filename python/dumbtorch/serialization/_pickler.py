@@ -201,7 +201,7 @@ def _plain(t: Any) -> tuple[Any, tuple[Any, ...]]:
 def _reduced(t: Any) -> tuple[Any, tuple[Any, ...]]:
     state = _storage._state(t)
     if isinstance(t, Parameter):
-        data = t.data if type(t) is Parameter else t.detach()
+        data = t._alias() if type(t) is Parameter else t.detach()
         if not state and type(t) is Parameter:
             return _utils._rebuild_parameter, (data, t.requires_grad, OrderedDict())
         if type(t) is Parameter:
