@@ -251,6 +251,11 @@ class SparseTensor(Tensor):
             return super().type().replace("torch.", "torch.sparse.", 1)
         return super().type(dtype)
 
+    def __iter__(self) -> Any:
+        if self.ndim == 0:
+            raise TypeError("iteration over a 0-d tensor")
+        return (self.select(0, n) for n in range(self.shape[0]))
+
     def item(self) -> Any:
         """The only element as a number. Raises RuntimeError if there are several."""
         if self._numel != 1:

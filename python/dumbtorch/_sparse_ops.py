@@ -270,6 +270,105 @@ def _norm(input: Any, p: Any, dim: Any, keepdim: bool, dtype: Any) -> Any:
     return TABLE["norm"].op(input.coalesce()._val, p, None, False, dtype)
 
 
+# ---------------------------------------------------------------- parts, and what is made of several
+
+
+@rule("index_select")
+def _index_select(input: Any, dim: int, index: Any) -> Any:
+    if not input.is_sparse or index.is_sparse:
+        raise unsupported("index_select")
+    dim, split = wrap_dim(dim, input.ndim), input.sparse_dim()
+    sizes = [index.numel() if d == dim else n for d, n in enumerate(input.shape)]
+    if dim >= split:
+        return make(input._ind, input._val.index_select(dim - split + 1, index), sizes, input._coalesced)
+    if index.ndim > 1:
+        raise IndexError("index_select(): Index is supposed to be a vector")
+    if index.numel() and not 0 <= int(index.min()) <= int(index.max()) < input.shape[dim]:
+        raise IndexError("index_select(): index out of range")
+    wanted, order = index.reshape(-1).to(_dtypes.int64).sort(stable=True)
+    here = input._ind[dim].contiguous()
+    first = ops.searchsorted(wanted, here)
+    counts = ops.searchsorted(wanted, here, right=True) - first
+    source = ops.repeat_interleave(ops.arange(input._nnz(), device=here.device), counts)
+    turn = ops.arange(source.shape[0], device=here.device) - (counts.cumsum(0) - counts)[source]
+    indices = input._ind.index_select(1, source)
+    indices[dim] = order[first[source] + turn]
+    return make(indices, input._val.index_select(0, source), sizes)
+
+
+@rule("select")
+def _select(input: Any, dim: int, index: int) -> Any:
+    """One index of a dimension; dense where no other dimension has indices."""
+    dim, split = wrap_dim(dim, input.ndim), input.sparse_dim()
+    if not -input.shape[dim] <= index < input.shape[dim]:
+        raise IndexError(f"select(): index {index} out of range for tensor of size {list(input.shape)} at dim {dim}")
+    index %= input.shape[dim]
+    sizes = [n for d, n in enumerate(input.shape) if d != dim]
+    if dim >= split:
+        return make(input._ind, input._val.select(dim - split + 1, index), sizes, input._coalesced)
+    found = (input._ind[dim] == index).nonzero().reshape(-1)
+    values = input._val.index_select(0, found)
+    if split == 1:
+        return values.sum(0, dtype=values.dtype)
+    kept = ops.tensor([d for d in range(split) if d != dim], device=found.device)
+    return make(input._ind.index_select(0, kept).index_select(1, found), values, sizes, input._coalesced)
+
+
+@rule("getitem")
+def _getitem(input: Any, index: Any) -> Any:
+    """Numbers alone: other keys would need views."""
+    key = index if isinstance(index, tuple) else (index,)
+    if not all(isinstance(k, int) and not isinstance(k, bool) for k in key):
+        raise unsupported("as_strided")
+    if len(key) > input.ndim:
+        raise IndexError(f"too many indices for tensor of dimension {input.ndim} (got {len(key)})")
+    for k in key:
+        input = input.select(0, k)
+    return input
+
+
+@rule("unsqueeze")
+def _unsqueeze(input: Any, dim: int) -> Any:
+    dim, split = wrap_dim(dim, input.ndim + 1), input.sparse_dim()
+    sizes = [*input.shape[:dim], 1, *input.shape[dim:]]
+    if dim > split:
+        return make(input._ind, input._val.unsqueeze(dim - split + 1), sizes, input._coalesced)
+    row = input._ind.new_zeros((1, input._nnz()))
+    return make(ops.cat([input._ind[:dim], row, input._ind[dim:]]), input._val, sizes, input._coalesced)
+
+
+@rule("cat")
+def _cat(tensors: Any, dim: int) -> Any:
+    for n, t in enumerate(tensors):
+        if not t.is_sparse:
+            raise RuntimeError(f"Concatenating sparse tensors, but a dense tensor was found at position {n}.")
+    first = tensors[0]
+    dim, split = wrap_dim(dim, first.ndim), first.sparse_dim()
+    others = [n for d, n in enumerate(first.shape) if d != dim]
+    for n, t in enumerate(tensors):
+        if t.sparse_dim() != split or [m for d, m in enumerate(t.shape) if d != dim] != others:
+            raise RuntimeError(
+                f"All tensors must have the same shape: {list(first.shape)} (except in the concatenating dimension) "
+                f"and sparse_dim, got {list(t.shape)} at position {n}"
+            )
+    indices, values, size = [], [], 0
+    whole = sum(t.shape[dim] for t in tensors)
+    for t in tensors:
+        shift = [0] * split
+        block = t._val
+        if dim < split:
+            shift[dim] = size
+        else:  # each has its part of the values' dimension, and zeros around it
+            shape = [*block.shape[: dim - split + 1], whole, *block.shape[dim - split + 2 :]]
+            block = block.new_zeros(shape)
+            block.narrow(dim - split + 1, size, t.shape[dim]).copy_(t._val)
+        size += t.shape[dim]
+        indices.append(t._ind + ops.tensor(shift, dtype=_dtypes.int64, device=t.device).reshape(split, 1))
+        values.append(block)
+    sizes = [whole if d == dim else n for d, n in enumerate(first.shape)]
+    return make(ops.cat(indices, 1), ops.cat(values), sizes)
+
+
 # ---------------------------------------------------------------- transposes and matrix products
 
 

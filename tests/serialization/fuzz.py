@@ -79,7 +79,7 @@ def flipped(data: bytes, rng: random.Random) -> bytes:
 GLOBALS = (
     "os system", "posix system", "builtins eval", "builtins exec", "builtins getattr", "builtins __import__",
     "builtins open", "subprocess Popen", "torch.storage UntypedStorage", "torch FloatStorage", "torch LongStorage",
-    "torch Size",
+    "torch Size", "torch._utils _rebuild_sparse_tensor",
     "torch device", "torch.nn.parameter Parameter", "collections OrderedDict", "collections Counter", "builtins set",
     "builtins bytearray", "builtins complex", "_codecs encode", "torch Tensor", "torch float32", "torch FloatTensor",
     "torch._utils _rebuild_tensor", "torch._utils _rebuild_tensor_v2", "torch._utils _rebuild_tensor_v3",
