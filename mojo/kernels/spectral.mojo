@@ -1,4 +1,4 @@
-"""Orthogonal and spectral factorizations: QR, singular values, eigenvalues. By LAPACK."""
+"""Orthogonal and spectral factorizations: QR, singular values, eigenvalues. By LAPACK, but for QR of what is not large."""
 
 from std.ffi import external_call
 from tensor.call import Call, register
@@ -14,12 +14,13 @@ from tensor.dtype import (
 from tensor.layout import same_dims
 from tensor.memory import at, memcpy, memset, store
 from tensor.object import TPtr, as_tensor
-from tensor.py import Obj, decref
+from tensor.py import Obj, decref, new_ref
 
 from kernels.lapack import (
     Matrices, Routine, as_ints, check_like, check_matrix, check_square, clear_triangle, copied, letter, new_matrices,
     new_vectors, new_words, own_copy, readable, results,
 )  # fmt: skip
+from kernels.reflectors import fits, qr_by_rows
 from kernels.small import is_small, small_qr
 from kernels.transfer_api import contiguous_of, copy_into
 
@@ -161,6 +162,15 @@ def qr(mut call: Call) raises -> Obj:
             return results(_no_q(t), upper.tensor)
         var made = new_matrices(t[].code(), t[].shape, r - 2, m, q_cols)
         small_qr(t, made.data(), q_cols, upper)
+        return results(made.tensor, upper.tensor)
+    if fits(t[].code(), m, n) and upper.count > 0:
+        var source = new_ref(Int(t)) if upper.count == 1 else contiguous_of(t, t[].code())
+        var made = new_matrices(t[].code(), t[].shape, r - 2, m, q_cols)
+        qr_by_rows(as_tensor(source), made.data(), q_cols, upper)
+        decref(source)
+        if mode == 2:
+            decref(made.tensor)
+            return results(_no_q(t), upper.tensor)
         return results(made.tensor, upper.tensor)
     var a = own_copy(t)
     var tau = new_vectors(a.code, t[].shape, a.ndim, k)

@@ -1,4 +1,4 @@
-"""Batches of small matrices, which are factored in groups, beside PyTorch: values, pivots, status, errors."""
+"""Batches of small matrices, which go in groups, and QR by rows, beside PyTorch: values, pivots, status, errors."""
 
 from __future__ import annotations
 
@@ -145,3 +145,30 @@ def test_reflectors_of_extreme_numbers(factor: float) -> None:
     its = torch.linalg.qr(b * factor)
     assert np.abs(q.numpy() - its[0].numpy()).max() < 1e-5
     assert np.abs(r.numpy() - its[1].numpy()).max() <= 1e-5 * factor * 5
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("shape", [
+    (1, 1), (2, 2), (1, 7), (7, 1), (16, 16), (17, 17), (33, 40), (40, 33), (64, 64), (100, 30), (30, 100), (128, 128),
+    (129, 131), (3, 50, 45), (2, 2, 34, 34), (200, 200),
+])  # fmt: skip
+def test_one_matrix(shape: tuple[int, ...], dtype: str) -> None:
+    a, b = matrices(*shape, dtype=dtype, shift=3)
+    for mode in ("reduced", "complete", "r"):
+        for view in (lambda x: x, lambda x: x.mT, lambda x: x[..., ::2, 1:] if min(shape[-2:]) > 4 else x):
+            mine, its = dumbtorch.linalg.qr(view(a), mode), torch.linalg.qr(view(b), mode)
+            close(tuple(mine), tuple(its))
+            assert [x.stride() for x in mine if x.numel()] == [x.stride() for x in its if x.numel()]
+
+
+@pytest.mark.parametrize("factor", [1e-30, 1e30, 0.0])
+def test_one_matrix_of_extreme_numbers(factor: float) -> None:
+    a, b = matrices(40, 40, dtype="float32")
+    a[:, 3], b[:, 3] = 0, 0
+    q, r = dumbtorch.linalg.qr(a * factor)
+    its = torch.linalg.qr(b * factor)
+    assert np.abs((q @ r).numpy() - (b * factor).numpy()).max() <= 1e-5 * factor * 10
+    assert np.abs((q.mT @ q).numpy() - np.eye(40)).max() < 1e-5
+    assert np.abs(r.numpy() - its[1].numpy()).max() <= 1e-4 * factor * 10
+    a[2, 2] = float("nan")
+    assert dumbtorch.linalg.qr(a)[1].isnan().any()
