@@ -235,14 +235,14 @@ def _category(kind: dtype) -> Any:
     return 3 if kind.is_complex else 2 if kind.is_floating_point else 0 if kind is bool else 1
 
 
-def result_type(tensor1: Any, tensor2: Any) -> dtype:
+def result_type(tensor: Any, other: Any) -> dtype:
     """The type of the result of an operation on two tensors or Python numbers.
 
     A dimensioned tensor outranks a 0-dim one, which outranks a Python number, within one category (bool, integer,
     floating point, complex). Reference: ``torch.result_type``.
     """
     ranks: list[dtype | None] = [None, None, None]  # dimensioned tensors, 0-dim tensors, Python numbers
-    for operand in (tensor1, tensor2):
+    for operand in (tensor, other):
         if isinstance(operand, _C.TensorBase):
             place, kind = (0 if operand.ndim else 1), operand.dtype
         elif operand is True or operand is False:

@@ -240,14 +240,14 @@ class Tensor(_C.TensorBase):
         """The index of the tensor's device, -1 for the CPU."""
         return -1 if self.is_cpu else (self.device.index or 0)
 
-    def cpu(self) -> Any:
+    def cpu(self, memory_format: Any = None) -> Any:
         """The tensor in the CPU's memory."""
-        return self.to("cpu")
+        return self.to("cpu", memory_format=memory_format)
 
-    def cuda(self, device: Any = None, non_blocking: bool = False) -> Any:
+    def cuda(self, device: Any = None, non_blocking: bool = False, memory_format: Any = None) -> Any:
         """The tensor on a cuda device. Raises RuntimeError where there is none."""
         place = _device.device("cuda", device) if isinstance(device, int) else device or "cuda"
-        return self.to(place, non_blocking=non_blocking)
+        return self.to(place, non_blocking=non_blocking, memory_format=memory_format)
 
     def type(self, dtype: Any = None, non_blocking: bool = False) -> Any:
         """The name of the tensor's type as a string, or the tensor in another dtype, given as such or by that name."""
@@ -341,8 +341,17 @@ class Tensor(_C.TensorBase):
         made.__class__ = cls
         return made
 
-    def new(self, *args: Any, device: Any = None) -> Any:
+    def new(
+        self, *args: Any, size: Any = None, data: Any = None, other: Any = None, storage: Any = None, device: Any = None
+    ) -> Any:
         """What ``Tensor(...)`` makes of the arguments, in this dtype. Reference: ``torch.Tensor.new``."""
+        named = [
+            given for given in (None if size is None else _size.Size(size), data, other, storage) if given is not None
+        ]
+        if named:
+            if len(named) > 1 or args:
+                raise TypeError("new() takes sizes, or one of size, data, other and storage")
+            args = (named[0],)
         return _legacy.construct(self.dtype, args, self.device if device is None else device)
 
     def _each(self, name: str, others: tuple[Any, ...], function: Any) -> Any:

@@ -21,12 +21,12 @@ def get_num_threads() -> int:
 def set_num_threads(num_threads: int) -> None:
     """Sets the threads of later operations (64 at most; more count as 64). Results do not depend on it.
 
-    Raises RuntimeError below 1. Reference: ``torch.set_num_threads``.
+    Raises RuntimeError below 1 and for what is no int. Reference: ``torch.set_num_threads``.
 
     >>> set_num_threads(1)
     """
     if isinstance(num_threads, bool) or not hasattr(num_threads, "__index__"):
-        raise TypeError(f"set_num_threads expects an int, but got {type(num_threads).__name__}")
+        raise RuntimeError(f"set_num_threads expects an int, but got {type(num_threads).__name__}")
     number = index(num_threads)
     if number < 1:
         raise RuntimeError(f"set_num_threads expects a positive integer, but got {number}")

@@ -11,4 +11,7 @@ tensor([1.+0.j, 1.+0.j, 1.+0.j])
 from __future__ import annotations
 
 from dumbtorch.ops.fourier import *  # noqa: F403
-from dumbtorch.ops.fourier import __all__  # noqa: F401
+from dumbtorch.ops.fourier import __all__
+from dumbtorch.ops.table import numpy_names as _numpy_names
+
+globals().update({name: _numpy_names(globals()[name]) for name in __all__})

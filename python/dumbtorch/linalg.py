@@ -18,5 +18,8 @@ from dumbtorch.ops.linalg import *  # noqa: F403
 from dumbtorch.ops.norms import *  # noqa: F403
 from dumbtorch.ops.products import linalg_cross as cross
 from dumbtorch.ops.products import multi_dot, vecdot
+from dumbtorch.ops.table import numpy_names as _numpy_names
 
 __all__ = [*_linalg.__all__, *_decompose.__all__, *_norms.__all__, "cross", "multi_dot", "vecdot"]  # noqa: PLE0604
+
+globals().update({name: _numpy_names(globals()[name]) for name in __all__ if hasattr(globals()[name], "__code__")})

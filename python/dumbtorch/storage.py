@@ -11,7 +11,7 @@ import weakref
 from collections.abc import Iterator
 from typing import Any
 
-from dumbtorch import _C, _dtypes, _interop, _pinned
+from dumbtorch import _C, _device, _dtypes, _interop, _pinned
 
 __all__ = ["CLASSES", "TypedStorage", "UntypedStorage", "from_file", "is_storage", "storage_of"]
 
@@ -423,13 +423,20 @@ def _typed_from(memory: UntypedStorage, dtype: Any) -> TypedStorage:
     return TypedStorage(wrap_storage=memory, dtype=dtype)
 
 
-def from_file(filename: Any, shared: bool | None = None, size: int = 0, *, dtype: Any = None) -> Any:
+def from_file(
+    filename: Any, shared: bool | None = None, size: int = 0, *, dtype: Any = None, layout: Any = None,
+    device: Any = None, pin_memory: bool = False,
+) -> Any:  # fmt: skip
     """A tensor of ``size`` elements on the memory map of a file; 0: as many as the file has.
 
     Unless ``shared``, what is written stays in memory. A shared file is made, and made longer, where needed. Raises
     RuntimeError for a file that is too short otherwise, OSError where it cannot be opened. Reference:
     ``torch.from_file``.
     """
+    if pin_memory or (layout is not None and layout is not _dtypes.strided):
+        raise RuntimeError("from_file(): a memory map is a strided tensor in pageable memory")
+    if device is not None and _device._as_device(device).type != "cpu":
+        raise RuntimeError(f"from_file(): a memory map lies on the CPU, not on {device}")
     kind = _dtypes.get_default_dtype() if dtype is None else dtype
     wanted = size * kind.itemsize
     handle = os.open(filename, os.O_RDWR | os.O_CREAT if shared else os.O_RDONLY, 0o666)

@@ -51,7 +51,7 @@ def to(
     *args: Any,
     dtype: Any = None,
     device: Any = None,
-    other: Any = None,
+    tensor: Any = None,
     non_blocking: bool = False,
     copy: bool = False,
     memory_format: Any = None,
@@ -64,15 +64,15 @@ def to(
     Reference: ``torch.Tensor.to``.
     """
     first = type(args[0]) if len(args) == 1 else None
-    if first is _dtypes.dtype and device is None:  # by far the most calls are of these two kinds
+    if first is _dtypes.dtype and device is None and dtype is None:  # by far the most calls are of these two kinds
         dtype = args[0]
     elif first is str or first is Device:
         device = args[0]
     elif args:
         dtype, device, flags = _placed(args, dtype, device)
         non_blocking, copy = (*flags, *(non_blocking, copy)[len(flags) :])
-    elif other is not None:
-        dtype, device = other.dtype, other.device
+    elif tensor is not None:
+        dtype, device = tensor.dtype, tensor.device
     elif isinstance(dtype, type):
         dtype = _dtypes.PYTHON[dtype]
     same_dtype = dtype is None or dtype is self.dtype
@@ -104,7 +104,7 @@ def _placed(args: tuple[Any, ...], dtype: Any, device: Any) -> tuple[Any, Any, l
         found = [first.dtype, first.device]
     elif isinstance(first, (_dtypes.dtype, type)):
         found = [first, device]
-        if device is not None:
+        if device is not None or dtype is not None:
             raise _wrong(args)
     elif first is None or isinstance(first, (str, Device)) or (isinstance(first, int) and not isinstance(first, bool)):
         found = [dtype, first]

@@ -19,7 +19,7 @@ _EIG = return_types.linalg_eig
 _EIGH = return_types.linalg_eigh
 
 
-def lstsq(A: Any, B: Any, rcond: Any = None, *, driver: Any = None) -> Any:
+def lstsq(input: Any, b: Any, rcond: Any = None, *, driver: Any = None) -> Any:
     """X that makes ``|A X - B|`` least: solution, residuals, ranks and singular values.
 
     ``driver`` names the LAPACK routine: gels (A of full rank), gelsy (default), gelsd, gelss. ``rcond`` is the share of
@@ -27,54 +27,54 @@ def lstsq(A: Any, B: Any, rcond: Any = None, *, driver: Any = None) -> Any:
     and full rank (not by gelsy). Reference: ``torch.linalg.lstsq``.
     """
     name = "torch.linalg.lstsq"
-    for what, t in (("input", A), ("other", B)):
+    for what, t in (("input", input), ("other", b)):
         if t.ndim < (2 if what == "input" else 1):
             least = 2 if what == "input" else 1
             raise RuntimeError(f"{name}: {what} must have at least {least} dimensions")
-    if A.ndim - B.ndim not in (0, 1) and B.ndim < A.ndim:
+    if input.ndim - b.ndim not in (0, 1) and b.ndim < input.ndim:
         raise RuntimeError(
             f"{name}: input.dim() must be greater or equal to other.dim() and (input.dim() - other.dim()) <= 1"
         )
-    check_lapack(A, "linalg_lstsq_cpu")
-    if A.dtype is not B.dtype:
+    check_lapack(input, "linalg_lstsq_cpu")
+    if input.dtype is not b.dtype:
         raise RuntimeError(f"{name}: Expected input and other to have the same dtype, but got input's dtype "
-                           f"{type_name(A)} and other's dtype {type_name(B)}")  # fmt: skip
+                           f"{type_name(input)} and other's dtype {type_name(b)}")  # fmt: skip
     if driver is None:
         driver = "gelsy"
     if driver not in factor.DRIVERS:
         raise RuntimeError(f"{name}: parameter `driver` should be one of (gels, gelsy, gelsd, gelss)")
-    m, n = A.shape[-2:]
-    vector = A.ndim - 1 == B.ndim and A.shape[:-1] == B.shape
-    right = B.unsqueeze(-1) if vector else B
+    m, n = input.shape[-2:]
+    vector = input.ndim - 1 == b.ndim and input.shape[:-1] == b.shape
+    right = b.unsqueeze(-1) if vector else b
     if right.ndim < 2 or right.shape[-2] != m:
         raise RuntimeError(f"{name}: input.size(-2) should match other.size(-2)")
-    batch = F["broadcast_shapes"](A.shape[:-2], right.shape[:-2])
+    batch = F["broadcast_shapes"](input.shape[:-2], right.shape[:-2])
     if right.shape[:-2] != batch:
         right = right.expand(*batch, *right.shape[-2:])
-    matrix = A if A.shape[:-2] == batch else A.expand(*batch, m, n)
+    matrix = input if input.shape[:-2] == batch else input.expand(*batch, m, n)
     if rcond is None:
-        rcond = _dtypes.finfo(A.dtype).eps * max(m, n)
+        rcond = _dtypes.finfo(input.dtype).eps * max(m, n)
     x, rest, rank, singular, info = factor.lstsq(matrix, right, float(rcond), factor.DRIVERS.index(driver))
-    if A.numel() == 0:
+    if input.numel() == 0:
         x, rest, rank = x * 0, rest * 0, rank * 0
     elif driver == "gels":
         check_info(info, name)
     # no residuals: an empty vector, which carries gradient where the solution does
     none = x.reshape(-1).narrow(0, 0, 0)
-    residuals = none.real if A.is_complex() else none
+    residuals = none.real if input.is_complex() else none
     if m > n and driver != "gelsy" and (driver == "gels" or (beneath(rank) == n).all().item()):
         if x.requires_grad or x._level is not None:
             missed = matrix @ x - right
             residuals = (missed * missed.conj()).sum(-2)
-            residuals = residuals.real if A.is_complex() else residuals
+            residuals = residuals.real if input.is_complex() else residuals
         else:
             residuals = rest.abs().square().sum(-2)
     none = none.detach()
     return _LSTSQ((
         x.squeeze(-1) if vector else x,
         residuals,
-        A.new_empty((0,), dtype=_dtypes.int64) if driver == "gels" else rank.long(),
-        singular if driver in ("gelsd", "gelss") else (none.real if A.is_complex() else none),
+        input.new_empty((0,), dtype=_dtypes.int64) if driver == "gels" else rank.long(),
+        singular if driver in ("gelsd", "gelss") else (none.real if input.is_complex() else none),
     ))  # fmt: skip
 
 
@@ -92,26 +92,26 @@ def _check_tolerance(t: Any, which: str, name: str) -> None:
 
 
 def pinv(
-    A: Any, rcond: Any = None, hermitian: bool = False, *, atol: Any = None, rtol: Any = None, out: Any = None
+    input: Any, rcond: Any = None, hermitian: bool = False, *, atol: Any = None, rtol: Any = None, out: Any = None
 ) -> Any:
     """The Moore-Penrose inverses of matrices, by their singular values (eigenvalues if ``hermitian``).
 
     Singular values up to ``max(atol, rtol * largest)`` count as zero; ``rtol`` defaults to ``max(m, n) * eps`` unless
     there is an ``atol``. Reference: ``torch.linalg.pinv``.
     """
-    if A.ndim < 2 or A.dtype not in (_dtypes.float32, _dtypes.float64, _dtypes.complex64, _dtypes.complex128):
+    if input.ndim < 2 or input.dtype not in (_dtypes.float32, _dtypes.float64, _dtypes.complex64, _dtypes.complex128):
         raise RuntimeError(
-            f"linalg.pinv({type_name(A)}{{{list(A.shape)}}}): expected a tensor with 2 or more dimensions of float, "
-            "double, cfloat or cdouble types"
+            f"linalg.pinv({type_name(input)}{{{list(input.shape)}}}): expected a tensor with 2 or more dimensions "
+            "of float, double, cfloat or cdouble types"
         )
     if hermitian:
-        check_square(A, "linalg.pinv")
+        check_square(input, "linalg.pinv")
     atol, rtol = _with_tolerances(rcond, None, atol, rtol, "pinv")
     _check_tolerance(atol, "atol", "pinv")
     _check_tolerance(rtol, "rtol", "pinv")
-    if A.numel() == 0:
-        return done(A.mH.clone(), out, "linalg.pinv")
-    return done(factor.pinv(A, atol, rtol, bool(hermitian)), out, "linalg.pinv")
+    if input.numel() == 0:
+        return done(input.mH.clone(), out, "linalg.pinv")
+    return done(factor.pinv(input, atol, rtol, bool(hermitian)), out, "linalg.pinv")
 
 
 @composite()
@@ -121,17 +121,17 @@ def pinverse(input: Any, rcond: float = 1e-15) -> Any:
 
 
 def matrix_rank(
-    A: Any, tol: Any = None, hermitian: bool = False, *, atol: Any = None, rtol: Any = None, out: Any = None
+    input: Any, tol: Any = None, hermitian: bool = False, *, atol: Any = None, rtol: Any = None, out: Any = None
 ) -> Any:
     """How many singular values are above ``max(atol, rtol * largest)``, int64. Defaults as those of `pinv`.
 
     Reference: ``torch.linalg.matrix_rank``.
     """
-    check_matrix(A, "linalg.matrix_rank", "input")
+    check_matrix(input, "linalg.matrix_rank", "input")
     atol, rtol = _with_tolerances(tol, None, atol, rtol, "matrix_rank")
     _check_tolerance(atol, "atol", "matrix_rank")
     _check_tolerance(rtol, "rtol", "matrix_rank")
-    a = A.detach()
+    a = input.detach()
     values = eigvalsh(a).abs() if hermitian else svdvals(a)
     cut = factor.cut_of(values, a, atol, rtol)
     return done((values > cut.unsqueeze(-1)).sum(-1), out, "linalg.matrix_rank")
@@ -199,36 +199,36 @@ def householder_product(input: Any, tau: Any, *, out: Any = None) -> Any:
 
 
 @composite()
-def orgqr(input: Any, tau: Any, *, out: Any = None) -> Any:
+def orgqr(input: Any, input2: Any, *, out: Any = None) -> Any:
     """As `linalg.householder_product`. Reference: ``torch.orgqr``."""
-    return householder_product(input, tau, out=out)
+    return householder_product(input, input2, out=out)
 
 
 @composite()
-def ormqr(input: Any, tau: Any, other: Any, left: bool = True, transpose: bool = False, *, out: Any = None) -> Any:
+def ormqr(input: Any, input2: Any, input3: Any, left: bool = True, transpose: bool = False, *, out: Any = None) -> Any:
     """A product of Householder reflectors (or its adjoint) times a matrix. Reference: ``torch.ormqr``."""
     check_matrix(input, "torch.ormqr", "input")
-    check_matrix(other, "torch.ormqr", "other")
+    check_matrix(input3, "torch.ormqr", "other")
     side = -2 if left else -1
-    if tau.ndim < 1 or other.shape[side] < tau.shape[-1]:
+    if input2.ndim < 1 or input3.shape[side] < input2.shape[-1]:
         raise RuntimeError(f"torch.ormqr: other.shape[{side}] must be greater than or equal to tau.shape[-1]")
-    if other.shape[side] != input.shape[-2]:
+    if input3.shape[side] != input.shape[-2]:
         raise RuntimeError(f"torch.ormqr: other.shape[{side}] must be equal to input.shape[-2]")
-    if tau.shape[-1] != min(other.shape[side], input.shape[-1]):
+    if input2.shape[-1] != min(input3.shape[side], input.shape[-1]):
         raise RuntimeError(f"torch.ormqr: tau.shape[-1] must be equal to min(other.shape[{side}], input.shape[-1])")
-    if input.ndim - tau.ndim != 1 or input.shape[:-2] != tau.shape[:-1] or input.shape[:-2] != other.shape[:-2]:
+    if input.ndim - input2.ndim != 1 or input.shape[:-2] != input2.shape[:-1] or input.shape[:-2] != input3.shape[:-2]:
         raise RuntimeError(
-            f"torch.ormqr: batch dimensions of tau {list(tau.shape)}, other {list(other.shape)} and input "
+            f"torch.ormqr: batch dimensions of tau {list(input2.shape)}, other {list(input3.shape)} and input "
             f"{list(input.shape)} must be equal"
         )
-    for what, t in (("tau", tau), ("other", other)):
+    for what, t in (("tau", input2), ("other", input3)):
         if t.dtype is not input.dtype:
             raise RuntimeError(
                 f"torch.ormqr: Expected input and {what} to have the same dtype, but input has dtype "
                 f"{type_name(input)} and {what} has dtype {type_name(t)}"
             )
     check_lapack(input, "ormqr_cpu")
-    return done(spectral.ormqr(input, tau, other, bool(left), bool(transpose)), out, "ormqr")
+    return done(spectral.ormqr(input, input2, input3, bool(left), bool(transpose)), out, "ormqr")
 
 
 def _svd(A: Any, full: bool, vectors: bool) -> Any:
@@ -292,17 +292,17 @@ def _eigh(A: Any, uplo: str, vectors: bool) -> Any:
     return values, v
 
 
-def eigh(A: Any, UPLO: str = "L", *, out: Any = None) -> Any:
+def eigh(input: Any, UPLO: str = "L", *, out: Any = None) -> Any:
     """Ascending real eigenvalues and the eigenvectors of Hermitian matrices, of which one triangle is read.
 
     Raises `LinAlgError` if the algorithm does not converge. Reference: ``torch.linalg.eigh``.
     """
-    return done(_EIGH(_eigh(A, UPLO, True)), out, "linalg.eigh")
+    return done(_EIGH(_eigh(input, UPLO, True)), out, "linalg.eigh")
 
 
-def eigvalsh(A: Any, UPLO: str = "L", *, out: Any = None) -> Any:
+def eigvalsh(input: Any, UPLO: str = "L", *, out: Any = None) -> Any:
     """The eigenvalues of Hermitian matrices, ascending. Reference: ``torch.linalg.eigvalsh``."""
-    return done(_eigh(A, UPLO, _wants_grad(A))[0], out, "linalg.eigvalsh")
+    return done(_eigh(input, UPLO, _wants_grad(input))[0], out, "linalg.eigvalsh")
 
 
 def _eig(A: Any, vectors: bool) -> Any:
@@ -317,14 +317,14 @@ def _eig(A: Any, vectors: bool) -> Any:
     return values, v
 
 
-def eig(A: Any, *, out: Any = None) -> Any:
+def eig(input: Any, *, out: Any = None) -> Any:
     """The complex eigenvalues and eigenvectors (of norm 1) of square matrices. Reference: ``torch.linalg.eig``."""
-    return done(_EIG(_eig(A, True)), out, "linalg.eig")
+    return done(_EIG(_eig(input, True)), out, "linalg.eig")
 
 
-def eigvals(A: Any, *, out: Any = None) -> Any:
+def eigvals(input: Any, *, out: Any = None) -> Any:
     """The eigenvalues of square matrices, complex. Reference: ``torch.linalg.eigvals``."""
-    return done(_eig(A, _wants_grad(A))[0], out, "linalg.eigvals")
+    return done(_eig(input, _wants_grad(input))[0], out, "linalg.eigvals")
 
 
 __all__ = [

@@ -40,8 +40,8 @@ def _cat(parts: Sequence[Any], dim: int, out: Any) -> Any:
     return _CAT(parts, dim) if out is None else _CAT(parts, dim, out=out)
 
 
-@composite("stack", method=False)
-def stack(tensors: Sequence[Any], dim: int = 0, *, out: Any = None) -> Any:
+@composite("stack", method=False, numpy=False)
+def stack(tensors: Sequence[Any], dim: int = 0, *, out: Any = None, axis: int | None = None) -> Any:
     """Tensors of one shape side by side in a new dimension. Reference: ``torch.stack``."""
     if not len(tensors):
         raise RuntimeError("stack expects a non-empty TensorList")
@@ -55,7 +55,7 @@ def stack(tensors: Sequence[Any], dim: int = 0, *, out: Any = None) -> Any:
                 f"stack expects each tensor to be equal size, but got {list(shape)} at entry 0 and "
                 f"{list(tensor.shape)} at entry {place}"
             )
-    dim = wrap_dim(dim, len(shape) + 1)
+    dim = wrap_dim(dim if axis is None else axis, len(shape) + 1)
     return _cat([tensor.unsqueeze(dim) for tensor in tensors], dim, out)
 
 

@@ -113,7 +113,8 @@ def _inplace(name: str, view: Callable[..., Any], aliases: tuple[str, ...] = (),
     composite(name + "_", *(f"{alias}_" for alias in aliases), function=function)(made)
 
 
-_inplace("transpose", METHODS["transpose"], ("swapaxes", "swapdims"))
+_inplace("transpose", METHODS["transpose"], ("swapdims",))
+_inplace("swapaxes", METHODS["swapaxes"])
 _inplace("t", METHODS["t"])
 _inplace("squeeze", METHODS["squeeze"])
 _inplace("unsqueeze", METHODS["unsqueeze"])

@@ -38,27 +38,27 @@ _SLOGDET = return_types.linalg_slogdet
 
 
 def cholesky_ex(
-    A: Any, *, upper: bool = False, check_errors: bool = False, out: Any = None, name: str = "linalg.cholesky_ex"
+    input: Any, *, upper: bool = False, check_errors: bool = False, out: Any = None, name: str = "linalg.cholesky_ex"
 ) -> Any:
     """The Cholesky factor and, for each matrix, the order of the first minor that is not positive definite (or 0).
 
     Only one triangle of A is read. Reference: ``torch.linalg.cholesky_ex``.
     """
-    check_square(A, name.replace("_ex", ""))
-    check_kind(A, name.replace("_ex", ""), low=True)
-    check_lapack(A, "cholesky_cpu")
-    made = _CHOLESKY_EX(factor.cholesky_ex(A, bool(upper)))
+    check_square(input, name.replace("_ex", ""))
+    check_kind(input, name.replace("_ex", ""), low=True)
+    check_lapack(input, "cholesky_cpu")
+    made = _CHOLESKY_EX(factor.cholesky_ex(input, bool(upper)))
     if check_errors:
         check_info(made[1], name)
     return done(made, out, name)
 
 
-def cholesky(A: Any, *, upper: bool = False, out: Any = None) -> Any:
+def cholesky(input: Any, *, upper: bool = False, out: Any = None) -> Any:
     """L with ``A = L L^H`` (or U with ``A = U^H U``) of Hermitian positive-definite matrices.
 
     Raises `LinAlgError` if one is not. Reference: ``torch.linalg.cholesky``.
     """
-    made = cholesky_ex(A, upper=upper, check_errors=True, name="linalg.cholesky")[0]
+    made = cholesky_ex(input, upper=upper, check_errors=True, name="linalg.cholesky")[0]
     return done(made, out, "linalg.cholesky")
 
 
@@ -89,42 +89,42 @@ def _check_pair(b: Any, a: Any, name: str) -> None:
 
 
 @composite()
-def cholesky_solve(input: Any, L: Any, upper: bool = False, *, out: Any = None) -> Any:
+def cholesky_solve(input: Any, input2: Any, upper: bool = False, *, out: Any = None) -> Any:
     """X with ``A X = input`` from the Cholesky factor of A. Reference: ``torch.cholesky_solve``."""
-    _check_pair(input, L, "cholesky_solve")
-    check_lapack(L, "cholesky_solve_cpu")
-    return done(factor.cholesky_solve(input, L, bool(upper)), out, "cholesky_solve")
+    _check_pair(input, input2, "cholesky_solve")
+    check_lapack(input2, "cholesky_solve_cpu")
+    return done(factor.cholesky_solve(input, input2, bool(upper)), out, "cholesky_solve")
 
 
 @composite()
-def cholesky_inverse(L: Any, upper: bool = False, *, out: Any = None) -> Any:
+def cholesky_inverse(input: Any, upper: bool = False, *, out: Any = None) -> Any:
     """The inverse of A from its Cholesky factor. Reference: ``torch.cholesky_inverse``."""
-    check_square(L, "cholesky_inverse")
-    check_lapack(L, "cholesky_inverse_out_cpu")
-    info = (L.detach().diagonal(0, -2, -1) == 0).any(-1)
-    if L.numel() and beneath(info).any().item():
-        places = (L.detach().diagonal(0, -2, -1) == 0).to(_dtypes.int64).argmax(-1) + 1
+    check_square(input, "cholesky_inverse")
+    check_lapack(input, "cholesky_inverse_out_cpu")
+    info = (input.detach().diagonal(0, -2, -1) == 0).any(-1)
+    if input.numel() and beneath(info).any().item():
+        places = (input.detach().diagonal(0, -2, -1) == 0).to(_dtypes.int64).argmax(-1) + 1
         check_info(places * info, "cholesky_inverse")
-    return done(factor.cholesky_inverse(L, bool(upper)), out, "cholesky_inverse")
+    return done(factor.cholesky_inverse(input, bool(upper)), out, "cholesky_inverse")
 
 
 # ---------------------------------------------------------------- triangular systems
 
 
 def solve_triangular(
-    A: Any, B: Any, *, upper: bool, left: bool = True, unitriangular: bool = False, out: Any = None
+    input: Any, B: Any, *, upper: bool, left: bool = True, unitriangular: bool = False, out: Any = None
 ) -> Any:
     """X with ``A X = B`` (``X A = B`` with ``left=False``) for triangular A; batches broadcast.
 
     Reference: ``torch.linalg.solve_triangular``.
     """
     name = "linalg.solve_triangular"
-    check_same(A, B, name)
-    check_square(A, name)
+    check_same(input, B, name)
+    check_square(input, name)
     check_matrix(B, name, "B")
-    check_equation(A, B, left, name)
-    check_lapack(A, "triangular_solve_cpu")
-    return done(factor.triangular(A, B, bool(upper), bool(left), bool(unitriangular)), out, name)
+    check_equation(input, B, left, name)
+    check_lapack(input, "triangular_solve_cpu")
+    return done(factor.triangular(input, B, bool(upper), bool(left), bool(unitriangular)), out, name)
 
 
 _TRIANGULAR = return_types.triangular_solve
@@ -132,13 +132,13 @@ _TRIANGULAR = return_types.triangular_solve
 
 @composite()
 def triangular_solve(
-    b: Any, A: Any, upper: bool = True, transpose: bool = False, unitriangular: bool = False, *, out: Any = None
+    input: Any, A: Any, upper: bool = True, transpose: bool = False, unitriangular: bool = False, *, out: Any = None
 ) -> Any:
     """The older form of `linalg.solve_triangular`, with a copy of A. Reference: ``torch.triangular_solve``."""
-    _check_pair(b, A, "triangular_solve")
+    _check_pair(input, A, "triangular_solve")
     check_lapack(A, "triangular_solve_cpu")
     matrix = A.mT if transpose else A
-    x = factor.triangular(matrix, b, upper != transpose, True, unitriangular)
+    x = factor.triangular(matrix, input, upper != transpose, True, unitriangular)
     return done(_TRIANGULAR((x, A.expand(*x.shape[:-2], *A.shape[-2:]).clone())), out, "triangular_solve")
 
 
@@ -208,9 +208,9 @@ def lu_solve(LU: Any, pivots: Any, B: Any, *, left: bool = True, adjoint: bool =
 
 
 @composite("lu_solve")
-def _lu_solve(b: Any, LU_data: Any, LU_pivots: Any, *, out: Any = None) -> Any:
+def _lu_solve(input: Any, LU_data: Any, LU_pivots: Any, *, out: Any = None) -> Any:
     """The older form of `linalg.lu_solve`. Reference: ``torch.lu_solve``."""
-    return lu_solve(LU_data, LU_pivots, b, out=out)
+    return lu_solve(LU_data, LU_pivots, input, out=out)
 
 
 @composite("lu")
@@ -323,7 +323,10 @@ def det(A: Any, *, out: Any = None) -> Any:
     return done(factor.det(A)[0], out, "linalg.det")
 
 
-composite("det")(det)
+@composite("det")
+def _det(input: Any) -> Any:
+    """As `linalg.det`. Reference: ``torch.det``."""
+    return det(input)
 
 
 def slogdet(A: Any, *, out: Any = None) -> Any:
@@ -354,16 +357,16 @@ def logdet(input: Any) -> Any:
 # ---------------------------------------------------------------- LDL
 
 
-def ldl_factor_ex(A: Any, *, hermitian: bool = False, check_errors: bool = False, out: Any = None) -> Any:
+def ldl_factor_ex(input: Any, *, hermitian: bool = False, check_errors: bool = False, out: Any = None) -> Any:
     """The LDL factorization of symmetric (or Hermitian) matrices, its pivots and status.
 
     Reference: ``torch.linalg.ldl_factor_ex``.
     """
     name = "torch.linalg.ldl_factor_ex"
-    check_square(A, name)
-    check_kind(A, name, low=True)
-    check_lapack(A, "ldl_factor_kernel_cpu")
-    made = _LDL_FACTOR_EX(factor.ldl_factor_ex(A, bool(hermitian)))
+    check_square(input, name)
+    check_kind(input, name, low=True)
+    check_lapack(input, "ldl_factor_kernel_cpu")
+    made = _LDL_FACTOR_EX(factor.ldl_factor_ex(input, bool(hermitian)))
     if check_errors:
         info = beneath(made[2])
         if info.any().item():
@@ -371,9 +374,9 @@ def ldl_factor_ex(A: Any, *, hermitian: bool = False, check_errors: bool = False
     return done(made, out, "linalg.ldl_factor_ex")
 
 
-def ldl_factor(A: Any, *, hermitian: bool = False, out: Any = None) -> Any:
+def ldl_factor(input: Any, *, hermitian: bool = False, out: Any = None) -> Any:
     """The LDL factorization as `ldl_solve` takes it. Reference: ``torch.linalg.ldl_factor``."""
-    made = ldl_factor_ex(A, hermitian=hermitian, check_errors=True)
+    made = ldl_factor_ex(input, hermitian=hermitian, check_errors=True)
     return done(_LDL_FACTOR(made[:2]), out, "linalg.ldl_factor")
 
 

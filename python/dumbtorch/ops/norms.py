@@ -43,36 +43,37 @@ def _in_dtype(x: Any, dtype: Any, name: str) -> Any:
 
 
 def vector_norm(
-    x: Any, ord: Any = 2, dim: Any = None, keepdim: bool = False, *, dtype: Any = None, out: Any = None
+    input: Any, ord: Any = 2, dim: Any = None, keepdim: bool = False, *, dtype: Any = None, out: Any = None
 ) -> Any:
     """The norm of order ``ord`` of all elements, or over the dimensions ``dim``. Reference: ``linalg.vector_norm``."""
     name = "linalg.vector_norm"
-    if not (x.dtype.is_floating_point or x.dtype.is_complex):
-        raise RuntimeError(f"{name}: Expected a floating point or complex tensor as input. Got {type_name(x)}")
-    x = _in_dtype(x, dtype, name)
+    if not (input.dtype.is_floating_point or input.dtype.is_complex):
+        raise RuntimeError(f"{name}: Expected a floating point or complex tensor as input. Got {type_name(input)}")
+    input = _in_dtype(input, dtype, name)
     if isinstance(ord, complex):
         raise RuntimeError(f"{name}: Expected a non-complex scalar as the order of norm.")
-    dims = _dims(dim, x.ndim)
+    dims = _dims(dim, input.ndim)
     if ord < 0 or ord == math.inf:
-        if dim is None and not x.numel():
+        if dim is None and not input.numel():
             raise RuntimeError(
                 f"{name} cannot compute the {ord} norm on an empty tensor because the operation does not have an "
                 "identity"
             )
         for d in dims:
-            if x.ndim and not x.shape[d]:
+            if input.ndim and not input.shape[d]:
                 raise RuntimeError(
                     f"{name} cannot compute the {ord} norm on the dimension {d} because this dimension is empty and "
                     "the operation does not have an identity"
                 )
     whole = dim is None or (isinstance(dim, Sequence) and not dim)
-    if ord and x.ndim and all(x.shape[d] == 1 for d in dims):  # a norm of single numbers is their absolute value
-        size = x.abs()
-        return done(size if keepdim else size.reshape([n for d, n in enumerate(x.shape) if d not in dims]), out, name)
-    if x.is_complex() and ord == 2 and x.ndim:  # that of all parts
-        result = TABLE["norm"].op(F["view_as_real"](F["resolve_conj"](x)), 2.0, [*dims, x.ndim], keepdim, None)
+    if ord and input.ndim and all(input.shape[d] == 1 for d in dims):  # single numbers
+        size = input.abs()
+        left = [n for d, n in enumerate(input.shape) if d not in dims]
+        return done(size if keepdim else size.reshape(left), out, name)
+    if input.is_complex() and ord == 2 and input.ndim:  # that of all parts
+        result = TABLE["norm"].op(F["view_as_real"](F["resolve_conj"](input)), 2.0, [*dims, input.ndim], keepdim, None)
         return done(result.squeeze(-1) if keepdim else result, out, name)
-    values = x.abs() if x.is_complex() else x
+    values = input.abs() if input.is_complex() else input
     return done(TABLE["norm"].op(values, float(ord), None if whole else dims, keepdim, None), out, name)
 
 
@@ -92,27 +93,27 @@ def _largest(t: Any, dim: int, keepdim: bool) -> Any:
 
 
 def matrix_norm(
-    A: Any, ord: Any = "fro", dim: Any = (-2, -1), keepdim: bool = False, *, dtype: Any = None, out: Any = None
+    input: Any, ord: Any = "fro", dim: Any = (-2, -1), keepdim: bool = False, *, dtype: Any = None, out: Any = None
 ) -> Any:
     """The norm of matrices: "fro", "nuc", 1, -1, 2, -2, inf, -inf. Reference: ``torch.linalg.matrix_norm``."""
     name = "linalg.matrix_norm"
-    check_matrix(A, name)
+    check_matrix(input, name)
     if not isinstance(dim, Sequence) or len(dim) != 2:
         raise RuntimeError(f"{name}: dim must be a 2-tuple. Got {dim}")
-    check_kind(A, name, low=ord == "fro" or (_number(ord) and abs(ord) != 2))
-    rows, cols = (wrap_dim(d, A.ndim) for d in dim)
+    check_kind(input, name, low=ord == "fro" or (_number(ord) and abs(ord) != 2))
+    rows, cols = (wrap_dim(d, input.ndim) for d in dim)
     if rows == cols:
         raise RuntimeError(f"{name}: dims must be different. Got ({dim[0]}, {dim[1]})")
     if isinstance(ord, str):
         if ord not in ("fro", "nuc"):
             raise RuntimeError(f"{name}: Order {ord} not supported.")
         if ord == "fro":
-            return done(vector_norm(A, 2, (rows, cols), keepdim, dtype=dtype), out, name)
+            return done(vector_norm(input, 2, (rows, cols), keepdim, dtype=dtype), out, name)
     elif abs(ord) not in (1, 2, math.inf):
         raise RuntimeError(f"{name}: Order {ord} not supported.")
-    A = _in_dtype(A, dtype, name)
+    input = _in_dtype(input, dtype, name)
     if ord == "nuc" or abs(ord) == 2:
-        s = svdvals(A.movedim((rows, cols), (-2, -1)))
+        s = svdvals(input.movedim((rows, cols), (-2, -1)))
         if ord == "nuc":
             result = s.sum(-1)
         else:
@@ -122,30 +123,34 @@ def matrix_norm(
                 result = result.unsqueeze(d)
         return done(result, out, name)
     first, second = (rows, cols) if abs(ord) == 1 else (cols, rows)
-    sums = vector_norm(A, 1, first, keepdim=True)
+    sums = vector_norm(input, 1, first, keepdim=True)
     result = _largest(sums, second, True) if ord > 0 else sums.amin(second, True)
     if not keepdim:
         result = result.squeeze(max(rows, cols)).squeeze(min(rows, cols))
     return done(result, out, name)
 
 
-def norm(A: Any, ord: Any = None, dim: Any = None, keepdim: bool = False, *, out: Any = None, dtype: Any = None) -> Any:
+def norm(
+    input: Any, ord: Any = None, dim: Any = None, keepdim: bool = False, *, out: Any = None, dtype: Any = None
+) -> Any:
     """A vector norm, or a matrix norm where two dimensions and an order are given. Reference: ``torch.linalg.norm``."""
     name = "linalg.norm"
     if dim is not None and not isinstance(dim, int) and len(dim) not in (1, 2):
         raise RuntimeError(f"{name}: If dim is specified, it must be of length 1 or 2. Got {list(dim)}")
     if ord is None:
-        return done(vector_norm(A, 2, dim, keepdim, dtype=dtype), out, name)
-    if dim is None and A.ndim not in (1, 2):
-        raise RuntimeError(f"{name}: If dim is not specified but ord is, the input must be 1D or 2D. Got {A.ndim}D.")
-    if (dim is None and A.ndim == 2) or (dim is not None and not isinstance(dim, int) and len(dim) == 2):
-        return done(matrix_norm(A, ord, (0, 1) if dim is None else dim, keepdim, dtype=dtype), out, name)
+        return done(vector_norm(input, 2, dim, keepdim, dtype=dtype), out, name)
+    if dim is None and input.ndim not in (1, 2):
+        raise RuntimeError(
+            f"{name}: If dim is not specified but ord is, the input must be 1D or 2D. Got {input.ndim}D."
+        )
+    if (dim is None and input.ndim == 2) or (dim is not None and not isinstance(dim, int) and len(dim) == 2):
+        return done(matrix_norm(input, ord, (0, 1) if dim is None else dim, keepdim, dtype=dtype), out, name)
     if isinstance(ord, str):
         raise RuntimeError(f"{name}: Order {ord} is only supported for matrices")
-    return done(vector_norm(A, ord, dim, keepdim, dtype=dtype), out, name)
+    return done(vector_norm(input, ord, dim, keepdim, dtype=dtype), out, name)
 
 
-@composite("norm")
+@composite("norm", numpy=False)
 def _norm(
     input: Any, p: Any = "fro", dim: Any = None, keepdim: bool = False, out: Any = None, dtype: Any = None
 ) -> Any:
@@ -167,27 +172,27 @@ def _norm(
     return done(vector_norm(input, order, dim, keepdim, dtype=dtype), out, "norm")
 
 
-def cond(A: Any, p: Any = None, *, out: Any = None) -> Any:
+def cond(input: Any, p: Any = None, *, out: Any = None) -> Any:
     """The condition number in the norm ``p`` (default 2); infinite for a singular matrix.
 
     Reference: ``torch.linalg.cond``.
     """
     name = "linalg.cond"
-    check_matrix(A, name)
-    check_kind(A, name)
+    check_matrix(input, name)
+    check_kind(input, name)
     if p is None or p in (2, -2):
-        if A.numel() == 0:
-            return done(_real_zeros(A), out, name)
-        s = svdvals(A)
+        if input.numel() == 0:
+            return done(_real_zeros(input), out, name)
+        s = svdvals(input)
         top, low = s.select(-1, 0), s.select(-1, -1)
         return done(low / top if p == -2 else top / low, out, name)
     if p not in ("fro", "nuc", 1, -1, math.inf, -math.inf):
         raise RuntimeError(f"{name} got an invalid norm type: {p}")
-    check_square(A, f"{name}({p})")
-    if A.numel() == 0:
-        return done(_real_zeros(A), out, name)
-    inverse, info = linalg.inv_ex(A)
-    result = matrix_norm(A, p) * matrix_norm(inverse, p)
+    check_square(input, f"{name}({p})")
+    if input.numel() == 0:
+        return done(_real_zeros(input), out, name)
+    inverse, info = linalg.inv_ex(input)
+    result = matrix_norm(input, p) * matrix_norm(inverse, p)
     return done(F["where"](info > 0, math.inf, result), out, name)
 
 
@@ -199,22 +204,22 @@ def _real_zeros(A: Any) -> Any:
 # ---------------------------------------------------------------- powers and exponentials
 
 
-def matrix_power(A: Any, n: int, *, out: Any = None) -> Any:
+def matrix_power(input: Any, n: int, *, out: Any = None) -> Any:
     """The n-th power of square matrices, of their inverses if n is negative. Reference: ``linalg.matrix_power``."""
     name = "linalg.matrix_power"
-    check_square(A, name)
+    check_square(input, name)
     if n == 0:
-        return done(constant_eye(A), out, name)
+        return done(constant_eye(input), out, name)
     if n < 0:
-        A, n = linalg.inv(A), -n
-    result, square = None, A
+        input, n = linalg.inv(input), -n
+    result, square = None, input
     while n:
         if n & 1:
             result = square if result is None else result @ square
         n >>= 1
         if n:
             square = square @ square
-    return done(result.clone() if result is A else result, out, name)
+    return done(result.clone() if result is input else result, out, name)
 
 
 composite("matrix_power")(matrix_power)
@@ -288,11 +293,11 @@ _MATRIX_EXP = primitive(
 )  # fmt: skip
 
 
-def matrix_exp(A: Any) -> Any:
+def matrix_exp(input: Any) -> Any:
     """The exponentials of square matrices. Reference: ``torch.linalg.matrix_exp``."""
-    check_square(A, "linalg.matrix_exp")
-    check_kind(A, "linalg.matrix_exp", low=True)
-    return _MATRIX_EXP(A)
+    check_square(input, "linalg.matrix_exp")
+    check_kind(input, "linalg.matrix_exp", low=True)
+    return _MATRIX_EXP(input)
 
 
 composite("matrix_exp")(matrix_exp)
@@ -301,32 +306,32 @@ composite("matrix_exp")(matrix_exp)
 # ---------------------------------------------------------------- tensors as matrices, small functions
 
 
-def tensorinv(A: Any, ind: int = 2, *, out: Any = None) -> Any:
+def tensorinv(input: Any, ind: int = 2, *, out: Any = None) -> Any:
     """The inverse of ``tensordot(A, ., ind)``. Reference: ``torch.linalg.tensorinv``."""
     if ind <= 0:
         raise RuntimeError("Expected a strictly positive integer for 'ind'")
-    front, back = A.shape[:ind], A.shape[ind:]
+    front, back = input.shape[:ind], input.shape[ind:]
     n, m = math.prod(front), math.prod(back)
     if n != m:
         raise RuntimeError(
             "Expected self to satisfy the requirement prod(self.shape[ind:]) == prod(self.shape[:ind]), but got "
             f"{m} != {n}"
         )
-    return done(linalg.inv(A.reshape(n, m)).reshape((*back, *front)), out, "linalg.tensorinv")
+    return done(linalg.inv(input.reshape(n, m)).reshape((*back, *front)), out, "linalg.tensorinv")
 
 
-def tensorsolve(A: Any, B: Any, dims: Any = None, *, out: Any = None) -> Any:
+def tensorsolve(input: Any, other: Any, dims: Any = None, *, out: Any = None) -> Any:
     """X with ``tensordot(A, X, X.ndim) = B``. Reference: ``torch.linalg.tensorsolve``."""
     if dims is not None:
-        A = A.movedim(tuple(dims), tuple(range(A.ndim - len(dims), A.ndim)))
-    shape = A.shape[B.ndim :]
+        input = input.movedim(tuple(dims), tuple(range(input.ndim - len(dims), input.ndim)))
+    shape = input.shape[other.ndim :]
     size = math.prod(shape)
-    if size * size != A.numel() and math.prod(A.shape[: B.ndim]) != size:
+    if size * size != input.numel() and math.prod(input.shape[: other.ndim]) != size:
         raise RuntimeError(
             f"Expected self to satisfy the requirement prod(self.shape[other.ndim:]) == prod(self.shape[:other.ndim]), "
-            f"but got {size} != {math.prod(A.shape[: B.ndim])}"
+            f"but got {size} != {math.prod(input.shape[: other.ndim])}"
         )
-    return done(linalg.solve(A.reshape(-1, size), B.flatten()).reshape(shape), out, "linalg.tensorsolve")
+    return done(linalg.solve(input.reshape(-1, size), other.flatten()).reshape(shape), out, "linalg.tensorsolve")
 
 
 def vander(x: Any, N: Any = None) -> Any:

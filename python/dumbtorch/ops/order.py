@@ -226,7 +226,7 @@ def _results(values: Any, inverse: Any, counts: Any, return_inverse: bool, retur
     return (values, *((inverse,) if return_inverse else ()), *((counts,) if return_counts else ()))
 
 
-@composite("unique")
+@composite("unique", numpy=False)
 def unique(
     input: Any, sorted: bool = True, return_inverse: bool = False, return_counts: bool = False, dim: int | None = None
 ) -> Any:
@@ -243,7 +243,7 @@ def unique(
     return _runs(rows.index_select(0, order), order, input, dim, return_inverse, return_counts)
 
 
-@composite("unique_consecutive")
+@composite("unique_consecutive", numpy=False)
 def unique_consecutive(
     input: Any, return_inverse: bool = False, return_counts: bool = False, dim: int | None = None
 ) -> Any:

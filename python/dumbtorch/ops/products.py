@@ -14,7 +14,7 @@ from dumbtorch.ops.results import done
 from dumbtorch.ops.samples import S, T
 from dumbtorch.ops.shape import wrap_dim
 from dumbtorch.ops.table import FUNCTIONS as F
-from dumbtorch.ops.table import METHODS, TABLE, composite, primitive
+from dumbtorch.ops.table import TABLE, composite, primitive
 
 
 def _is_tensor(x: Any) -> bool:
@@ -118,26 +118,43 @@ def _scalars(t: Any, beta: Any, alpha: Any) -> None:
                 raise RuntimeError(f"For integral input tensors, argument {word} must not be a floating point number.")
 
 
-def _added(name: str, made: Any) -> Any:
-    """Exports a function ``NAME(input, a, b, *, beta, alpha)`` with its in-place form."""
+@composite()
+def addmv(input: Any, mat: Any, vec: Any, *, beta: Any = 1, alpha: Any = 1, out: Any = None) -> Any:
+    """``beta * input + alpha * (mat @ vec)``; ``input`` broadcasts. Reference: ``torch.addmv``."""
+    return done(_addmv(input, mat, vec, beta, alpha, False), out, "addmv")
 
-    def function(input: Any, a: Any, b: Any, *, beta: Any = 1, alpha: Any = 1, out: Any = None) -> Any:
-        return done(made(input, a, b, beta, alpha, False), out, name)
 
-    def inplace(self: Any, a: Any, b: Any, *, beta: Any = 1, alpha: Any = 1) -> Any:
-        return made(self, a, b, beta, alpha, True)
+@composite()
+def addmv_(input: Any, mat: Any, vec: Any, *, beta: Any = 1, alpha: Any = 1) -> Any:
+    """`addmv` in place; the only one of them that is a function too. Reference: ``torch.addmv_``."""
+    return _addmv(input, mat, vec, beta, alpha, True)
 
-    function.__name__ = function.__qualname__ = name
-    function.__doc__ = made.__doc__
-    inplace.__name__ = inplace.__qualname__ = f"{name}_"
-    inplace.__doc__ = f"`{name}` in place."
-    composite(name)(function)
-    composite(f"{name}_", function=False)(inplace)
-    return function
+
+@composite()
+def addr(input: Any, vec1: Any, vec2: Any, *, beta: Any = 1, alpha: Any = 1, out: Any = None) -> Any:
+    """``beta * input + alpha * outer(vec1, vec2)``; ``input`` broadcasts. Reference: ``torch.addr``."""
+    return done(_addr(input, vec1, vec2, beta, alpha, False), out, "addr")
+
+
+@composite(function=False)
+def addr_(self: Any, vec1: Any, vec2: Any, *, beta: Any = 1, alpha: Any = 1) -> Any:
+    """`addr` in place. Reference: ``torch.Tensor.addr_``."""
+    return _addr(self, vec1, vec2, beta, alpha, True)
+
+
+@composite()
+def addbmm(input: Any, batch1: Any, batch2: Any, *, beta: Any = 1, alpha: Any = 1, out: Any = None) -> Any:
+    """``beta * input + alpha * sum of batch1[i] @ batch2[i]``; ``input`` broadcasts. Reference: ``torch.addbmm``."""
+    return done(_addbmm(input, batch1, batch2, beta, alpha, False), out, "addbmm")
+
+
+@composite(function=False)
+def addbmm_(self: Any, batch1: Any, batch2: Any, *, beta: Any = 1, alpha: Any = 1) -> Any:
+    """`addbmm` in place. Reference: ``torch.Tensor.addbmm_``."""
+    return _addbmm(self, batch1, batch2, beta, alpha, True)
 
 
 def _addmv(input: Any, mat: Any, vec: Any, beta: Any, alpha: Any, inplace: bool) -> Any:
-    """``beta * input + alpha * (mat @ vec)``; ``input`` broadcasts. Reference: ``torch.addmv``."""
     if mat.ndim != 2 or vec.ndim != 1 or input.ndim > 1:
         raise RuntimeError(f"vector + matrix @ vector expected, got {input.ndim}, {mat.ndim}, {vec.ndim}")
     if mat.shape[1] != vec.shape[0] or (input.ndim and input.shape[0] not in (1, mat.shape[0])):
@@ -152,7 +169,6 @@ def _addmv(input: Any, mat: Any, vec: Any, beta: Any, alpha: Any, inplace: bool)
 
 
 def _addr(input: Any, vec1: Any, vec2: Any, beta: Any, alpha: Any, inplace: bool) -> Any:
-    """``beta * input + alpha * outer(vec1, vec2)``; ``input`` broadcasts. Reference: ``torch.addr``."""
     for name, t in (("vec1", vec1), ("vec2", vec2)):
         if t.ndim != 1:
             raise RuntimeError(f"addr: Expected 1-D argument {name}, but got {t.ndim}-D")
@@ -179,7 +195,6 @@ def _addr(input: Any, vec1: Any, vec2: Any, beta: Any, alpha: Any, inplace: bool
 
 
 def _addbmm(input: Any, batch1: Any, batch2: Any, beta: Any, alpha: Any, inplace: bool) -> Any:
-    """``beta * input + alpha * sum of batch1[i] @ batch2[i]``; ``input`` broadcasts. Reference: ``torch.addbmm``."""
     if batch1.ndim != 3 or batch2.ndim != 3:
         which, t = ("batch1", batch1) if batch1.ndim != 3 else ("batch2", batch2)
         raise RuntimeError(f"{which} must be a 3D tensor, but got {t.ndim}D")
@@ -193,12 +208,6 @@ def _addbmm(input: Any, batch1: Any, batch2: Any, beta: Any, alpha: Any, inplace
     if inplace:
         return input.addmm_(left, right, beta=beta, alpha=alpha)
     return F["addmm"](input, left, right, beta=beta, alpha=alpha)
-
-
-addmv = _added("addmv", _addmv)
-composite("addmv_", method=False)(METHODS["addmv_"])  # the only one of them that is a function too
-addr = _added("addr", _addr)
-addbmm = _added("addbmm", _addbmm)
 
 
 def _cheapest(sizes: Sequence[int]) -> Any:

@@ -151,7 +151,12 @@ def _extreme(name: str, word: str) -> Any:
     whole, pair = f"a{name}", f"{name}imum"
     along = named(name, _ALONG[name])
 
-    def extreme(input: Any, dim: Any = None, keepdim: bool = False, *, other: Any = None, out: Any = None) -> Any:
+    def extreme(
+        input: Any, dim: Any = None, keepdim: bool = False, *, other: Any = None, out: Any = None, axis: Any = None,
+        keepdims: Any = None,
+    ) -> Any:  # fmt: skip
+        if axis is not None or keepdims is not None:
+            dim, keepdim = dim if axis is None else axis, keepdim or keepdims or False
         if other is None and dim is not None and not isinstance(dim, int):
             other, dim = dim, None
         if not isinstance(input, _C.TensorBase):
@@ -172,7 +177,7 @@ def _extreme(name: str, word: str) -> Any:
 
     Raises RuntimeError for an empty tensor without ``dim``. Reference: ``torch.{name}``.
     """
-    composite(name)(extreme)
+    composite(name, numpy=False)(extreme)
     return extreme
 
 

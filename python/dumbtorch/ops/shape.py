@@ -40,8 +40,13 @@ _RESHAPE = _view("reshape", "input, shape", lambda g, input_shape: g.reshape(inp
                  lambda: (S(T(2, 3), (4,), error="RuntimeError"),), method=False)  # fmt: skip
 _TRANSPOSE = _view("transpose", "input, dim0, dim1", lambda g, dim0, dim1: g.transpose(dim0, dim1),
       lambda: (S(T(2, 3, 4), 0, 2), S(T(2, 3), -1, 0), S(T(), 0, -1), S(T(0, 3), 0, 1)),
-      "Two dimensions exchanged.", lambda: (S(T(2, 3), 0, 2, error="IndexError"),),
-      aliases=("swapaxes", "swapdims"))  # fmt: skip
+      "Two dimensions exchanged.", lambda: (S(T(2, 3), 0, 2, error="IndexError"),), aliases=("swapdims",))  # fmt: skip
+
+
+@composite()
+def swapaxes(input: Any, axis0: int, axis1: int) -> Any:
+    """As ``transpose``. Reference: ``torch.swapaxes``."""
+    return _TRANSPOSE(input, axis0, axis1)
 
 
 def _inverse(dims: Sequence[int]) -> list[int]:
@@ -334,7 +339,7 @@ def flatten(input: Any, start_dim: int = 0, end_dim: int = -1) -> Any:
     return _RESHAPE(input, (*shape[:start], count, *shape[end + 1 :]))
 
 
-@composite("unflatten")
+@composite("unflatten", numpy=False)
 def unflatten(input: Any, dim: int, sizes: Sequence[int]) -> Any:
     """One dimension split into several; one size may be -1. Reference: ``torch.unflatten``."""
     dim = wrap_dim(dim, input.ndim)
@@ -353,7 +358,7 @@ def ravel(input: Any) -> Any:
     return _RESHAPE(input, (-1,))
 
 
-@composite("narrow")
+@composite("narrow", numpy=False)
 def narrow(input: Any, dim: int, start: Any, length: int) -> Any:
     """``length`` indices of a dimension from ``start`` on. Reference: ``torch.narrow``."""
     if input.ndim == 0:

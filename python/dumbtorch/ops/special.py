@@ -16,11 +16,12 @@ _SQRT_2PI = sqrt(2 * pi)
 
 
 def _special(
-    name: str, grad: Any = None, low: float = -2.0, high: float = 2.0, dtypes: str = "integral+single", **kwargs: Any
-) -> Any:
+    name: str, grad: Any = None, low: float = -2.0, high: float = 2.0, dtypes: str = "integral+single",
+    operand: str = "input", **kwargs: Any,
+) -> Any:  # fmt: skip
     """A row of one operand that is public only as ``special.NAME``."""
     return row(
-        f"special_{name}", "input", grad={"input": grad} if grad else None, function=False, method=False,
+        f"special_{name}", operand, grad={operand: grad} if grad else None, function=False, method=False,
         dtypes=dtypes, ref=f"special.{name}", errors=unary_errors, **{"samples": unary(low, high), **kwargs},
     )  # fmt: skip
 
@@ -218,9 +219,10 @@ for _order in (0, 1):
     _special(f"bessel_y{_order}", None, 0.3, 4, doc=f"The Bessel function of the second kind {_kind}")
     _special(f"modified_bessel_i{_order}", None, -9, 9, doc=f"The modified Bessel function of the first kind {_kind}")
     _special(f"modified_bessel_k{_order}", None, 0.3, 9, doc=f"The modified Bessel function of the second kind {_kind}")
-    _special(f"scaled_modified_bessel_k{_order}", None, 0.3, 9, doc=f"``exp(x) * modified_bessel_k{_order}(x)``.")
-_special("spherical_bessel_j0", None, -4, 4, doc="``sin(x) / x``, 1 at 0. No derivative, as in PyTorch.")
-_special("airy_ai", None, -2, 4, doc="Airy's function Ai. No derivative, as in PyTorch.")
+    _special(f"scaled_modified_bessel_k{_order}", None, 0.3, 9, operand="x",
+             doc=f"``exp(x) * modified_bessel_k{_order}(x)``.")  # fmt: skip
+_special("spherical_bessel_j0", None, -4, 4, operand="x", doc="``sin(x) / x``, 1 at 0. No derivative, as in PyTorch.")
+_special("airy_ai", None, -2, 4, operand="x", doc="Airy's function Ai. No derivative, as in PyTorch.")
 
 
 # ---------------------------------------------------------------- orthogonal polynomials
@@ -235,7 +237,7 @@ for _name, _text in (
     ("laguerre_polynomial_l", "The Laguerre polynomial"),
     ("legendre_polynomial_p", "The Legendre polynomial"),
 ):  # fmt: skip
-    row(f"special_{_name}", "input, n", broadcast=True, function=False, method=False, dtypes="integral+single",
+    row(f"special_{_name}", "x, n", broadcast=True, function=False, method=False, dtypes="integral+single",
         ref=f"special.{_name}",
         samples=lambda: (*binary(-2, 2, 0, 8)(), S(T(3, 4), 5), S(1.5, T(3, low=0, high=9)),
                          S(T(9, low=-0.9, high=0.9), 40)),

@@ -25,7 +25,7 @@ _unbind: Callable[..., tuple[Any, ...]] = primitive(
     samples=lambda: (S(T(3, 2), 0), S(T(3, 2), -1), S(T(2, 0), 0)))  # fmt: skip
 
 
-@composite("split", method=False)
+@composite("split", method=False, numpy=False)
 def split(tensor: Any, split_size_or_sections: Any, dim: int = 0) -> tuple[Any, ...]:
     """Ranges of a dimension: all of one size (the last may be smaller), or of the given sizes. Views.
 
@@ -36,7 +36,7 @@ def split(tensor: Any, split_size_or_sections: Any, dim: int = 0) -> tuple[Any, 
     return _split(tensor, split_size_or_sections, wrap_dim(dim, tensor.ndim))
 
 
-@composite("split", function=False)
+@composite("split", function=False, numpy=False)
 def _split_method(self: Any, split_size: Any, dim: int = 0) -> tuple[Any, ...]:
     """Ranges of a dimension, see `split`. Reference: ``torch.Tensor.split``."""
     return cast("tuple[Any, ...]", split(self, split_size, dim))
@@ -50,24 +50,24 @@ def split_with_sizes(input: Any, split_sizes: Sequence[int], dim: int = 0) -> tu
     return _split(input, list(split_sizes), wrap_dim(dim, input.ndim))
 
 
-@composite("chunk")
-def chunk(input: Any, chunks: int, dim: int = 0) -> tuple[Any, ...]:
+@composite("chunk", numpy=False)
+def chunk(input: Any, chunks: int, dim: int = 0, *, axis: int | None = None) -> tuple[Any, ...]:
     """At most ``chunks`` ranges of equal size, the last may be smaller. Reference: ``torch.chunk``."""
     if chunks <= 0:
         raise RuntimeError(f"chunk expects `chunks` to be greater than 0, got: {chunks}")
     if input.ndim == 0:
         raise RuntimeError("chunk expects at least a 1-dimensional tensor")
-    dim = wrap_dim(dim, input.ndim)
+    dim = wrap_dim(dim if axis is None else axis, input.ndim)
     step = -(-input.shape[dim] // chunks)
     return _split(input, step or [0] * chunks, dim)
 
 
-@composite("unbind")
-def unbind(input: Any, dim: int = 0) -> tuple[Any, ...]:
+@composite("unbind", numpy=False)
+def unbind(input: Any, dim: int = 0, *, axis: int | None = None) -> tuple[Any, ...]:
     """A view for each index of a dimension. Reference: ``torch.unbind``."""
     if input.ndim == 0:
         raise IndexError("Dimension specified as 0 but tensor has no dimensions")
-    return _unbind(input, wrap_dim(dim, input.ndim))
+    return _unbind(input, wrap_dim(dim if axis is None else axis, input.ndim))
 
 
 def _single(input: Any, lengths: Sequence[int], dim: int) -> tuple[Any, ...]:
@@ -80,10 +80,10 @@ def _single(input: Any, lengths: Sequence[int], dim: int) -> tuple[Any, ...]:
 
 
 @composite("unsafe_split")
-def unsafe_split(tensor: Any, split_size: int, dim: int = 0) -> tuple[Any, ...]:
+def unsafe_split(input: Any, split_size: int, dim: int = 0) -> tuple[Any, ...]:
     """``split``, whose parts may be written to in place. Reference: ``torch.unsafe_split``."""
-    dim = wrap_dim(dim, tensor.ndim)
-    return _single(tensor, [part.shape[dim] for part in split(tensor.detach(), split_size, dim)], dim)
+    dim = wrap_dim(dim, input.ndim)
+    return _single(input, [part.shape[dim] for part in split(input.detach(), split_size, dim)], dim)
 
 
 @composite("unsafe_split_with_sizes")

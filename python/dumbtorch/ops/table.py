@@ -18,6 +18,7 @@ A sum over broadcast dimensions and a cast back to an input's dtype are done by 
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -197,18 +198,49 @@ def _export(op: Any, names: Iterable[str], function: bool, method: bool) -> None
             METHODS[name] = _C.as_method(op)
 
 
-def composite(*names: str, function: bool = True, method: bool = True) -> Callable[[Any], Any]:
-    """Exports a Python function of ops, under its own name or the given ones."""
+def composite(
+    *names: str, function: bool = True, method: bool = True, numpy: bool = True
+) -> Callable[[Any], Any]:  # fmt: skip
+    """Exports a Python function of ops, under its own name or the given ones.
+
+    ``numpy``: the exported function knows the parameters by NumPy's names too, as PyTorch's compiled functions do and
+    those that it has in Python do not. What is called too often for the wrapper takes ``axis`` itself.
+    """
 
     def export(made: Any) -> Any:
+        public = numpy_names(made) if numpy else made
         for name in names or (made.__name__,):
             if function:
-                FUNCTIONS[name] = made
+                FUNCTIONS[name] = public
             if method:
-                METHODS[name] = made
+                METHODS[name] = public
         return made
 
     return export
+
+
+#: NumPy's names of parameters.
+NUMPY = {"axis": "dim", "keepdims": "keepdim", "x": "input", "a": "input", "x1": "input", "x2": "other"}
+
+
+def numpy_names(function: Any) -> Any:
+    """A function with a ``dim`` or ``keepdim`` that takes its arguments by NumPy's names too; others as they are."""
+    code = function.__code__
+    parameters = code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]
+    if "dim" not in parameters and "keepdim" not in parameters:
+        return function
+    known = {alias: name for alias, name in NUMPY.items() if name in parameters and alias not in parameters}
+
+    @functools.wraps(function)
+    def call(*args: Any, **kwargs: Any) -> Any:
+        if kwargs and not known.keys().isdisjoint(kwargs):
+            for alias in known.keys() & kwargs.keys():
+                if known[alias] in kwargs:
+                    raise TypeError(f"{function.__name__}() got multiple values for argument '{known[alias]}'")
+                kwargs[known[alias]] = kwargs.pop(alias)
+        return function(*args, **kwargs)
+
+    return call
 
 
 def primitive(
