@@ -157,14 +157,17 @@ def type_as(self: Any, other: Any) -> Any:
 
 
 @composite("sum_to_size", function=False)
-def sum_to_size(self: Any, *size: Any) -> Any:
+def sum_to_size(self: Any, *args: Any, size: Any = None) -> Any:
     """The sum over what broadcasting to this shape had added. Reference: ``torch.Tensor.sum_to_size``."""
+    size = args if size is None else (size,)
     shape = tuple(size[0]) if len(size) == 1 and not isinstance(size[0], int) else size
     mine = self.shape
     lead = len(mine) - len(shape)
     if lead < 0 or any(n not in (1, m) for n, m in zip(shape, mine[lead:], strict=True)):
         raise RuntimeError(f"size {{{list(shape)}}} is not expandable to size {{{list(mine)}}}.")
     dims = [*range(lead), *(lead + d for d, n in enumerate(shape) if n == 1 and mine[lead + d] != 1)]
+    if not shape:
+        return self.sum()
     if not dims:
         return self
     result = self.sum(dims, True)

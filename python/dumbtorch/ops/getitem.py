@@ -326,18 +326,17 @@ def take_along_dim(input: Any, indices: Any, dim: int | None = None, *, out: Any
                 "torch.take_along_dim(): input and indices should have the same number of dimensions, but got "
                 f"{input.ndim} dimensions for input, and {indices.ndim} dimensions for indices"
             )
+        if not input.ndim:
+            raise IndexError("Dimension specified as 0 but tensor has no dimensions")
         shapes = [list(t.shape) for t in (input, indices)]
         place = wrap_dim(dim, input.ndim)
         for shape in shapes:
-            if shape:
-                shape[place] = 1
+            shape[place] = 1
         common = FUNCTIONS["broadcast_shapes"](*map(tuple, shapes))
         wide = [tuple(common[:place]) + (t.shape[place],) + tuple(common[place + 1 :]) for t in (input, indices)]
-        if not input.ndim:
-            wide = [(), ()]
         source = input.expand(wide[0])
         # other than in gather, indices go round
-        made = source.gather(place, indices.expand(wide[1]) % max(source.shape[place] if source.ndim else 1, 1))
+        made = source.gather(place, indices.expand(wide[1]) % max(source.shape[place], 1))
     return made if out is None else _into(out, made)
 
 

@@ -116,6 +116,10 @@ def rms_norm(input: Any, normalized_shape: Any, weight: Any = None, eps: float |
     """
     shape = _normalized("rms_norm", input, normalized_shape)
     _affine("rms_norm", input, shape, weight=weight)
+    if input.is_complex():
+        mean = (input * input).mean(list(range(input.ndim - len(shape), input.ndim)), True)
+        result = input * (mean + (finfo(input.dtype).eps if eps is None else eps)).rsqrt()
+        return result if weight is None else result * weight
     n = math.prod(shape)
     return _ROWS(input, weight, None, n, 1, n, finfo(input.dtype).eps if eps is None else eps, True)[0]
 
@@ -227,6 +231,9 @@ def batch_norm(
     ``momentum``. Raises RuntimeError for vectors that do not fit the channels. Reference: ``torch.batch_norm``
     (Ioffe and Szegedy, 2015).
     """
+    if input.ndim == 1 and not input.numel():
+        result = input.clone() if weight is None else input * weight
+        return result if bias is None else result + bias
     if input.ndim < 2:
         raise RuntimeError(f"batch_norm(): Expected at least 2 dimensions for input tensor but received {input.ndim}")
     channels, inner = input.shape[1], math.prod(input.shape[2:])

@@ -320,6 +320,8 @@ def _adaptive_regions(given: tuple[int, ...], wanted: tuple[int, ...]) -> tuple[
 
 def _wanted(name: str, input: Any, output_size: Any, spatial: int) -> tuple[int, ...]:
     """The output's sizes: None stands for the input's."""
+    if spatial > 1 and not isinstance(output_size, int) and output_size is not None and input.ndim <= len(output_size):
+        raise ValueError(f"{name}(): Input dimension should be at least {len(output_size) + 1}, but got {input.ndim}")
     check_ndim(name, input, spatial)
     given = input.shape[-spatial:]
     if output_size is None or isinstance(output_size, int):
@@ -387,7 +389,8 @@ def _by_matrices(input: Any, wanted: tuple[int, ...]) -> Any:
 
 
 def _adaptive_avg(name: str, input: Any, output_size: Any, spatial: int) -> Any:
-    if output_size == 1 and input.ndim in (spatial + 1, spatial + 2) and input.numel():
+    fits = input.ndim >= spatial if spatial > 1 else input.ndim in (2, 3)
+    if output_size == 1 and fits and input.numel():
         return input.mean(tuple(range(-spatial, 0)), keepdim=True)
     wanted = _wanted(name, input, output_size, spatial)
     given = input.shape[-spatial:]

@@ -121,7 +121,7 @@ def rrelu(
 ) -> Tensor:
     """Leaky ReLU whose slope is drawn from U(lower, upper) for each element in training, their mean otherwise."""
     if lower > upper:
-        raise ValueError(f"rrelu: lower ({lower}) should be less than or equal to upper ({upper})")
+        raise RuntimeError(f"rrelu: lower ({lower}) should be less than or equal to upper ({upper})")
     if not training:
         return leaky_relu(input, (lower + upper) / 2, inplace)
     with no_grad():

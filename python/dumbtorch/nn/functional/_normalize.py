@@ -100,5 +100,7 @@ def local_response_norm(input: Tensor, size: int, alpha: float = 1e-4, beta: flo
     if input.numel() == 0:
         return input
     squares = (input * input).transpose(1, -1)
-    squares = ops.pad(squares, (size // 2, (size - 1) // 2)).unfold(-1, size, 1).mean(-1).transpose(1, -1)
+    windows = ops.pad(squares, (size // 2, (size - 1) // 2)).unfold(-1, size, 1)
+    real = input.is_floating_point() or input.is_complex()
+    squares = (windows.mean(-1) if real else windows.sum(-1) // size).transpose(1, -1)
     return input / (squares * alpha + k) ** beta
