@@ -431,7 +431,7 @@ def _truth(o: Obj) raises -> Bool:
 def _element(o: Obj) raises -> Scalar2:
     var t = as_tensor(o)
     if t[].numel != 1:
-        raise Error(t"RuntimeError|a Tensor with {t[].numel} elements cannot be converted to Scalar")
+        raise Error(t"ValueError|only one element tensors can be converted to Python scalars, got {t[].numel} elements")
     return scalar_in(t)
 
 

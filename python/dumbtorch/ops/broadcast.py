@@ -14,7 +14,7 @@ from dumbtorch.ops.table import composite
 def broadcast_shapes(*shapes: Any) -> Size:
     """The shape that tensors of the given shapes (or sizes) broadcast to. Reference: ``torch.broadcast_shapes``.
 
-    Raises RuntimeError where they do not.
+    Raises RuntimeError where they do not, ValueError for negative sizes.
     """
     given = [(shape,) if isinstance(shape, int) else tuple(shape) for shape in shapes]
     ndim = max(map(len, given), default=0)
@@ -22,7 +22,7 @@ def broadcast_shapes(*shapes: Any) -> Size:
     for shape in given:
         for place, n in enumerate(shape, ndim - len(shape)):
             if n < 0:
-                raise RuntimeError(f"Trying to create tensor with negative dimension ({n}): ({n})")
+                raise ValueError(f"Attempting to broadcast a dimension with negative length {n}: {list(shape)}")
             if n != 1:
                 if result[place] not in (1, n):
                     raise RuntimeError(

@@ -133,6 +133,10 @@ def full(
     requires_grad: bool = False, pin_memory: bool = False,
 ) -> Any:  # fmt: skip
     """A tensor of one value; its dtype follows the value's Python type unless given. Reference: ``torch.full``."""
+    if isinstance(size, int):
+        raise TypeError(f"full(): argument 'size' (position 1) must be tuple of ints, not {type(size).__name__}")
+    if isinstance(fill_value, _C.TensorBase) and fill_value.ndim:
+        raise TypeError("full(): argument 'fill_value' (position 2) must be Number, not Tensor")
     if out is not None:
         t = into(out, size, dtype).fill_(fill_value)
     elif isinstance(fill_value, _C.TensorBase):
@@ -229,6 +233,8 @@ def _strides_like(input: Any) -> tuple[int, ...]:
 
 def empty_as(input: Any, dtype: Any, device: Any, memory_format: Any = None) -> Any:
     """Uninitialised memory of a tensor's shape, and in the order of its dimensions unless a format says otherwise."""
+    if not isinstance(input, _C.TensorBase):
+        raise TypeError(f"argument 'input' (position 1) must be Tensor, not {type(input).__name__}")
     kind = input.dtype if dtype is None else dtype
     place = input.device if device is None else device
     if input.is_sparse:

@@ -263,12 +263,18 @@ def _tensor_value(name: str, self: Any, values: Any) -> Any:
     raise TypeError(f"{name}(): argument 'values' must be Tensor, not {type(values).__name__}")
 
 
+def _check_indices(name: str, indices: Any) -> None:
+    if isinstance(indices, _C.TensorBase):
+        raise TypeError(f"{name}(): argument 'indices' (position 2) must be tuple of Tensors, not Tensor")
+
+
 @composite("index_put")
 def index_put(input: Any, indices: Sequence[Any], values: Any, accumulate: bool = False) -> Any:
     """A copy with ``values`` written (or added, with ``accumulate``) where ``input[indices]`` shows.
 
     Values broadcast; of equal places, the last one written stays. Reference: ``torch.index_put``.
     """
+    _check_indices("index_put", indices)
     view, picks = _expanded(input, indices)
     made = _PUT(view, picks, _tensor_value("index_put", input, values), accumulate)
     return made if view is input else made.reshape(input.shape)
@@ -277,6 +283,7 @@ def index_put(input: Any, indices: Sequence[Any], values: Any, accumulate: bool 
 @composite("index_put_")
 def index_put_(input: Any, indices: Sequence[Any], values: Any, accumulate: bool = False) -> Any:
     """``index_put`` in place. Reference: ``torch.Tensor.index_put_``."""
+    _check_indices("index_put_", indices)
     view, picks = _expanded(input, indices)
     _PUT_(view, picks, _tensor_value("index_put_", input, values), accumulate)
     return input
@@ -402,7 +409,7 @@ def unravel_index(indices: Any, shape: Any) -> tuple[Any, ...]:
         raise TypeError(f"unravel_index(): argument 'indices' must be Tensor, not {type(indices).__name__}")
     kind = indices.dtype
     if kind.is_floating_point or kind.is_complex or kind is _dtypes.bool:
-        raise ValueError(f"expected 'indices' to be integer dtype, but got {kind}")
+        raise TypeError(f"expected 'indices' to be integer dtype, but got {kind}")
     sizes = (shape,) if isinstance(shape, int) else tuple(shape)
     for size in sizes:
         if not isinstance(size, int):

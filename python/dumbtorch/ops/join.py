@@ -43,6 +43,8 @@ def _cat(parts: Sequence[Any], dim: int, out: Any) -> Any:
 @composite("stack", method=False, numpy=False)
 def stack(tensors: Sequence[Any], dim: int = 0, *, out: Any = None, axis: int | None = None) -> Any:
     """Tensors of one shape side by side in a new dimension. Reference: ``torch.stack``."""
+    if isinstance(tensors, _C.TensorBase):
+        raise TypeError("stack(): argument 'tensors' (position 1) must be tuple of Tensors, not Tensor")
     if not len(tensors):
         raise RuntimeError("stack expects a non-empty TensorList")
     for place, tensor in enumerate(tensors):

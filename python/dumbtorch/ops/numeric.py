@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from math import pi
-from typing import Any, NamedTuple
+from typing import Any
 
-from dumbtorch import _C, _dtypes
+from dumbtorch import _C, _dtypes, return_types
 from dumbtorch.ops.binary import where_
 from dumbtorch.ops.results import resize_out
 from dumbtorch.ops.samples import S, T, binary, binary_errors, unary, unary_errors
@@ -182,15 +182,10 @@ def frexp(input: Any, *, out: Any = None) -> tuple[Any, Any]:
 
     Raises RuntimeError for other dtypes. Reference: ``torch.frexp``.
     """
-    result = Frexp(*_FREXP(input))
-    return result if out is None else Frexp(*(_copied(r, o) for r, o in zip(result, out, strict=True)))
-
-
-class Frexp(NamedTuple):
-    """The result of ``frexp``."""
-
-    mantissa: Any
-    exponent: Any
+    result = _FREXP(input)
+    if out is not None:
+        result = tuple(_copied(r, o) for r, o in zip(result, out, strict=True))
+    return tuple.__new__(return_types.frexp, result)
 
 
 row("nan_to_num", "input, nan=None, posinf=None, neginf=None", inplace=True, dtypes="real",

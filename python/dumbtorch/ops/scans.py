@@ -183,7 +183,9 @@ def trapezoid(y: Any, x: Any = None, *, dx: Any = None, dim: int = -1) -> Any:
     Reference: ``torch.trapezoid``.
     """
     y, x, dx = _integral_arguments("trapezoid", y, x, dx)
-    size = y.shape[wrap_dim(dim, y.ndim)] if y.ndim else 1
+    if not y.ndim:
+        raise IndexError(f"Dimension specified as {dim} but tensor has no dimensions")
+    size = y.shape[wrap_dim(dim, y.ndim)]
     if size == 0:
         return y.sum(dim) * 1.0
     areas, dim = _trapezoids(y, x, dx, dim, "trapezoid")

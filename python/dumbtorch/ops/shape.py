@@ -245,12 +245,16 @@ def view(self: Any, *shape: Any, size: Any = None, dtype: Any = None) -> Any:
     """
     if len(shape) == 1 and isinstance(shape[0], _dtypes.dtype):
         dtype = shape[0]
+    if not shape and size is None and dtype is None:
+        raise TypeError("view() takes a dtype or sizes: none of them was given")
     return _VIEW(self, sizes(shape, size)) if dtype is None else _VIEW_DTYPE(self, dtype)
 
 
 @composite("reshape", function=False)
 def reshape(self: Any, *sizes_: Any, shape: Any = None) -> Any:
     """The same elements in another shape: a view where possible, else a copy. Reference: ``torch.Tensor.reshape``."""
+    if not sizes_ and shape is None:
+        raise TypeError('reshape() missing 1 required positional arguments: "shape"')
     return _RESHAPE(self, sizes(sizes_, shape))
 
 
@@ -383,4 +387,12 @@ METHODS["T"] = property(
     lambda self: self if self.ndim < 2 else _PERMUTE(self, tuple(range(self.ndim - 1, -1, -1))),
     doc="All dimensions in reverse order.",
 )
-METHODS["mT"] = property(lambda self: _TRANSPOSE(self, -2, -1), doc="The last two dimensions exchanged.")
+
+
+def _matrix_transpose(self: Any) -> Any:
+    if self.ndim < 2:
+        raise RuntimeError(f"tensor.mT is only supported on matrices or batches of matrices. Got {self.ndim}-D tensor.")
+    return _TRANSPOSE(self, -2, -1)
+
+
+METHODS["mT"] = property(_matrix_transpose, doc="The last two dimensions exchanged.")
