@@ -1,7 +1,7 @@
 """Lines of probes/*.txt, each evaluated with ``torch`` as PyTorch and as dumbtorch: odd inputs, names, wrong types.
 
-Values, shapes and dtypes must agree to rounding, or the exceptions be of one type. Before the last ``;`` of a line stand
-statements; what comes after it is compared.
+Values, shapes and dtypes must agree to rounding, or the exceptions be of one type. Before the last ``;`` of a line
+stand statements; what comes after it is compared.
 """
 
 from __future__ import annotations
