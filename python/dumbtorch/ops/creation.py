@@ -233,8 +233,6 @@ def _strides_like(input: Any) -> tuple[int, ...]:
 
 def empty_as(input: Any, dtype: Any, device: Any, memory_format: Any = None) -> Any:
     """Uninitialised memory of a tensor's shape, and in the order of its dimensions unless a format says otherwise."""
-    if not isinstance(input, _C.TensorBase):
-        raise TypeError(f"argument 'input' (position 1) must be Tensor, not {type(input).__name__}")
     kind = input.dtype if dtype is None else dtype
     place = input.device if device is None else device
     if input.is_sparse:
@@ -261,6 +259,8 @@ def _like(name: str, value: Any) -> None:
         input: Any, *, dtype: Any = None, layout: Any = None, device: Any = None, requires_grad: bool = False,
         pin_memory: bool = False, memory_format: Any = None,
     ) -> Any:  # fmt: skip
+        if not isinstance(input, _C.TensorBase):
+            raise TypeError(f"{name}(): argument 'input' (position 1) must be Tensor, not {type(input).__name__}")
         if layout is _dtypes.sparse_coo or (layout is None and input.is_sparse):
             return _sparse_as(input, input.shape, value, dtype, device, requires_grad, input.sparse_dim())
         t = empty_as(input, dtype, device, memory_format)
