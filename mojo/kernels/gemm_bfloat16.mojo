@@ -192,7 +192,8 @@ def _pack_rows(a: Mat, rows: Int, k: Int, d: Int, depth: Int):
 
 @fieldwise_init
 struct _Pack(Body, ImplicitlyCopyable, Movable):
-    """A task packs a panel of 16 columns of B or of 16 rows of A."""
+    """A task packs its share of the panels, of 16 columns of B or 16 rows of A each. Both operands are shared out alike, so
+    that most of what a thread packs it also multiplies."""
 
     var b: Mat
     var n: Int
@@ -203,16 +204,18 @@ struct _Pack(Body, ImplicitlyCopyable, Movable):
     var packed_b: Int
     var packed_a: Int
     var b_panels: Int
+    var a_panels: Int
+    var tasks: Int
 
     def run(self, task: Int, worker: Int):
-        if task < self.b_panels:
-            var j = task * TILE
+        for t in range(task * self.b_panels // self.tasks, (task + 1) * self.b_panels // self.tasks):
+            var j = t * TILE
             var to = at[B16](self.packed_b, j * self.depth)
             var words = (self.k + 1) // 2
             pack_pairs[TILE](self.b.t().part[B16](j, 0), min(TILE, self.n - j), self.k, to)
             memset(to + words * TILE * 4, 0, (self.depth // 2 - words) * TILE * 4)
-        else:
-            var i = (task - self.b_panels) * TILE
+        for t in range(task * self.a_panels // self.tasks, (task + 1) * self.a_panels // self.tasks):
+            var i = t * TILE
             var to = at[B16](self.packed_a, i * self.depth)
             _pack_rows(self.a.part[B16](i, 0), max(0, min(TILE, self.m - i)), self.k, to, self.depth)
 
@@ -349,8 +352,9 @@ def _chunk[amx: Bool](m: Int, n: Int, k: Int, depth: Int, a: Mat, b: Mat, c: Mat
     if ws.address == 0:
         return False
     var packed_a = ws.address + b_bytes
-    var packs = 2 * strips + (0 if in_place else 2 * blocks)
-    parallel(_Pack(b, n, a, m, k, depth, ws.address, packed_a, 2 * strips), packs, workers)
+    var a_panels = 0 if in_place else 2 * blocks
+    var packs = max(2 * strips, a_panels)
+    parallel(_Pack(b, n, a, m, k, depth, ws.address, packed_a, 2 * strips, a_panels, packs), packs, workers)
     var groups = min(blocks, max(1, 4 * workers // strips))
     var group = (blocks + groups - 1) // groups
     groups = (blocks + group - 1) // group

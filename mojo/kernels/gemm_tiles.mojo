@@ -51,7 +51,7 @@ struct Pass[src: DType, dt: DType](Body, ImplicitlyCopyable, Movable):
     var grid_rows: Int
     var grid_cols: Int
     var packing: Bool  # which of the two kinds of task `run` does
-    var pack_group: Int
+    var pack_tasks: Int
 
     @always_inline
     def row_start(self, t: Int) -> Int:
@@ -63,9 +63,13 @@ struct Pass[src: DType, dt: DType](Body, ImplicitlyCopyable, Movable):
 
     def run(self, task: Int, worker: Int):
         if self.packing:
-            var panels = self.packed_panels()
-            for i in range(task * self.pack_group, min((task + 1) * self.pack_group, panels)):
+            # Both operands are shared out alike, so that most of what a thread packs it also multiplies.
+            var cols = self.col_panels - self.first_packed
+            var rows = self.packed_panels() - cols
+            for i in range(task * cols // self.pack_tasks, (task + 1) * cols // self.pack_tasks):
                 self.pack_panel(i)
+            for i in range(task * rows // self.pack_tasks, (task + 1) * rows // self.pack_tasks):
+                self.pack_panel(cols + i)
         else:
             self.tile(task)
 
@@ -132,8 +136,8 @@ struct Pass[src: DType, dt: DType](Body, ImplicitlyCopyable, Movable):
         if panels > 0:
             self.packing = True
             var tasks = min(panels, max(1, panels * Self.NR * self.k // 16384)) if nt > 1 else 1
-            self.pack_group = ceildiv(panels, min(tasks, 8 * nt))
-            _spread(self, ceildiv(panels, self.pack_group))
+            self.pack_tasks = min(tasks, 8 * nt)
+            _spread(self, self.pack_tasks)
         self.packing = False
         self.grid_rows = ceildiv(self.row_panels, TILE_ROWS)
         self.grid_cols = ceildiv(self.col_panels, TILE_COLS)
@@ -193,7 +197,7 @@ def multiply[
             grid_rows=1,
             grid_cols=1,
             packing=False,
-            pack_group=1,
+            pack_tasks=1,
         )
         work.go()
         e = e.after_first()
