@@ -256,6 +256,50 @@ def _stage_plain[
         d = at[dt](d, (height - bottom) * length)
 
 
+@always_inline
+def _stage_pairs[
+    src: DType, dt: DType
+](
+    image: Image,
+    n: Int,
+    channel: Int,
+    channels: Int,
+    rows: Axis,
+    first_row: Int,
+    height: Int,
+    cols: Axis,
+    to: Int,
+    outside: Scalar[dt],
+):
+    """`stage` of every second pixel of rows of at most a vector: one read of two vectors gives both residues."""
+    comptime W = width[dt]()
+    var length = cols.length(cols.count)
+    var inside = first_lanes[2 * W](cols.size + cols.before) & ~first_lanes[2 * W](cols.before)
+    inside &= first_lanes[2 * W](2 * length)
+    var fill = SIMD[src, 2 * W](outside.cast[src]())
+    var odd_first = cols.residues[0] == 1
+    var both = len(cols.residues) == 2
+    var d = to
+    for c in range(channel, channel + channels):
+        var plane = at[src](image.data, n * image.ns + c * image.cs - cols.before)
+        for slot in range(len(rows.residues)):
+            for i in range(height):
+                var y = (first_row + i) * rows.step + rows.residues[slot] - rows.before
+                var even = SIMD[src, W](outside.cast[src]())
+                var odd = even
+                if y >= 0 and y < rows.size:
+                    var line = at[src](plane, y * image.hs)
+                    _fetch[src](at[src](line, image.cs), 2 * length)
+                    var pair = masked_load[2 * W](ptr[src](line), inside, fill).deinterleave()
+                    even = rebind[SIMD[src, W]](pair[0])
+                    odd = rebind[SIMD[src, W]](pair[1])
+                var p = ptr[dt](d)
+                p.unsafe_store(0, (odd if odd_first else even).cast[dt]())
+                if both:
+                    p.unsafe_store(length, (even if odd_first else odd).cast[dt]())
+                d = at[dt](d, len(cols.residues) * length)
+
+
 @no_inline
 def stage[
     src: DType, dt: DType
@@ -281,6 +325,9 @@ def stage[
         _stage_plain[src, dt](image, n, channel, channels, rows, first_row, height, cols, to, outside)
         return
     var length = cols.length(cols.count)
+    if cols.step == 2 and image.ws == 1 and length <= width[dt]() and cols.before >= 0:
+        _stage_pairs[src, dt](image, n, channel, channels, rows, first_row, height, cols, to, outside)
+        return
     var d = to
     for c in range(channel, channel + channels):
         var plane = at[src](image.data, n * image.ns + c * image.cs)

@@ -131,11 +131,14 @@ struct WeightGrad[src: DType](Body):
         var slices = g.slices()
         self.images = min(slices, BAND_PIXELS // max(1, rows.count * cols.count)) if self.bands == 1 else 1
         self.images = 1 if x.d > 1 and self.in_place else max(1, self.images)
-        self.parts = max(1, min(min(MAX_PARTS, ceildiv(slices, self.images) * self.bands), PART_BYTES // max(1, bytes)))
-        # How the sums are cut into tasks changes none of them.
-        var nt = num_threads()
         self.column_block = min(self.columns, BLOCK_COLUMNS)
         self.channel_block = max(1, min(cin, BLOCK_BYTES // (self.column_block * self.taps * Self.SIZE)))
+        self.channel_block = ceildiv(cin, ceildiv(cin, self.channel_block))
+        var blocks = groups * ceildiv(cin, self.channel_block) * ceildiv(self.columns, self.column_block)
+        var most = min(min(MAX_PARTS, ceildiv(MAX_PARTS, blocks)), PART_BYTES // max(1, bytes))
+        self.parts = max(1, min(most, ceildiv(slices, self.images) * self.bands))
+        # How the sums are cut into tasks changes none of them.
+        var nt = num_threads()
         var fixed = self.parts * groups
         while fixed * ceildiv(cin, self.channel_block) * ceildiv(self.columns, self.column_block) < 4 * nt:
             if self.channel_block * self.taps > 2 * TAP_ROWS and self.channel_block > 1:
