@@ -5,13 +5,15 @@ from std.memory import Pointer
 from tensor.call import Call, int_of, register
 from tensor.dtype import INT64, itemsize
 from tensor.layout import Dims, no_dims, shape_text, wrap_dim
-from tensor.memory import at, load, memcpy, store
+from tensor.memory import load, memcpy, store
+from tensor.move import strided_copy
 from tensor.object import TPtr, as_tensor, new_tensor
 from tensor.py import Obj, decref, is_sequence, release_gil, seq_item, seq_len, take_gil
 from tensor.runtime import MAX_RANK
 from tensor.threads import Body, num_threads, parallel
 from kernels.constants import check_fits, number_bits
-from kernels.transfer import fill_run
+from kernels.copy_rows import copy_rows
+from kernels.transfer import fill_run, reversed_copy
 from kernels.transfer_api import contiguous_of, copy_strided, on_device, on_host
 
 comptime ALONE = 1 << 18  # bytes that are not worth a second thread
@@ -75,7 +77,8 @@ comptime REFLECT = 0
 comptime REPLICATE = 1
 comptime CIRCULAR = 2
 comptime CONSTANT = 3
-comptime OUTSIDE = Int.MIN  # in a table: a place that shows the constant
+comptime OUTSIDE = Int.MIN  # for an offset: the place shows the constant
+comptime NARROW = 8  # places at a side that are written column by column
 
 
 struct Edges(Body):
@@ -84,25 +87,22 @@ struct Edges(Body):
     var to: Int
     var from_: Int
     var size: Int
+    var kind: Int
     var rows: Int
     var per_task: Int
     var shape: Dims  # of the result
     var strides: Dims  # of the input, in bytes
-    var tables: Dims  # for each dimension: where each place is read, in bytes; 0 where it is not padded
+    var sizes: Dims  # of the input
+    var before: Dims  # places before those of the input, negative where it is cut
+    var after: Dims
     var ndim: Int
-    var left: Int  # in the last dimension
-    var middle: Int
-    var skip: Int  # bytes from where a row begins to its middle: what is cut off at the left
-    var top: Int  # rows of a plane before those of the input
-    var shown: Int  # rows of the input in a plane
-    var top_skip: Int  # bytes from where a plane begins to the first of them
-    var constant: Bool
     var value: Array[UInt64, 2]  # the bits of the constant
 
-    def __init__(out self, to: Int, t: TPtr, shape: Dims):
+    def __init__(out self, to: Int, t: TPtr, shape: Dims, kind: Int):
         self.to = to
         self.from_ = t[].data()
         self.size = itemsize(t[].code())
+        self.kind = kind
         self.ndim = t[].rank()
         self.rows = 1
         for i in range(self.ndim - 1):
@@ -112,14 +112,9 @@ struct Edges(Body):
         self.strides = no_dims()
         for i in range(self.ndim):
             self.strides[i] = t[].strides[i] * self.size
-        self.tables = no_dims()
-        self.left = 0
-        self.middle = t[].shape[self.ndim - 1]
-        self.skip = 0
-        self.top = 0
-        self.shown = shape[self.ndim - 2] if self.ndim > 1 else 1
-        self.top_skip = 0
-        self.constant = False
+        self.sizes = t[].shape.copy()
+        self.before = no_dims()
+        self.after = no_dims()
         self.value = Array[UInt64, 2](fill=0)
 
     def execute(mut self):
@@ -145,55 +140,97 @@ struct Edges(Body):
             self._rows[SIMD[DType.uint64, 2]](task)
 
     @always_inline
+    def _shown(self, d: Int) -> Tuple[Int, Int]:
+        """The places of a dimension that show the input's own."""
+        var first = max(self.before[d], 0)
+        return (first, first + self.sizes[d] + min(self.before[d], 0) + min(self.after[d], 0))
+
+    @always_inline
     def _rows[E: TrivialRegisterPassable](self, task: Int):
         var last = self.ndim - 1
         var n = self.shape[last]
+        var line = n * self.size
         var inner = self.shape[last - 1] if last > 0 else 1  # rows of a plane
+        var shown = self._shown(last - 1) if last > 0 else (0, 1)
+        var most = max(SMALL_PLANE // line, 1)
+        var whole = self.kind == CONSTANT and inner * line <= SMALL_PLANE and self.strides[last] == self.size
         var row = task * self.per_task
         var end = min(row + self.per_task, self.rows)
-        var value = Pointer(to=self.value).unsafe_bitcast[E]()[]
-        var to = self.to + row * n * self.size
+        var to = self.to + row * line
         while row < end:
             var place = row % inner
             var stop = min(place + end - row, inner)
+            var plane = self._plane(row // inner)
             row += stop - place
-            var plane = self._plane(row // inner if stop < inner else row // inner - 1)
-            if self.constant and stop - place == inner and inner * n * self.size <= SMALL_PLANE:
+            if whole and stop - place == inner:
                 self._constant_plane(to, plane, inner * n)
-                to += inner * n * self.size
+                to += inner * line
+                continue
+            if self.kind != CONSTANT and stop - place == inner and last > 0 and inner * line <= SMALL_PLANE:
+                self._part[E](to + shown[0] * line, self.from_ + plane, self.strides[last - 1], shown[1] - shown[0])
+                self._repeat(to, line, 0, shown[0])
+                self._repeat(to, line, shown[1], inner)
+                to += inner * line
                 continue
             while place < stop:
-                var offset = plane if last == 0 else self._offset(last - 1, place)
+                # the rows before those of the input, these, and those after them each lie evenly apart
+                var border = inner
+                if place < shown[0]:
+                    border = shown[0]
+                elif place < shown[1]:
+                    border = shown[1]
+                var count = min(min(border, stop) - place, most)
+                var offset = self._offset(last - 1, place) if last > 0 else 0
                 if plane == OUTSIDE or offset == OUTSIDE:
-                    for i in range(n):
-                        store[E](to + i * self.size, value)
+                    fill_run(to, self.size, self.size, count * n, self.value[0], self.value[1])
                 else:
-                    self._row[E](to, self.from_ + (0 if last == 0 else plane + offset), n, value)
-                to += n * self.size
-                place += 1
+                    var step = self._offset(last - 1, place + 1) - offset if count > 1 else 0
+                    self._part[E](to, self.from_ + plane + offset, step, count)
+                to += count * line
+                place += count
 
-    def _constant_plane(self, to_: Int, plane: Int, count: Int):
+    @always_inline
+    def _repeat(self, to: Int, line: Int, first: Int, end: Int):
+        """Rows outside of the input, from those of the same plane that show it."""
+        if first == end:
+            return
+        var d = self.ndim - 2
+        var n = self.sizes[d]
+        var source = self.before[d] + _place(first - self.before[d], n, self.kind)
+        var step = self.before[d] + _place(first + 1 - self.before[d], n, self.kind) - source if end - first > 1 else 0
+        if step == 1:
+            copy_rows(to + first * line, 0, to + source * line, 0, (end - first) * line, 1)
+        else:
+            copy_rows(to + first * line, line, to + source * line, step * line, line, end - first)
+
+    def _constant_plane(self, to: Int, plane: Int, count: Int):
         """A plane that fits the nearest cache: filled as a whole, then the rows of the input."""
-        fill_run(to_, self.size, self.size, count, self.value[0], self.value[1])
+        fill_run(to, self.size, self.size, count, self.value[0], self.value[1])
         if plane == OUTSIDE:
             return
         var last = self.ndim - 1
-        var bytes = self.middle * self.size
         var line = self.shape[last] * self.size
-        var step = self.strides[last - 1] if last > 0 else 0
-        var to = to_ + self.top * line + self.left * self.size
-        var from_ = self.from_ + plane + self.top_skip + self.skip
-        for _ in range(self.shown):
-            _copy_row(to, from_, bytes)
-            to += line
-            from_ += step
+        var columns = self._shown(last)
+        var from_ = self.from_ + plane + max(-self.before[last], 0) * self.size
+        if last == 0:
+            copy_rows(to + columns[0] * self.size, 0, from_, 0, (columns[1] - columns[0]) * self.size, 1)
+            return
+        var rows = self._shown(last - 1)
+        copy_rows(
+            to + rows[0] * line + columns[0] * self.size, line,
+            from_ + max(-self.before[last - 1], 0) * self.strides[last - 1], self.strides[last - 1],
+            (columns[1] - columns[0]) * self.size, rows[1] - rows[0],
+        )  # fmt: skip
 
     @always_inline
     def _offset(self, d: Int, place: Int) -> Int:
-        """Where a place of a dimension is read, in bytes."""
-        if self.tables[d] == 0:
-            return place * self.strides[d]
-        return load[Int](self.tables[d] + 8 * place)
+        """Where a place of a dimension is read, in bytes; OUTSIDE if it shows the constant."""
+        var i = place - self.before[d]
+        if i < 0 or i >= self.sizes[d]:
+            if self.kind == CONSTANT:
+                return OUTSIDE
+            i = _place(i, self.sizes[d], self.kind)
+        return i * self.strides[d]
 
     def _plane(self, index: Int) -> Int:
         """Where the plane of this number is read; OUTSIDE if any of its places is."""
@@ -209,52 +246,57 @@ struct Edges(Body):
         return offset
 
     @always_inline
-    def _row[E: TrivialRegisterPassable](self, to_: Int, from_: Int, n: Int, value: E):
+    def _part[E: TrivialRegisterPassable](self, to: Int, from_: Int, step: Int, rows: Int):
+        """Rows that are read `step` bytes apart."""
         var last = self.ndim - 1
-        var to = to_
-        var table = self.tables[last]
-        for i in range(self.left):
-            var offset = load[Int](table + 8 * i)
-            store[E](to + i * self.size, value if offset == OUTSIDE else load[E](from_ + offset))
-        for i in range(self.left + self.middle, n):
-            var offset = load[Int](table + 8 * i)
-            store[E](to + i * self.size, value if offset == OUTSIDE else load[E](from_ + offset))
-        to += self.left * self.size
-        var source = from_ + self.skip
-        if self.strides[last] == self.size:
-            _copy_row(to, source, self.middle * self.size)
+        var line = self.shape[last] * self.size
+        var along = self.strides[last]
+        var shown = self._shown(last)
+        var middle = to + shown[0] * self.size
+        var source = from_ + max(-self.before[last], 0) * along
+        if along == self.size:
+            copy_rows(middle, line, source, step, (shown[1] - shown[0]) * self.size, rows)
         else:
-            for i in range(self.middle):
-                store[E](to + i * self.size, load[E](source + i * self.strides[last]))
+            for r in range(rows):
+                strided_copy(source + r * step, along, middle + r * line, self.size, self.size, shown[1] - shown[0])
+        self._side[E](to, from_, step, rows, 0, shown[0])
+        self._side[E](to, from_, step, rows, shown[1], self.shape[last])
 
-
-@always_inline
-def _copy_row(to: Int, from_: Int, bytes: Int):
-    """memcpy, without the call for few bytes."""
-    var t = at[UInt8](to)
-    var f = at[UInt8](from_)
-    if bytes > 128:
-        memcpy(to, from_, bytes)
-    elif bytes >= 16:
-        for i in range(0, bytes - 16, 16):
-            t.unsafe_store(i, f.unsafe_load[width=16](i))
-        t.unsafe_store(bytes - 16, f.unsafe_load[width=16](bytes - 16))
-    else:
-        var i = 0
-        while i + 4 <= bytes:
-            store[UInt32](to + i, load[UInt32](from_ + i))
-            i += 4
-        while i < bytes:
-            store[UInt8](to + i, load[UInt8](from_ + i))
-            i += 1
+    @always_inline
+    def _side[E: TrivialRegisterPassable](self, to: Int, from_: Int, step: Int, rows: Int, first: Int, end: Int):
+        """The places [first, end) of rows, all of them on one side of the middle: few by columns, many by rows."""
+        var last = self.ndim - 1
+        var line = self.shape[last] * self.size
+        var value = Pointer(to=self.value).unsafe_bitcast[E]()[]
+        if end - first <= NARROW:
+            for i in range(first, end):
+                var target = to + i * self.size
+                var offset = self._offset(last, i)
+                if offset == OUTSIDE:
+                    for r in range(rows):
+                        store[E](target + r * line, value)
+                else:
+                    for r in range(rows):
+                        store[E](target + r * line, load[E](from_ + offset + r * step))
+            return
+        var offset = self._offset(last, first)
+        var along = 0 if offset == OUTSIDE else self._offset(last, first + 1) - offset
+        for r in range(rows):
+            var target = to + r * line + first * self.size
+            if offset == OUTSIDE:
+                fill_run(target, self.size, self.size, end - first, self.value[0], self.value[1])
+            elif along == -self.size:
+                reversed_copy(target, from_ + offset + r * step, self.size, end - first)
+            else:
+                strided_copy(from_ + offset + r * step, along, target, self.size, self.size, end - first)
 
 
 def _place(i: Int, n: Int, kind: Int) -> Int:
-    """The element that stands at place i, counted from the first of n."""
+    """The element that stands at place i, counted from the first of n; at most n places before them and after."""
     if kind == REPLICATE:
         return min(max(i, 0), n - 1)
     if kind == CIRCULAR:
-        return i % n
+        return i + n if i < 0 else (i - n if i >= n else i)
     # a size of 1 has nothing to reflect, and the caller has refused it
     var v = -i if i < 0 else i
     return 2 * (n - 1) - v if v >= n else v
@@ -313,59 +355,26 @@ def _pad(call: Call, kind: Int) raises -> Obj:
         bits = number_bits(given[].code(), number)
     var host = on_host(given)
     var t = as_tensor(host)
-    var tables = List[Int]()
     var made: Obj = 0
     try:
         made = new_tensor(t[].code(), shape, n)
         if n == 0:
             memcpy(as_tensor(made)[].data(), t[].data(), itemsize(t[].code()))
         elif as_tensor(made)[].numel > 0:
-            var work = Edges(as_tensor(made)[].data(), t, shape)
+            var work = Edges(as_tensor(made)[].data(), t, shape, kind)
             work.value[0] = bits[0]
             work.value[1] = bits[1]
             for i in range(k // 2):
-                var d = n - 1 - i
-                var left = pairs[2 * i]
-                if left == 0 and pairs[2 * i + 1] == 0:
-                    continue
-                if i == 0:
-                    work.left = max(left, 0)
-                    work.skip = max(-left, 0) * work.strides[d]
-                    work.middle = t[].shape[d] + min(left, 0) + min(pairs[1], 0)
-                elif i == 1:
-                    work.top = max(left, 0)
-                    work.top_skip = max(-left, 0) * work.strides[d]
-                    work.shown = t[].shape[d] + min(left, 0) + min(pairs[3], 0)
-                var table = _table(shape[d], left, t[].shape[d], kind, work.strides[d])
-                tables.append(table)
-                work.tables[d] = as_tensor(table)[].data()
-            work.constant = kind == CONSTANT and work.strides[n - 1] == work.size
+                work.before[n - 1 - i] = pairs[2 * i]
+                work.after[n - 1 - i] = pairs[2 * i + 1]
             work.execute()
     except e:
         decref(host)
         if made != 0:
             decref(made)
-        for table in tables:
-            decref(table)
         raise e^
     decref(host)
-    for table in tables:
-        decref(table)
     return on_device(made, given[].device())
-
-
-def _table(n: Int, left: Int, size: Int, kind: Int, step: Int) raises -> Obj:
-    """Where each of n places is read, in bytes: an int64 vector."""
-    var shape = no_dims()
-    shape[0] = n
-    var made = new_tensor(INT64, shape, 1)
-    var p = at[Int](as_tensor(made)[].data())
-    for i in range(n):
-        if kind == CONSTANT:
-            p[unsafe_offset=i] = (i - left) * step if i >= left and i - left < size else OUTSIDE
-        else:
-            p[unsafe_offset=i] = _place(i - left, size, kind) * step
-    return made
 
 
 # ---------------------------------------------------------------- repeat_interleave
