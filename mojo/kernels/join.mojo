@@ -1,12 +1,18 @@
 """Putting tensors together (`cat`) and turning them round (`flip`)."""
 
+from std.ffi import external_call
+from std.math import ceildiv
+from std.sys.info import simd_width_of
 from tensor.call import Call, register
 from tensor.dtype import itemsize, type_name
 from tensor.layout import Dims, contiguous_strides, dense_strides, no_dims, same_dims, wrap_dim
-from tensor.memory import memcpy
+from tensor.memory import at, load
+from tensor.move import STREAM_BYTES, stream_copy, stream_fence, strided_copy
 from tensor.object import TPtr, as_tensor, is_tensor, new_strided, view_of
 from tensor.promote import ResultType, can_cast
-from tensor.py import Obj, decref, is_list, is_sequence, new_ref, seq_item, seq_len, type_name_of
+from tensor.py import Obj, decref, is_sequence, new_ref, release_gil, seq_item, seq_len, take_gil, type_name_of
+from tensor.threads import Body, num_threads, parallel
+from kernels.copy_rows import copy_rows
 from kernels.index_api import check_apart
 from kernels.pointwise import check_writable, resize_out
 from kernels.transfer_api import copy_into, copy_strided, on_host
@@ -134,24 +140,195 @@ def _fill_views(out_: TPtr, list: Obj, count: Int, dim: Int) raises:
 
 def _fill(out_: TPtr, list: Obj, count: Int, dim: Int) raises:
     """Writes the parts into a tensor in host memory."""
+    if out_[].numel > 0 and out_[].contiguous() and _fill_rows(out_, list, count, dim):
+        return
     var size = itemsize(out_[].code())
     var at = out_[].writable()
-    var outer = 1
-    for d in range(dim):
-        outer *= out_[].shape[d]
-    var plain = outer == 1 and out_[].contiguous()
     for i in range(count):
         var given = as_tensor(seq_item(list, i))
         if given[].numel == 0:
             continue
         var host = on_host(given)
         var t = as_tensor(host)
-        if plain and t[].contiguous() and t[].dtype == out_[].dtype and t[].numel * size <= 262144:
-            memcpy(at, t[].data(), t[].numel * size)
-        else:
-            copy_strided(at, out_[].code(), out_[].strides, t[].data(), t[].code(), t[].strides, t[].shape, t[].rank())
+        copy_strided(at, out_[].code(), out_[].strides, t[].data(), t[].code(), t[].strides, t[].shape, t[].rank())
         at += t[].shape[dim] * out_[].strides[dim] * size
         decref(host)
+
+
+# ---------------------------------------------------------------- parts that are rows
+
+comptime ALONE = 1 << 18  # bytes that are not worth a second thread
+comptime BLOCK = 1 << 14  # bytes of whole rows that stay in the nearest cache
+comptime FAR = 1024  # bytes of a run that are worth storing around the caches
+comptime PART = 3  # words that describe a part: its address, the bytes from row to row and of a row
+
+
+@fieldwise_init
+struct Joined(Body):
+    """Rows of the result, each a run of bytes of every part; tasks are stretches of the result."""
+
+    var to: Int
+    var line: Int  # bytes of a row
+    var total: Int
+    var parts: Int  # address of their descriptions
+    var count: Int
+    var size: Int  # bytes of an element
+    var streams: Bool
+    var per_task: Int
+
+    def execute(mut self):
+        if self.total < ALONE or num_threads() == 1:
+            self.per_task = self.total
+            self.run(0, 0)
+            return
+        self.per_task = ceildiv(ceildiv(self.total, 4 * num_threads()), 64) * 64
+        var held = release_gil()
+        parallel(self, ceildiv(self.total, self.per_task))
+        take_gil(held)
+
+    def run(self, task: Int, worker: Int):
+        var start = task * self.per_task
+        var end = min(start + self.per_task, self.total)
+        while start < end:
+            var row = start // self.line
+            var offset = start % self.line
+            if offset != 0 or end - start < self.line:
+                var n = min(self.line - offset, end - start)
+                self._piece(row, offset, n)
+                start += n
+                continue
+            var rows = min((end - start) // self.line, max(BLOCK // self.line, 1))
+            self._whole(row, rows)
+            start += rows * self.line
+        if self.streams:
+            stream_fence()
+
+    def _piece(self, row: Int, offset: Int, n: Int):
+        """Some bytes of one row."""
+        var begin = 0
+        for k in range(self.count):
+            var part = at[Int](self.parts + 8 * PART * k)
+            var bytes = part[unsafe_offset=2]
+            var low = max(offset, begin)
+            var high = min(offset + n, begin + bytes)
+            if low < high:
+                var from_ = part[] + row * part[unsafe_offset=1] + low - begin
+                self._copy(self.to + row * self.line + low, 0, from_, 0, high - low, 1)
+            begin += bytes
+
+    def _whole(self, row: Int, rows: Int):
+        var to = self.to + row * self.line
+        if self._is_pair():
+            var first = load[Int](self.parts) + row * self.size
+            interleave(to, first, load[Int](self.parts + 8 * PART) + row * self.size, self.size, rows)
+            return
+        for k in range(self.count):
+            var part = at[Int](self.parts + 8 * PART * k)
+            var step = part[unsafe_offset=1]
+            self._copy(to, self.line, part[] + row * step, step, part[unsafe_offset=2], rows)
+            to += part[unsafe_offset=2]
+
+    @always_inline
+    def _is_pair(self) -> Bool:
+        """The rows are an element of each of two vectors."""
+        if self.count != 2 or self.line != 2 * self.size or self.size > 8:
+            return False
+        return load[Int](self.parts + 8) == self.size and load[Int](self.parts + 8 * PART + 8) == self.size
+
+    @always_inline
+    def _copy(self, to: Int, to_step: Int, from_: Int, from_step: Int, bytes: Int, rows: Int):
+        if self.streams and bytes >= FAR:
+            for r in range(rows):
+                stream_copy(to + r * to_step, from_ + r * from_step, bytes)
+        elif bytes == self.size:
+            strided_copy(from_, from_step, to, to_step, bytes, rows)
+        else:
+            copy_rows(to, to_step, from_, from_step, bytes, rows)
+
+
+def _interleave[T: DType](to: Int, a: Int, b: Int, n: Int):
+    comptime W = simd_width_of[T]()
+    var p = at[Scalar[T]](a)
+    var q = at[Scalar[T]](b)
+    var d = at[Scalar[T]](to)
+    var i = 0
+    while i + W <= n:
+        d.unsafe_store(2 * i, p.unsafe_load[width=W](i).interleave(q.unsafe_load[width=W](i)))
+        i += W
+    while i < n:
+        d[unsafe_offset=2 * i] = p[unsafe_offset=i]
+        d[unsafe_offset=2 * i + 1] = q[unsafe_offset=i]
+        i += 1
+
+
+def interleave(to: Int, a: Int, b: Int, size: Int, n: Int):
+    """Elements of two vectors in turn; sizes up to 8 bytes."""
+    if size == 4:
+        _interleave[DType.uint32](to, a, b, n)
+    elif size == 8:
+        _interleave[DType.uint64](to, a, b, n)
+    elif size == 2:
+        _interleave[DType.uint16](to, a, b, n)
+    else:
+        _interleave[DType.uint8](to, a, b, n)
+
+
+def _row_step(t: TPtr, dim: Int) -> Int:
+    """Elements from row to row, where all from `dim` on is one run and all before it one dimension; else -1."""
+    var run = 1
+    for j in range(t[].rank() - dim):
+        var d = t[].rank() - 1 - j
+        if t[].shape[d] != 1 and t[].strides[d] != run:
+            return -1
+        run *= t[].shape[d]
+    var step = 0
+    var rows = 1
+    for j in range(dim):
+        var d = dim - 1 - j
+        if t[].shape[d] == 1:
+            continue
+        if rows == 1:
+            step = t[].strides[d]
+        elif t[].strides[d] != step * rows:
+            return -1
+        rows *= t[].shape[d]
+    return step
+
+
+def _fill_rows(out_: TPtr, list: Obj, count: Int, dim: Int) raises -> Bool:
+    """Writes a contiguous result row by row, if the parts are rows of its dtype in host memory."""
+    var size = itemsize(out_[].code())
+    var to = out_[].writable()
+    var table = external_call["malloc", Int](8 * PART * count)
+    if table == 0:
+        return False
+    var line = 0
+    var n = 0
+    for i in range(count):
+        var t = as_tensor(seq_item(list, i))
+        if t[].numel == 0:
+            continue
+        var step = _row_step(t, dim) if t[].device() == 0 and t[].dtype == out_[].dtype else -1
+        if step < 0:
+            external_call["free", NoneType](table)
+            return False
+        var bytes = size
+        for d in range(dim, t[].rank()):
+            bytes *= t[].shape[d]
+        var part = at[Int](table + 8 * PART * n)
+        part[] = t[].data()
+        part[unsafe_offset=1] = step * size
+        part[unsafe_offset=2] = bytes
+        line += bytes
+        n += 1
+    var total = out_[].numel * size
+    var work = Joined(to, line, total, table, n, size, total >= STREAM_BYTES, 0)
+    work.execute()
+    external_call["free", NoneType](table)
+    return True
+
+
+# ---------------------------------------------------------------- flip
 
 
 def flip(mut call: Call) raises -> Obj:
