@@ -20,6 +20,7 @@ from tensor.threads import Body, parallel
 from tensor.allocator import aligned_block
 from kernels.constants import check_fits, number_bits
 from kernels.transfer_api import copy_into, copy_strided, on_device
+from kernels.zeros import zero_bytes
 
 comptime BLOCK = 512
 
@@ -72,7 +73,7 @@ def _filled(code: Int, shape: Dims, ndim: Int, s: Scalar2, device: Int) raises -
     var t = as_tensor(made)
     var bits = number_bits(code, s)
     if bits[0] == 0 and bits[1] == 0:
-        memset(t[].data(), 0, t[].numel * itemsize(code))
+        zero_bytes(t[].data(), t[].numel * itemsize(code))
         return on_device(made, device)
     var one = aligned_block(64, 64)
     if one == 0:

@@ -189,6 +189,20 @@ def test_nll(name: str, reduction: str, weighted: bool, ignore: int | None) -> N
     compare_function(function, [random(shape, 3), labels(target_shape, ignore)])
 
 
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("reduction", REDUCTIONS)
+@pytest.mark.parametrize("shape", [(20_000, 3), (4, 5, 50, 61), (2, 7, 9000)])
+def test_nll_of_many_targets(shape, reduction: str, weighted: bool) -> None:
+    target = np.random.default_rng(0).integers(0, shape[1], (shape[0], *shape[2:]))
+    target[0] = -100
+
+    def function(T):
+        weight = T.arange(1, shape[1] + 1, dtype=T.float64) if weighted else None
+        return lambda x: T.nn.functional.nll_loss(x, T.tensor(target), weight, reduction=reduction)
+
+    compare_function(function, [random(shape, 3)])
+
+
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("smoothing", [0.0, 0.3])
 @pytest.mark.parametrize("weighted", [False, True])
