@@ -16,7 +16,7 @@ from kernels.device_api import check_devices, launch_walk
 from kernels.pointwise import check_overlap, check_writable, unsupported
 from kernels.results import write_into
 from kernels.transfer_api import contiguous_of
-from kernels.walk import Span3, first_outside
+from kernels.walk import Span3
 
 
 def check_apart(written: TPtr, other: TPtr) raises:
@@ -64,12 +64,17 @@ def is_index(t: TPtr) -> Bool:
     return t[].code() == INT64 or t[].code() == INT32
 
 
+def outside(t: TPtr, size: Int) -> Int:
+    """The place of the first of contiguous int64 indices in host memory that is not in [0, size), or -1."""
+    return external_call["dumbtorch_first_outside", Int](t[].data(), t[].numel, size)
+
+
 def check_bounds(indices: Obj, dim: Int, size: Int) raises:
     """Raises as gather and scatter do."""
     var t = as_tensor(indices)
     if t[].device() != 0:
         return  # the device's kernel checks them
-    var bad = first_outside(t[].data(), t[].numel, size)
+    var bad = outside(t, size)
     if bad >= 0:
         var v = load[Int](t[].data() + 8 * bad)
         raise Error(t"RuntimeError|index {v} is out of bounds for dimension {dim} with size {size}")
@@ -78,7 +83,7 @@ def check_bounds(indices: Obj, dim: Int, size: Int) raises:
 def check_rows(indices: Obj, size: Int) raises:
     """Raises as index_select and embedding do."""
     var t = as_tensor(indices)
-    if t[].device() == 0 and first_outside(t[].data(), t[].numel, size) >= 0:
+    if t[].device() == 0 and outside(t, size) >= 0:
         raise Error("IndexError|index out of range in self")
 
 
@@ -106,7 +111,7 @@ def walk(call: Call, a: TPtr, mut span: Span3, mode: Int) raises:
 def wrapped(indices: Obj, dim: Int, size: Int) raises -> Obj:
     """Contiguous int64 indices counted from the front, checked: the same tensor or, in its place, a new one."""
     var t = as_tensor(indices)
-    if t[].device() != 0 or first_outside(t[].data(), t[].numel, size) < 0:
+    if t[].device() != 0 or outside(t, size) < 0:
         return indices
     for i in range(t[].numel):
         var v = load[Int](t[].data() + 8 * i)
