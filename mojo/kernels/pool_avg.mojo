@@ -10,6 +10,9 @@ from kernels.workspace import Workspace
 from tensor.memory import memset
 from tensor.threads import Body, parallel
 
+comptime FAR = 3
+"""Columns between windows from which on staging them side by side costs more than adding them one by one."""
+
 
 def share(size: Int, start: Int, kernel: Int, padding: Int, count_padding: Bool) -> Int:
     """How many elements of one axis of a window its mean counts."""
@@ -45,6 +48,7 @@ struct AvgPool[src: DType](Body):
     var staged_bytes: Int
     var worker_bytes: Int
     var pairs: Bool
+    var apart: Bool  # windows far apart: the sums of the columns first
 
     def __init__(out self, x: Planes, other: Planes, grad: Bool, window: Window, count_padding: Bool, divisor: Int):
         self.x = x
@@ -67,8 +71,10 @@ struct AvgPool[src: DType](Body):
         for j in range(ceildiv(out_cols, Self.W) * Self.W):
             var n = share(x.w, j * window.sw - window.pw, window.kw, window.pw, count_padding)
             self.col_share.append(Scalar[Self.dt](divisor) if divisor != 0 else Scalar[Self.dt](n))
+        self.apart = not grad and x.ws == 1 and window.sw >= FAR
+        var line = max((out_cols - 1) * window.sw + window.kw, window.pw + x.w) + 2 * Self.W
         # Whole vectors are read and written past the end.
-        var elements = len(self.rows.residues) * self.height * self.pitch + 6 * Self.W
+        var elements = line if self.apart else len(self.rows.residues) * self.height * self.pitch + 6 * Self.W
         self.staged_bytes = ceildiv(elements * Self.SIZE, 64) * 64
         self.worker_bytes = ceildiv(self.staged_bytes, 4096) * 4096 + 64
         self.scratch = 0
@@ -97,6 +103,8 @@ struct AvgPool[src: DType](Body):
                 self._spread(plane, space)
             elif self.pairs:
                 self._pairs(plane)
+            elif self.apart:
+                self._columns(plane, space)
             else:
                 self._plane(plane, space)
 
@@ -140,6 +148,38 @@ struct AvgPool[src: DType](Body):
                 var y = b.deinterleave()
                 var sum = ((x[0] + x[1]) + y[0]) + y[1]
                 self._store(plane, row, col, rebind[SIMD[Self.dt, W]](sum) / self._divisor(row, col))
+
+    def _columns(self, plane: Int, space: Int):
+        """Windows far apart: for each row of results the sums of its columns, with zeros around them, then the windows'.
+        """
+        comptime W = Self.W
+        var base = at[Self.src](self.x.data, self.x.offset(plane))
+        var sums = ptr[Self.dt](space)
+        memset(space, 0, self.staged_bytes)
+        var to = ptr[Self.src](at[Self.src](self.other.data, plane * self.rows.count * self.cols.count))
+        for row in range(self.rows.count):
+            var top = row * self.window.sh - self.window.ph
+            var first = max(top, 0)
+            var last = max(min(top + self.window.kh, self.x.h), first)
+            for col in range(0, self.x.w, W):
+                var sum = SIMD[Self.dt, W](0)
+                if col + W <= self.x.w:
+                    for y in range(first, last):
+                        var line = ptr[Self.src](at[Self.src](base, y * self.x.hs + col))
+                        sum += line.unsafe_load[width=W](0).cast[Self.dt]()
+                else:
+                    for y in range(first, last):
+                        var line = ptr[Self.src](at[Self.src](base, y * self.x.hs + col))
+                        var inside = first_lanes[W](self.x.w - col)
+                        sum += masked_load[W](line, inside, SIMD[Self.src, W](0)).cast[Self.dt]()
+                sums.unsafe_store(self.window.pw + col, sum)
+            for col in range(self.cols.count):
+                var part = sums.unsafe_offset(col * self.window.sw)
+                var sum = Scalar[Self.dt](0)
+                for j in range(self.window.kw):
+                    sum += part[unsafe_offset=j]
+                var divisor = self.row_share[row] * self.col_share[col]
+                to[unsafe_offset=row * self.cols.count + col] = (sum / divisor).cast[Self.src]()
 
     def _plane(self, plane: Int, space: Int):
         """Any window: the plane is staged with zeros around it."""

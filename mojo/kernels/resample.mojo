@@ -240,7 +240,10 @@ struct Resample[src: DType, dt: DType](Body):
             for axis in range(3):
                 if done[axis] or bands[axis].identity():
                     continue
-                if best < 0 or counts[axis] * sizes[best] <= counts[best] * sizes[axis]:
+                # what shrinks most first; of equal ones the outer one, by vectors, where fewer rows are left then
+                var here = 0 if best < 0 else counts[axis] * sizes[best]
+                var there = 0 if best < 0 else counts[best] * sizes[axis]
+                if best < 0 or here < there or (here == there and counts[axis] >= sizes[axis]):
                     best = axis
             if best < 0:
                 break
