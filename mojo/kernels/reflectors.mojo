@@ -50,7 +50,7 @@ def _sweep_block[
         sums.unsafe_store(column + q * w, total[q])
 
 
-def _sweep[
+def sweep[
     dt: DType, w: Int
 ](x: Int, ld: Int, start: Int, stop: Int, first: Int, by: Ptr[Scalar[dt]], row: Ptr[Scalar[dt]],
   next: Ptr[Scalar[dt]], sums: Ptr[Scalar[dt]]):  # fmt: skip
@@ -63,7 +63,7 @@ def _sweep[
 
 
 @always_inline
-def _reflector[
+def reflector[
     dt: DType, w: Int
 ](c: Ptr[Scalar[dt]], k: Int, length: Int, v: Ptr[Scalar[dt]], mut tau: Scalar[dt]) -> Scalar[dt]:
     """The reflector that turns column c into a multiple of unit vector k: v, tau, the multiple. c is 0 before k and from its
@@ -182,9 +182,9 @@ struct Factor[dt: DType, w: Int](Body, ImplicitlyCopyable, Movable):
                 c[unsafe_offset=i] = fma(-by[unsafe_offset=i], change, a[unsafe_offset=i * ld + j])
             var v = at[Number](reflectors + j * lv * size)
             var tau = Number(0)
-            var beta = _reflector[Self.dt, Self.w](c, j, lv, v, tau)
+            var beta = reflector[Self.dt, Self.w](c, j, lv, v, tau)
             taus[unsafe_offset=j] = tau
-            _sweep[Self.dt, Self.w](x, ld, max(j - 1, 0), m, j, by, row, v, sums)
+            sweep[Self.dt, Self.w](x, ld, max(j - 1, 0), m, j, by, row, v, sums)
             a[unsafe_offset=j * ld + j] = beta
             for i in range(j // Self.w * Self.w, ld, Self.w):
                 row.unsafe_store(i, sums.unsafe_load[width=Self.w](i) * tau)
@@ -192,7 +192,7 @@ struct Factor[dt: DType, w: Int](Body, ImplicitlyCopyable, Movable):
                 row[unsafe_offset=i] = 0
             by = v
         if k > 0:
-            _sweep[Self.dt, Self.w](x, ld, k - 1, m, k, by, row, zeros, sums)
+            sweep[Self.dt, Self.w](x, ld, k - 1, m, k, by, row, zeros, sums)
         for i in range(self.r_rows):
             memset(x + i * ld * size, 0, min(i, n) * size)
         self._move(self.r + task * self.r_rows * n * size, 1, self.r_rows, x, ld, 1, self.r_rows, n)
@@ -207,11 +207,11 @@ struct Factor[dt: DType, w: Int](Body, ImplicitlyCopyable, Movable):
         for s in range(k):
             var j = k - 1 - s
             var v = at[Number](reflectors + j * lv * size)
-            _sweep[Self.dt, Self.w](x, ld, j, m, j, by, row, v, sums)
+            sweep[Self.dt, Self.w](x, ld, j, m, j, by, row, v, sums)
             for i in range(j // Self.w * Self.w, ld, Self.w):
                 row.unsafe_store(i, sums.unsafe_load[width=Self.w](i) * taus[unsafe_offset=j])
             by = v
-        _sweep[Self.dt, Self.w](x, ld, 0, m, 0, by, row, zeros, sums)
+        sweep[Self.dt, Self.w](x, ld, 0, m, 0, by, row, zeros, sums)
         self._move(self.q + task * m * self.q_cols * size, 1, m, x, ld, 1, m, self.q_cols)
 
 

@@ -1,4 +1,4 @@
-"""Orthogonal and spectral factorizations: QR, singular values, eigenvalues. By LAPACK, but for QR of what is not large."""
+"""Orthogonal and spectral factorizations: QR, singular values, eigenvalues. By LAPACK, where the matrices are not small."""
 
 from std.ffi import external_call
 from tensor.call import Call, register
@@ -12,7 +12,7 @@ from tensor.dtype import (
     itemsize,
 )
 from tensor.layout import same_dims
-from tensor.memory import at, memcpy, memset, store
+from tensor.memory import at, load, memcpy, memset, store
 from tensor.object import TPtr, as_tensor
 from tensor.py import Obj, decref, new_ref
 
@@ -22,6 +22,7 @@ from kernels.lapack import (
 )  # fmt: skip
 from kernels.reflectors import fits, qr_by_rows
 from kernels.small import is_small, small_qr
+from kernels.symmetric import eigen_small, is_small_symmetric
 from kernels.transfer_api import contiguous_of, copy_into
 
 
@@ -272,6 +273,28 @@ def svd(mut call: Call) raises -> Obj:
     return results(u.tensor, s, vh.tensor, as_ints(infos, t[].shape, a.ndim, -1))
 
 
+def _eigen_small(a: Matrices, w: Obj, lower: Bool) raises -> Bool:
+    """Whether our own kernel could do all matrices; else they are as they were."""
+    var kept = 0
+    var size = a.count * a.step()
+    if a.count > 1:
+        # it works in place, and one that it cannot do sends all to LAPACK
+        kept = external_call["malloc", Int](max(size, 1))
+        if kept == 0:
+            return False
+        memcpy(kept, a.data(), size)
+    var done = new_words(a.count)
+    eigen_small(a, as_tensor(w)[].data(), lower, done)
+    var all = True
+    for b in range(a.count):
+        all = all and load[Int](done + 8 * b) != 0
+    external_call["free", NoneType](done)
+    if not all and kept != 0:
+        memcpy(a.data(), kept, size)
+    external_call["free", NoneType](kept)
+    return all
+
+
 def eigh(mut call: Call) raises -> Obj:
     """Parameters (input, lower, compute_v): ascending eigenvalues, eigenvectors (empty without compute_v), the status.
     """
@@ -285,7 +308,10 @@ def eigh(mut call: Call) raises -> Obj:
     var part = itemsize(real)
     var infos = new_words(a.count)
     var w = new_vectors(real, t[].shape, a.ndim, n)
-    if n > 0:
+    var left = n > 0
+    if vectors and is_small_symmetric(a.code, n):
+        left = not _eigen_small(a, w, lower)
+    if left:
         var complex = is_complex(a.code)
         var f = Routine(letter(a.code) + ("heevd" if complex else "syevd"), a.count)
         f.flag("V" if vectors else "N")

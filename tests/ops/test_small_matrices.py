@@ -172,3 +172,56 @@ def test_one_matrix_of_extreme_numbers(factor: float) -> None:
     assert np.abs(r.numpy() - its[1].numpy()).max() <= 1e-4 * factor * 10
     a[2, 2] = float("nan")
     assert dumbtorch.linalg.qr(a)[1].isnan().any()
+
+
+def _symmetric(kind: str, n: int, count: int) -> Any:
+    rng = np.random.default_rng(n)
+    q, _ = np.linalg.qr(rng.standard_normal((count, n, n)))
+    if kind == "random":
+        a = rng.standard_normal((count, n, n))
+    elif kind == "graded":
+        a = (q * 10.0 ** -np.linspace(0, 12, n)) @ q.swapaxes(1, 2)
+    elif kind == "repeated":
+        a = (q * np.repeat([1.0, 2.0], [n // 2, n - n // 2])) @ q.swapaxes(1, 2)
+    elif kind == "ones":
+        a = np.ones((count, n, n))
+    elif kind == "tridiagonal":
+        a = np.broadcast_to(np.diag(np.ones(n - 1), 1), (count, n, n))
+    else:
+        a = np.broadcast_to(np.diag(np.arange(n)[::-1].astype(float)), (count, n, n))
+    return (a + a.swapaxes(1, 2)) / 2
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("kind", ["random", "graded", "repeated", "ones", "tridiagonal", "diagonal"])
+def test_symmetric(kind: str, dtype: str) -> None:
+    eps = np.finfo(dtype).eps
+    for n in (1, 2, 3, 7, 16, 17, 40, 64):
+        a = _symmetric(kind, n, 5).astype(dtype)
+        whole, size = a.astype("float64"), np.abs(a).max() * n + 1e-300
+        for side in "LU":
+            triangle = np.tril(a) if side == "L" else np.triu(a)
+            for scale in (1.0, 1e-20, 1e20):
+                for part in (slice(None), slice(1)):
+                    given = dumbtorch.from_numpy((triangle[part] * scale).astype(dtype))
+                    values, vectors = (x.numpy().astype("float64") for x in dumbtorch.linalg.eigh(given, side))
+                    values = values / scale
+                    assert (np.diff(values) >= 0).all()
+                    exact = np.linalg.eigvalsh(whole[part])
+                    assert np.abs(values - exact).max() <= 30 * eps * size
+                    assert np.abs(whole[part] @ vectors - vectors * values[:, None, :]).max() <= 30 * eps * size
+                    assert np.abs(vectors.swapaxes(1, 2) @ vectors - np.eye(n)).max() <= 100 * eps
+
+
+def test_symmetric_failures() -> None:
+    a, _ = matrices(4, 6, 6, dtype="float32")
+    a = a + a.mT
+    its = dumbtorch.linalg.eigh(a)
+    a[2] = float("nan")
+    with pytest.raises(dumbtorch.linalg.LinAlgError, match="Batch element 2"):
+        dumbtorch.linalg.eigh(a)
+    a[2] = 0
+    values, vectors = dumbtorch.linalg.eigh(a)
+    assert dumbtorch.equal(values[:2], its[0][:2])
+    assert (values[2] == 0).all()
+    assert dumbtorch.equal(vectors[2], dumbtorch.eye(6))
