@@ -164,11 +164,12 @@ PROGRAMS: dict[str, Program] = {
         "09_2_softmax_mnist", "10_1_cnn_mnist", "12_2_hello_rnn", "12_4_hello_rnn_emb")},
     **{f"hunkim_{name}": Program("PyTorchZeroToAll", f"{name}.py", losses=False) for name in (
         "09_01_softmax_loss", "12_1_rnn_basics", "13_1_rnn_classification_basics", "13_4_pack_pad")},
-    **{f"morvan_{name}": Program("MorvanZhou", f"tutorial-contents/{name}.py", double=name.startswith("40"))
-       for name in ("202_variable", "301_regression", "302_classification", "303_build_nn_quickly", "304_save_reload",
-                    "305_batch_train", "306_optimizer", "403_RNN_regressor", "404_autoencoder", "406_GAN",
+    **{f"morvan_{name}": Program("MorvanZhou", f"tutorial-contents/{name}.py")
+       for name in ("202_variable", "301_regression", "302_classification", "304_save_reload", "306_optimizer",
+                    "403_RNN_regressor", "404_autoencoder", "406_GAN",
                     "406_conditional_GAN", "501_why_torch_dynamic_graph", "503_dropout", "504_batch_normalization")},
-    "morvan_203_activation": Program("MorvanZhou", "tutorial-contents/203_activation.py", losses=False),
+    **{f"morvan_{name}": Program("MorvanZhou", f"tutorial-contents/{name}.py", losses=False)
+       for name in ("203_activation", "303_build_nn_quickly", "305_batch_train")},
     "devnag_gan": Program("pytorch-generative-adversarial-networks", "gan_pytorch.py"),
     "mixture_density": Program("mixture-density-network", "examples/ex_1d.py", ("--n-iterations", "21")),
     "tcn_adding": Program("TCN", "TCN/adding_problem/add_test.py", ("--cuda", "--seq_len", "50", "--levels", "4",

@@ -410,3 +410,17 @@ def test_training_goes_as_in_pytorch(name: str) -> None:
     mine, reference = losses(dumbtorch), losses(torch)
     np.testing.assert_allclose(mine, reference, rtol=1e-5)
     assert len(set(mine)) == 8
+
+
+@pytest.mark.parametrize("cell", ["RNNCell", "LSTMCell", "GRUCell"])
+@pytest.mark.parametrize("shapes", [((2, 4), (2, 5)), ((2, 3), (3, 5)), ((2, 3), (2, 4)), ((4,), None)], ids=str)
+def test_cells_name_the_sizes_that_do_not_fit(cell: str, shapes: Any) -> None:
+    texts = []
+    for framework in (dumbtorch, torch):
+        states = None if shapes[1] is None else framework.zeros(shapes[1])
+        if cell == "LSTMCell" and states is not None:
+            states = (states, states)
+        with pytest.raises(RuntimeError) as caught:
+            getattr(framework.nn, cell)(3, 5)(framework.zeros(shapes[0]), states)
+        texts.append(str(caught.value).split("\n")[0])
+    assert texts[0] == texts[1]

@@ -6,35 +6,20 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from dumbtorch.distributions import constraints
-from dumbtorch.distributions.distribution import Distribution
+from dumbtorch.distributions.location_scale import LocationScale
 
 __all__ = ["Cauchy"]
 
 
-class Cauchy(Distribution):
+class Cauchy(LocationScale):
     """The Cauchy distribution with the median ``loc`` and the half width ``scale`` > 0.
 
     Reference: ``torch.distributions.Cauchy``.
     """
 
-    arg_constraints = {"loc": constraints.real, "scale": constraints.positive}
-    support = constraints.real
-    has_rsample = True
-    _expands = {"loc": 0, "scale": 0}
-    loc: Any
-    scale: Any
-
-    def __init__(self, loc: Any, scale: Any, validate_args: bool | None = None) -> None:
-        super().__init__(self._take(loc=loc, scale=scale), validate_args=validate_args)
-
     @property
     def mean(self) -> Any:
         return self.loc.new_full(self._extended_shape(), math.nan)
-
-    @property
-    def mode(self) -> Any:
-        return self.loc
 
     @property
     def variance(self) -> Any:

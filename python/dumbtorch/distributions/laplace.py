@@ -6,34 +6,19 @@ from collections.abc import Sequence
 from typing import Any
 
 from dumbtorch._dtypes import finfo
-from dumbtorch.distributions import constraints
-from dumbtorch.distributions.distribution import Distribution
+from dumbtorch.distributions.location_scale import LocationScale
 
 __all__ = ["Laplace"]
 
 
-class Laplace(Distribution):
+class Laplace(LocationScale):
     """The Laplace distribution: two exponential ones of the scale ``scale`` > 0, back to back at ``loc``.
 
     Reference: ``torch.distributions.Laplace``.
     """
 
-    arg_constraints = {"loc": constraints.real, "scale": constraints.positive}
-    support = constraints.real
-    has_rsample = True
-    _expands = {"loc": 0, "scale": 0}
-    loc: Any
-    scale: Any
-
-    def __init__(self, loc: Any, scale: Any, validate_args: bool | None = None) -> None:
-        super().__init__(self._take(loc=loc, scale=scale), validate_args=validate_args)
-
     @property
     def mean(self) -> Any:
-        return self.loc
-
-    @property
-    def mode(self) -> Any:
         return self.loc
 
     @property

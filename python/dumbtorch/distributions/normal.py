@@ -7,36 +7,23 @@ from collections.abc import Sequence
 from typing import Any
 
 from dumbtorch.autograd import no_grad
-from dumbtorch.distributions import constraints
 from dumbtorch.distributions.exp_family import ExponentialFamily
+from dumbtorch.distributions.location_scale import LocationScale
 from dumbtorch.distributions.utils import standard_normal
 
 __all__ = ["Normal"]
 
 
-class Normal(ExponentialFamily):
+class Normal(LocationScale, ExponentialFamily):
     """The normal distribution with mean ``loc`` and standard deviation ``scale`` > 0.
 
     Reference: ``torch.distributions.Normal``.
     """
 
-    arg_constraints = {"loc": constraints.real, "scale": constraints.positive}
-    support = constraints.real
-    has_rsample = True
-    _expands = {"loc": 0, "scale": 0}
     _mean_carrier_measure = 0
-    loc: Any
-    scale: Any
-
-    def __init__(self, loc: Any, scale: Any, validate_args: bool | None = None) -> None:
-        super().__init__(self._take(loc=loc, scale=scale), validate_args=validate_args)
 
     @property
     def mean(self) -> Any:
-        return self.loc
-
-    @property
-    def mode(self) -> Any:
         return self.loc
 
     @property

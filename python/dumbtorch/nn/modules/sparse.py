@@ -15,7 +15,66 @@ from dumbtorch.nn.parameter import Parameter
 __all__ = ["Embedding", "EmbeddingBag"]
 
 
-class Embedding(Module):
+class _Table(Module):
+    """A table of vectors: what both layers have in common."""
+
+    weight: Tensor
+    padding_idx: int | None
+
+    def _set_up(
+        self, rows: int, columns: int, padding_idx: int | None, max_norm: float | None, norm_type: float,
+        scale_grad_by_freq: bool, sparse: bool, weight: Tensor | None, trained: bool, device: Any, dtype: Any,
+    ) -> None:  # fmt: skip
+        """The options, checked, and the weight: the given one, or a new one of these rows and columns."""
+        self.num_embeddings = rows
+        self.embedding_dim = columns
+        if padding_idx is not None:
+            if not -rows <= padding_idx < rows:
+                raise AssertionError(f"{self._padding_name} must be within num_embeddings")
+            padding_idx %= rows
+        self.padding_idx = padding_idx
+        self.max_norm = max_norm
+        self.norm_type = norm_type
+        self.scale_grad_by_freq = scale_grad_by_freq
+        self.sparse = sparse
+        if weight is None:
+            self.weight = Parameter(ops.empty((rows, columns), device=device, dtype=dtype), requires_grad=trained)
+            self.reset_parameters()
+        else:
+            if list(weight.shape) != [rows, columns]:
+                raise AssertionError("Shape of weight does not match num_embeddings and embedding_dim")
+            self.weight = Parameter(weight, requires_grad=trained)
+
+    _padding_name = "padding_idx"
+
+    def reset_parameters(self) -> None:
+        """Draw the table anew from the standard normal distribution, with zeros at `padding_idx`."""
+        init.normal_(self.weight)
+        if self.padding_idx is not None:
+            with no_grad():
+                self.weight[self.padding_idx].fill_(0)
+
+    def _norms(self) -> list[str]:
+        """The options of norms and frequencies that are not the defaults, as repr shows them."""
+        parts = [] if self.max_norm is None else [f"max_norm={self.max_norm}"]
+        if self.norm_type != 2:
+            parts.append(f"norm_type={self.norm_type}")
+        if self.scale_grad_by_freq:
+            parts.append(f"scale_grad_by_freq={self.scale_grad_by_freq}")
+        return parts
+
+    @classmethod
+    def _over(cls, embeddings: Tensor, freeze: bool, **options: Any) -> Self:
+        """A layer over the rows of a given tensor."""
+        if embeddings.ndim != 2:
+            raise AssertionError("Embeddings parameter is expected to be 2-dimensional")
+        rows, columns = embeddings.shape
+        made = cls(num_embeddings=rows, embedding_dim=columns, _weight=embeddings, **options)
+        made.weight.requires_grad_(not freeze)
+        return made
+
+
+class Embedding(_Table):
     """A table of `num_embeddings` vectors looked up by integer: shape (*) -> (*, embedding_dim).
 
     `padding_idx`'s row starts at zero and is not trained; `max_norm` shrinks rows as they are looked up;
@@ -26,8 +85,7 @@ class Embedding(Module):
         torch.Size([2, 2, 64])
     """
 
-    weight: Tensor
-    padding_idx: int | None
+    _padding_name = "Padding_idx"
 
     def __init__(
         self,
@@ -44,29 +102,10 @@ class Embedding(Module):
         dtype: Any = None,
     ) -> None:
         super().__init__()
-        self.num_embeddings = num_embeddings
-        self.embedding_dim = embedding_dim
-        if padding_idx is not None:
-            if not -num_embeddings <= padding_idx < num_embeddings:
-                raise AssertionError("Padding_idx must be within num_embeddings")
-            padding_idx %= num_embeddings
-        self.padding_idx = padding_idx
-        self.max_norm = max_norm
-        self.norm_type = norm_type
-        self.scale_grad_by_freq = scale_grad_by_freq
-        self.sparse = sparse
-        if _weight is None:
-            empty = ops.empty((num_embeddings, embedding_dim), device=device, dtype=dtype)
-            self.weight = Parameter(empty, requires_grad=not _freeze)
-            self.reset_parameters()
-        else:
-            if list(_weight.shape) != [num_embeddings, embedding_dim]:
-                raise AssertionError("Shape of weight does not match num_embeddings and embedding_dim")
-            self.weight = Parameter(_weight, requires_grad=not _freeze)
-
-    def reset_parameters(self) -> None:
-        """Draw the table anew from the standard normal distribution, with zeros at `padding_idx`."""
-        _reset(self.weight, self.padding_idx)
+        self._set_up(
+            num_embeddings, embedding_dim, padding_idx, max_norm, norm_type, scale_grad_by_freq, sparse, _weight,
+            not _freeze, device, dtype,
+        )  # fmt: skip
 
     def forward(self, input: Tensor) -> Tensor:
         return F.embedding(
@@ -83,15 +122,7 @@ class Embedding(Module):
         parts = [f"{self.num_embeddings}, {self.embedding_dim}"]
         if self.padding_idx is not None:
             parts.append(f"padding_idx={self.padding_idx}")
-        if self.max_norm is not None:
-            parts.append(f"max_norm={self.max_norm}")
-        if self.norm_type != 2:
-            parts.append(f"norm_type={self.norm_type}")
-        if self.scale_grad_by_freq:
-            parts.append(f"scale_grad_by_freq={self.scale_grad_by_freq}")
-        if self.sparse:
-            parts.append("sparse=True")
-        return ", ".join(parts)
+        return ", ".join([*parts, *self._norms(), *(["sparse=True"] if self.sparse else [])])
 
     @classmethod
     def from_pretrained(
@@ -105,23 +136,13 @@ class Embedding(Module):
         sparse: bool = False,
     ) -> Self:
         """An Embedding over the rows of a given (count, dim) tensor; frozen by default."""
-        if embeddings.ndim != 2:
-            raise AssertionError("Embeddings parameter is expected to be 2-dimensional")
-        rows, columns = embeddings.shape
-        return cls(
-            num_embeddings=rows,
-            embedding_dim=columns,
-            padding_idx=padding_idx,
-            max_norm=max_norm,
-            norm_type=norm_type,
-            scale_grad_by_freq=scale_grad_by_freq,
-            sparse=sparse,
-            _weight=embeddings,
-            _freeze=freeze,
-        )
+        return cls._over(
+            embeddings, freeze, padding_idx=padding_idx, max_norm=max_norm, norm_type=norm_type,
+            scale_grad_by_freq=scale_grad_by_freq, sparse=sparse,
+        )  # fmt: skip
 
 
-class EmbeddingBag(Module):
+class EmbeddingBag(_Table):
     """The sum, mean or maximum of bags of rows of a table: (bags, size), or (n,) with offsets -> (bags, embedding_dim).
 
     What `Embedding` and a sum would compute, without the rows in between. `include_last_offset`: offsets end with the
@@ -132,9 +153,6 @@ class EmbeddingBag(Module):
         >>> bags(dumbtorch.tensor([1, 2, 3, 4]), dumbtorch.tensor([0, 3])).shape
         torch.Size([2, 64])
     """
-
-    weight: Tensor
-    padding_idx: int | None
 
     def __init__(
         self,
@@ -152,30 +170,12 @@ class EmbeddingBag(Module):
         dtype: Any = None,
     ) -> None:
         super().__init__()
-        self.num_embeddings = num_embeddings
-        self.embedding_dim = embedding_dim
-        self.max_norm = max_norm
-        self.norm_type = norm_type
-        self.scale_grad_by_freq = scale_grad_by_freq
-        if padding_idx is not None:
-            if not -num_embeddings <= padding_idx < num_embeddings:
-                raise AssertionError("padding_idx must be within num_embeddings")
-            padding_idx %= num_embeddings
-        self.padding_idx = padding_idx
-        if _weight is None:
-            self.weight = Parameter(ops.empty((num_embeddings, embedding_dim), device=device, dtype=dtype))
-            self.reset_parameters()
-        else:
-            if list(_weight.shape) != [num_embeddings, embedding_dim]:
-                raise AssertionError("Shape of weight does not match num_embeddings and embedding_dim")
-            self.weight = Parameter(_weight)
+        self._set_up(
+            num_embeddings, embedding_dim, padding_idx, max_norm, norm_type, scale_grad_by_freq, sparse, _weight, True,
+            device, dtype,
+        )  # fmt: skip
         self.mode = mode
-        self.sparse = sparse
         self.include_last_offset = include_last_offset
-
-    def reset_parameters(self) -> None:
-        """Draw the table anew from the standard normal distribution, with zeros at `padding_idx`."""
-        _reset(self.weight, self.padding_idx)
 
     def forward(self, input: Tensor, offsets: Tensor | None = None, per_sample_weights: Tensor | None = None) -> Tensor:
         return F.embedding_bag(
@@ -193,14 +193,7 @@ class EmbeddingBag(Module):
         )
 
     def extra_repr(self) -> str:
-        parts = [f"{self.num_embeddings}, {self.embedding_dim}"]
-        if self.max_norm is not None:
-            parts.append(f"max_norm={self.max_norm}")
-        if self.norm_type != 2:
-            parts.append(f"norm_type={self.norm_type}")
-        if self.scale_grad_by_freq:
-            parts.append(f"scale_grad_by_freq={self.scale_grad_by_freq}")
-        parts.append(f"mode={self.mode!r}")
+        parts = [f"{self.num_embeddings}, {self.embedding_dim}", *self._norms(), f"mode={self.mode!r}"]
         if self.padding_idx is not None:
             parts.append(f"padding_idx={self.padding_idx}")
         return ", ".join(parts)
@@ -219,27 +212,7 @@ class EmbeddingBag(Module):
         padding_idx: int | None = None,
     ) -> Self:
         """An EmbeddingBag over the rows of a given (count, dim) tensor; frozen by default."""
-        if embeddings.ndim != 2:
-            raise AssertionError("Embeddings parameter is expected to be 2-dimensional")
-        rows, columns = embeddings.shape
-        made = cls(
-            num_embeddings=rows,
-            embedding_dim=columns,
-            max_norm=max_norm,
-            norm_type=norm_type,
-            scale_grad_by_freq=scale_grad_by_freq,
-            mode=mode,
-            sparse=sparse,
-            _weight=embeddings,
-            include_last_offset=include_last_offset,
-            padding_idx=padding_idx,
-        )
-        made.weight.requires_grad_(not freeze)
-        return made
-
-
-def _reset(weight: Tensor, padding_idx: int | None) -> None:
-    init.normal_(weight)
-    if padding_idx is not None:
-        with no_grad():
-            weight[padding_idx].fill_(0)
+        return cls._over(
+            embeddings, freeze, max_norm=max_norm, norm_type=norm_type, scale_grad_by_freq=scale_grad_by_freq,
+            mode=mode, sparse=sparse, include_last_offset=include_last_offset, padding_idx=padding_idx,
+        )  # fmt: skip
