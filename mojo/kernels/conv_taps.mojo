@@ -181,10 +181,13 @@ struct TapConv[src: DType](Body):
         self.chunks = 1
         self.wide = False
         comptime if Self.dt.is_floating_point():
-            # Little waste in the last vector, rows that fill tiles.
-            var lanes = ceildiv(cout, width[Self.dt]()) * width[Self.dt]()
+            # Little waste in the last vector, rows that fill tiles. Rows of whole vectors of pixels need no gathering;
+            # then it is only weights beyond the cache that are better read for many pixels.
+            comptime W = width[Self.dt]()
+            var lanes = ceildiv(cout, W) * W
             var full = lanes * 16 <= cout * 17 and lanes >= Self.NR and 2 * cols.count >= MR
-            self.wide = full and len(self.filter.taps) > 1 and self.depth >= PIXEL_DEPTH
+            var gathers = cols.count % W != 0 or cout * self.depth * Self.SIZE > 4 * WEIGHT_BYTES
+            self.wide = full and gathers and len(self.filter.taps) > 1 and self.depth >= PIXEL_DEPTH
         # Panels of rows differ by one row at most, so that none is much shorter than the kernel likes.
         var panels = ceildiv(cout, Self.NR if self.wide else MR)
         self.starts = List[Int](capacity=panels + 1)
