@@ -148,3 +148,30 @@ def test_zeros_of_many(threads, dtype):
     for size in (65_535, 65_536, 1_000_003):
         torch.full((size,), 1, dtype=getattr(torch, dtype))  # what the memory held before
         assert not torch.zeros(size, dtype=getattr(torch, dtype)).any()
+
+
+@pytest.mark.parametrize("dim", range(-5, 5))
+def test_stacking(threads, dim):
+    a = _numbers((2, 3, 4, 5))
+    b = a + 1
+    ours = torch.from_numpy(a), torch.from_numpy(b)
+    np.testing.assert_array_equal(torch.stack(ours, dim).numpy(), np.stack([a, b], dim))
+    assert torch.stack(ours, dim).is_contiguous()
+    # the order of channels_last stays, but for a last dimension, as in PyTorch
+    strides = [(120, 60, 1, 15, 3), (120, 3, 1, 30, 6), (120, 1, 60, 15, 3), (120, 1, 30, 15, 3), (120, 40, 10, 2, 1)]
+    last = torch.stack([x.contiguous(memory_format=torch.channels_last) for x in ours], dim)
+    assert last.stride() == strides[dim]
+    np.testing.assert_array_equal(last.numpy(), np.stack([a, b], dim))
+
+
+@pytest.mark.parametrize("shape", [(), (0,), (0, 3)])
+def test_stacking_little(shape):
+    a = np.ones(shape, np.float32)
+    for dim in range(len(shape) + 1):
+        np.testing.assert_array_equal(torch.stack([torch.from_numpy(a)] * 3, dim).numpy(), np.stack([a] * 3, dim))
+    for wrong, error in (([torch.ones(2), 3], TypeError), ([3, torch.ones(2)], TypeError),
+                         ([torch.ones(2), torch.ones(3)], RuntimeError), ([], RuntimeError)):  # fmt: skip
+        with pytest.raises(error):
+            torch.stack(wrong)
+    with pytest.raises(IndexError):
+        torch.stack([torch.from_numpy(a)], len(shape) + 1)

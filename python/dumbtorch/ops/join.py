@@ -34,6 +34,7 @@ row("cat", "tensors, dim=0", lists="tensors", method=False, dtypes="any", aliase
     errors=lambda: (S([T(2, 3), T(2, 4)], error="RuntimeError"), S([], error="ValueError")),
     doc="Tensors one after the other along a dimension.")  # fmt: skip
 _CAT: Any = TABLE["cat"].op
+_RESHAPE: Any = TABLE["reshape"].op
 
 
 def _cat(parts: Sequence[Any], dim: int, out: Any) -> Any:
@@ -47,18 +48,33 @@ def stack(tensors: Sequence[Any], dim: int = 0, *, out: Any = None, axis: int | 
         raise TypeError("stack(): argument 'tensors' (position 1) must be tuple of Tensors, not Tensor")
     if not len(tensors):
         raise RuntimeError("stack expects a non-empty TensorList")
+    first = tensors[0]
+    shape: Any = first.shape if isinstance(first, _C.TensorBase) else None
+    for tensor in tensors:
+        if not isinstance(tensor, _C.TensorBase) or tensor.shape != shape:
+            raise _unstackable(tensors)
+    ndim = len(shape)
+    if not 0 <= dim <= ndim:
+        dim = wrap_dim(dim, ndim + 1)
+    if dim == ndim or out is not None:
+        return _cat([tensor.unsqueeze(dim) for tensor in tensors], dim, out)
+    # the same elements as along the dimension that is there
+    wanted = list(shape)
+    wanted.insert(dim, len(tensors))
+    return _RESHAPE(_CAT(tensors, dim), wanted)
+
+
+def _unstackable(tensors: Sequence[Any]) -> Exception:
+    """Why ``stack`` refuses them."""
     for place, tensor in enumerate(tensors):
         if not isinstance(tensor, _C.TensorBase):
-            raise TypeError(f"expected Tensor as element {place} in argument 0, but got {type(tensor).__name__}")
+            return TypeError(f"expected Tensor as element {place} in argument 0, but got {type(tensor).__name__}")
     shape = tensors[0].shape
-    for place, tensor in enumerate(tensors):
-        if tensor.shape != shape:
-            raise RuntimeError(
-                f"stack expects each tensor to be equal size, but got {list(shape)} at entry 0 and "
-                f"{list(tensor.shape)} at entry {place}"
-            )
-    dim = wrap_dim(dim if axis is None else axis, len(shape) + 1)
-    return _cat([tensor.unsqueeze(dim) for tensor in tensors], dim, out)
+    place = next(place for place, tensor in enumerate(tensors) if tensor.shape != shape)
+    return RuntimeError(
+        f"stack expects each tensor to be equal size, but got {list(shape)} at entry 0 and "
+        f"{list(tensors[place].shape)} at entry {place}"
+    )
 
 
 def raised(ndim: int, name: str, doc: str) -> Any:
