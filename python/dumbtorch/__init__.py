@@ -298,6 +298,23 @@ _LATER = frozenset({
 })  # fmt: skip
 _FILES = frozenset({"load", "load_npz", "load_safetensors", "save", "save_npz", "save_safetensors"})
 
+_ARRAY_API = ("2021.12", "2022.12", "2023.12", "2024.12", "2025.12")
+
+
+def _array_namespace(self: Any, /, *, api_version: str | None = None) -> Any:
+    """The functions of the Python array API standard: `dumbtorch.array_api`.
+
+    Raises ValueError for a version of the standard that it does not follow.
+    """
+    if api_version is not None and api_version not in _ARRAY_API:
+        versions = ", ".join(_ARRAY_API)
+        raise ValueError(f"__array_namespace__: there are the versions {versions}, not {api_version!r}")
+    return importlib.import_module("dumbtorch.array_api")
+
+
+# here, for the standard's functions are made of tensors: their class cannot know them
+Tensor.__array_namespace__ = _array_namespace  # type: ignore[attr-defined]
+
 if TYPE_CHECKING:
     # mypy meets uses of these names before it has read a function's types; a variable's it knows.
     __getattr__: Callable[[str], Any]

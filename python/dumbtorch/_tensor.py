@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import weakref
 from typing import Any
 
@@ -12,8 +11,6 @@ from dumbtorch.autograd import graph, unwatched
 from dumbtorch.autograd.graph import Extra
 from dumbtorch.memory import OutOfMemoryError
 from dumbtorch.storage import CLASSES, TypedStorage, UntypedStorage, storage_of
-
-_API_VERSIONS = ("2021.12", "2022.12", "2023.12", "2024.12", "2025.12")
 
 
 class Tensor(_C.TensorBase):
@@ -457,16 +454,6 @@ class Tensor(_C.TensorBase):
     __cuda_array_interface__ = property(_interop.cuda_array_interface)
     __dlpack__ = _interop.to_dlpack
     __dlpack_device__ = _interop.dlpack_device
-
-    def __array_namespace__(self, /, *, api_version: str | None = None) -> Any:
-        """The functions of the Python array API standard: `dumbtorch.array_api`.
-
-        Raises ValueError for a version of the standard that it does not follow.
-        """
-        if api_version is not None and api_version not in _API_VERSIONS:
-            versions = ", ".join(_API_VERSIONS)
-            raise ValueError(f"__array_namespace__: there are the versions {versions}, not {api_version!r}")
-        return importlib.import_module("dumbtorch.array_api")  # few programs need it
 
     def __repr__(self, *, tensor_contents: str | None = None) -> str:
         return _printing.tensor_repr(self, tensor_contents=tensor_contents)

@@ -181,7 +181,8 @@ PROGRAMS: dict[str, Program] = {
        for kind, options in (("dopri5", ()), ("adjoint", ("--adjoint",)), ("adams", ("--method", "adams")))},
     "pygcn": Program("pygcn", "pygcn/train.py", ("--no-cuda", "--epochs", "21"), _citations),
     "pygat": Program("pyGAT", "train.py", ("--no-cuda", "--epochs", "3", "--nb_heads", "1"), _citations, steps=3),
-    **{f"erik_{name}": Program("PyTorch-GAN", f"implementations/{name}/{name}.py", ("--batch_size", "16"), double=True)
+    **{f"erik_{name}": Program("PyTorch-GAN", f"implementations/{name}/{name}.py", ("--batch_size", "16"),
+                               double=name == "cgan")
        for name in ("gan", "wgan", "wgan_gp", "wgan_div", "lsgan", "cgan", "dcgan", "acgan", "sgan", "ebgan", "began",
                     "bgan", "dragan", "infogan", "relativistic_gan", "softmax_gan", "aae", "cluster_gan")},
     **{f"minimal_rl_{name}": Program("minimalRL", f"{name}.py") for name in (
