@@ -50,7 +50,7 @@ LATER = ("masked.", "sparse.", "torch.", "jiterator_", "_refs.")
 LATER_NAMES = words(
     "to_sparse native_group_norm native_layer_norm native_batch_norm _native_batch_norm_legit _batch_norm_with_update "
     "_upsample_bilinear2d_aa max_pool2d_with_indices_backward native_dropout_backward grid_sampler_2d grid_sampler_3d "
-    "_softmax_backward_data _segment_reduce hash_tensor _chunk_cat _unsafe_masked_index "
+    "_softmax_backward_data _chunk_cat _unsafe_masked_index "
     "_unsafe_masked_index_put_accumulate"
 )
 #: What these return depends on chance or on what lay in memory: shape and dtype are compared.

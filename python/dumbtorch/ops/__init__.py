@@ -54,6 +54,7 @@ from dumbtorch.ops import (  # noqa: F401
     resample,
     scans,
     scatter,
+    segments,
     sequences,
     shape,
     softmax,

@@ -172,6 +172,23 @@ def _norm(
     return done(vector_norm(input, order, dim, keepdim, dtype=dtype), out, "norm")
 
 
+@composite(method=False)
+def frobenius_norm(input: Any, dim: Any, keepdim: bool = False, *, out: Any = None) -> Any:
+    """The square root of the sum of squares over one or two dimensions. Reference: ``torch.frobenius_norm``."""
+    dims = [dim] if isinstance(dim, int) else list(dim)
+    if len(dims) > 2:
+        raise RuntimeError(f"Expected at most 2 dimensions, but got {len(dims)} dimensions instead.")
+    return done(vector_norm(input, 2, dims, keepdim), out, "frobenius_norm")
+
+
+@composite(method=False)
+def nuclear_norm(input: Any, dim: Any = (-2, -1), keepdim: bool = False, *, out: Any = None) -> Any:
+    """The sum of the singular values of matrices. Reference: ``torch.nuclear_norm``."""
+    if isinstance(dim, bool):  # nuclear_norm(input, keepdim)
+        dim, keepdim = (-2, -1), dim
+    return done(matrix_norm(input, "nuc", dim, keepdim), out, "nuclear_norm")
+
+
 def cond(input: Any, p: Any = None, *, out: Any = None) -> Any:
     """The condition number in the norm ``p`` (default 2); infinite for a singular matrix.
 

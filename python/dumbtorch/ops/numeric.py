@@ -177,7 +177,7 @@ _FREXP: Any = row(
 
 
 @composite()
-def frexp(input: Any, *, out: Any = None) -> tuple[Any, Any]:
+def frexp(input: Any, *, out: Any = None) -> Any:
     """The mantissa and the exponent (int32) of floating-point numbers: ``(mantissa, exponent)``.
 
     Raises RuntimeError for other dtypes. Reference: ``torch.frexp``.
