@@ -55,7 +55,7 @@ def segment_reduce(
     ``initial`` takes part in each segment. An empty segment has it, or 0, NaN, minus infinity, infinity, 1. Raises
     RuntimeError where the lengths do not add up, unless ``unsafe``. Reference: ``torch.segment_reduce``.
 
-    >>> segment_reduce(F["arange"](6.0), "max", lengths=F["tensor"]([2, 0, 4]))
+    >>> segment_reduce(torch.arange(6.0), "max", lengths=torch.tensor([2, 0, 4]))
     tensor([1., -inf, 5.])
     """
     if reduce not in _STARTS:
@@ -98,7 +98,7 @@ def hash_tensor(input: Any, dim: Any = (), *, keepdim: bool = False, mode: int =
     Raises RuntimeError for a ``mode`` other than 0 and for an empty tensor without ``dim``, NotImplementedError for
     complex numbers. Reference: ``torch.hash_tensor``.
 
-    >>> hash_tensor(F["tensor"]([5, 6]))
+    >>> hash_tensor(torch.tensor([5, 6]))
     tensor(3, dtype=torch.uint64)
     """
     if mode != 0:
