@@ -308,3 +308,12 @@ def test_padding_of_one_side_of_a_strided_transposed_convolution_on_views() -> N
 def test_adaptive_sizes_beyond_all_memory(name: str, size: int) -> None:
     with pytest.raises(RuntimeError):
         getattr(dumbtorch.nn.functional, name)(dumbtorch.ones(3, 1, 3), size)
+
+
+@pytest.mark.parametrize("name", ["adaptive_avg_pool2d", "adaptive_avg_pool3d", "adaptive_max_pool2d",
+                                  "adaptive_max_pool3d"])  # fmt: skip
+def test_too_few_dimensions_for_the_sizes(name: str) -> None:
+    sizes = (1,) * int(name[-2])
+    for framework in (dumbtorch, torch):
+        with pytest.raises(ValueError, match=f"Input dimension should be at least {len(sizes) + 1}"):
+            getattr(framework.nn.functional, name)(framework.ones(2, 3), sizes)

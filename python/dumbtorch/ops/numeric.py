@@ -185,7 +185,8 @@ def frexp(input: Any, *, out: Any = None) -> Any:
     result = _FREXP(input)
     if out is not None:
         result = tuple(_copied(r, o) for r, o in zip(result, out, strict=True))
-    return tuple.__new__(return_types.frexp, result)
+    made: tuple[Any, Any] = tuple.__new__(return_types.frexp, result)
+    return made
 
 
 row("nan_to_num", "input, nan=None, posinf=None, neginf=None", inplace=True, dtypes="real",

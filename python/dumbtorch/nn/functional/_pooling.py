@@ -50,14 +50,21 @@ avg_pool3d = pool.avg_pool3d
 adaptive_avg_pool1d = ops.adaptive_avg_pool1d
 
 
+def _check_dims(input: Tensor, output_size: Any) -> None:
+    if not isinstance(output_size, int) and input.ndim <= len(output_size):
+        raise ValueError(f"Input dimension should be at least {len(output_size) + 1}")
+
+
 def adaptive_avg_pool2d(input: Tensor, output_size: Any) -> Tensor:
     """Average ([N,] C, H, W) down (or up) to `output_size`, an integer or a pair; None keeps a dimension's size."""
+    _check_dims(input, output_size)
     made: Tensor = pool.adaptive_avg_pool2d(input, output_size)
     return made
 
 
 def adaptive_avg_pool3d(input: Tensor, output_size: Any) -> Tensor:
     """Average ([N,] C, D, H, W) down (or up) to `output_size`, an integer or three; None keeps a dimension's size."""
+    _check_dims(input, output_size)
     made: Tensor = pool.adaptive_avg_pool3d(input, output_size)
     return made
 
@@ -96,10 +103,12 @@ max_pool3d, max_pool3d_with_indices = _max_pools(pool.max_pool3d_with_indices, "
 
 def _adaptive_max_pools(pooled: Callable[..., Any], name: str) -> tuple[Callable[..., Any], Callable[..., Any]]:
     def with_both(input: Tensor, output_size: Any, return_indices: bool = False) -> Any:
+        if not name.endswith("1d"):
+            _check_dims(input, output_size)
         return pooled(input, output_size)
 
     def values(input: Tensor, output_size: Any, return_indices: bool = False) -> Any:
-        made = pooled(input, output_size)
+        made = with_both(input, output_size)
         return made if return_indices else made[0]
 
     return _named(values, with_both, name, "The largest value of each of `output_size` regions; None keeps a size.\n\n"
