@@ -16,7 +16,7 @@ from tensor.memory import Ptr, at, memcpy, memset, store
 from tensor.py import release_gil, take_gil
 from tensor.threads import Body, num_threads, parallel
 
-comptime LARGEST = 64
+comptime LARGEST = 128
 """Rows up to which matrices are small."""
 
 

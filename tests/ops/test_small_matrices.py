@@ -196,7 +196,7 @@ def _symmetric(kind: str, n: int, count: int) -> Any:
 @pytest.mark.parametrize("kind", ["random", "graded", "repeated", "ones", "tridiagonal", "diagonal"])
 def test_symmetric(kind: str, dtype: str) -> None:
     eps = np.finfo(dtype).eps
-    for n in (1, 2, 3, 7, 16, 17, 40, 64):
+    for n in (1, 2, 3, 7, 16, 17, 40, 100):
         a = _symmetric(kind, n, 5).astype(dtype)
         whole, size = a.astype("float64"), np.abs(a).max() * n + 1e-300
         for side in "LU":
@@ -210,7 +210,7 @@ def test_symmetric(kind: str, dtype: str) -> None:
                     exact = np.linalg.eigvalsh(whole[part])
                     assert np.abs(values - exact).max() <= 30 * eps * size
                     assert np.abs(whole[part] @ vectors - vectors * values[:, None, :]).max() <= 30 * eps * size
-                    assert np.abs(vectors.swapaxes(1, 2) @ vectors - np.eye(n)).max() <= 100 * eps
+                    assert np.abs(vectors.swapaxes(1, 2) @ vectors - np.eye(n)).max() <= 150 * eps
 
 
 def test_symmetric_failures() -> None:
