@@ -10,11 +10,12 @@ from tensor.move import strided_copy
 from tensor.object import TPtr, as_tensor, new_tensor
 from tensor.py import Obj, decref, is_sequence, release_gil, seq_item, seq_len, take_gil
 from tensor.runtime import MAX_RANK
-from tensor.threads import Body, num_threads, parallel
+from tensor.threads import Body, num_threads
 from kernels.constants import check_fits, number_bits
 from kernels.copy_rows import copy_rows
 from kernels.transfer import fill_run, reversed_copy
 from kernels.transfer_api import contiguous_of, copy_strided, on_device, on_host
+from kernels.unlocked import LONG, run_tasks
 
 comptime ALONE = 1 << 18  # bytes that are not worth a second thread
 comptime SMALL_PLANE = 1 << 14  # bytes that stay in the nearest cache
@@ -119,13 +120,9 @@ struct Edges(Body):
 
     def execute(mut self):
         var bytes = self.rows * self.shape[self.ndim - 1] * self.size
-        if num_threads() == 1 or bytes < ALONE or self.rows < 2:
-            self.run(0, 0)
-            return
-        self.per_task = ceildiv(self.rows, 4 * num_threads())
-        var held = release_gil()
-        parallel(self, ceildiv(self.rows, self.per_task))
-        take_gil(held)
+        if num_threads() > 1 and bytes >= ALONE:
+            self.per_task = ceildiv(self.rows, 4 * num_threads())
+        run_tasks(self, ceildiv(self.rows, max(self.per_task, 1)), bytes // self.size)
 
     def run(self, task: Int, worker: Int):
         if self.size == 1:
@@ -394,11 +391,16 @@ def repeat_index(mut call: Call) raises -> Obj:
     var made: Obj
     try:
         var total = 0
+        var least = 0
+        var held = release_gil() if given[].numel >= LONG else 0
         for i in range(given[].numel):
             var count = load[Int](counts + 8 * i)
-            if count < 0:
-                raise Error("RuntimeError|repeats can not be negative")
+            least = min(least, count)
             total += count
+        if held != 0:
+            take_gil(held)
+        if least < 0:
+            raise Error("RuntimeError|repeats can not be negative")
         if not call.is_none(1) and call.int(1) != total:
             raise Error(
                 t"RuntimeError|repeat_interleave: Invalid output_size, expected"
@@ -408,10 +410,13 @@ def repeat_index(mut call: Call) raises -> Obj:
         shape[0] = total
         made = new_tensor(INT64, shape, 1)
         var to = as_tensor(made)[].data()
+        held = release_gil() if total >= LONG else 0
         for i in range(given[].numel):
             for _ in range(load[Int](counts + 8 * i)):
                 store[Int](to, i)
                 to += 8
+        if held != 0:
+            take_gil(held)
     finally:
         decref(repeats)
     return on_device(made, given[].device())

@@ -11,8 +11,8 @@ from tensor.dtype import BOOL, FLOAT32, FLOAT64, INT64, dtype_of
 from tensor.layout import no_dims
 from tensor.memory import store
 from tensor.object import as_tensor, new_tensor
-from tensor.py import Obj, new_ref, release_gil, take_gil, tuple_new, tuple_set
-from tensor.threads import Body, num_threads, parallel
+from tensor.py import Obj, new_ref, tuple_new, tuple_set
+from tensor.threads import Body, num_threads
 
 from kernels.attention_tile import (
     Mask, Operand, Problem, QUERIES, in_place, narrow_row, new_like, operand, panels_of, problem_of, row_start, whole,
@@ -26,6 +26,7 @@ from kernels.held import Held
 from kernels.math import exp, log
 from kernels.philox import blocks_32
 from kernels.stream import Stream, reserve
+from kernels.unlocked import run_tasks
 from kernels.workspace import Workspace
 
 comptime KEYS = 256
@@ -110,12 +111,7 @@ struct Forward[dt: DType](Body, Copyable):
         if ws.address == 0:
             return False
         self.scratch = ws.address
-        if nt == 1:
-            self.run(0, 0)
-        else:
-            var held = release_gil()
-            parallel(self, self.tasks, nt)
-            take_gil(held)
+        run_tasks(self, self.tasks, p.batch * p.heads * p.queries * p.keys, nt)
         ws.give()
         return True
 

@@ -8,13 +8,14 @@ from tensor.dtype import FLOAT16, FLOAT32, FLOAT64, dtype_of
 from tensor.layout import no_dims
 from tensor.memory import at, load, memset
 from tensor.object import TPtr, as_tensor, new_tensor
-from tensor.py import Obj, decref, release_gil, take_gil
-from tensor.threads import Body, num_threads, parallel
+from tensor.py import Obj, decref
+from tensor.threads import Body, num_threads
 from kernels.functor import compute
 from kernels.index_api import as_indices, check_bounds, is_index
 from kernels.pointwise import unsupported
 from kernels.rows import get, get_some, set, set_some
 from kernels.transfer_api import contiguous_of
+from kernels.unlocked import run_tasks
 
 comptime SUM = 0
 comptime MEAN = 1
@@ -67,13 +68,8 @@ struct Bags[dt: DType](Body):
         self.per_task = ceildiv(whole, max(tasks, 1))
         if self.grad != 0:
             self.per_task = ceildiv(self.per_task, Self.W) * Self.W
-        if self.per_task >= whole:
-            self.per_task = whole
-            self.run(0, 0)
-            return
-        var held = release_gil()
-        parallel(self, ceildiv(whole, self.per_task))
-        take_gil(held)
+        self.per_task = max(min(self.per_task, whole), 1)
+        run_tasks(self, max(ceildiv(whole, self.per_task), 1), self.count * self.width)
 
     def run(self, task: Int, worker: Int):
         var first = task * self.per_task

@@ -13,12 +13,13 @@ from kernels.philox import LOW, M0, M1, unit
 from kernels.pointwise import unsupported
 from kernels.stream import Stream, reserve
 from kernels.transfer_api import contiguous_of, on_device, on_host
+from kernels.unlocked import run_tasks
 from tensor.call import Call, register
 from tensor.dtype import FLOAT16, FLOAT64, dtype_of
 from tensor.memory import at, load
 from tensor.object import TPtr, as_tensor, new_tensor
-from tensor.py import Obj, decref, release_gil, take_gil
-from tensor.threads import Body, num_threads, parallel
+from tensor.py import Obj, decref
+from tensor.threads import Body
 
 comptime TASK = 128
 comptime F = Float64
@@ -244,13 +245,7 @@ def _filled[kind: Int](call: Call, first: Obj, second: Obj, slot: Int) raises ->
         stream,
     )
     var tasks = (t[].numel + TASK - 1) // TASK
-    if tasks <= 1 or num_threads() == 1:
-        for task in range(tasks):
-            work.run(task, 0)
-    else:
-        var held = release_gil()
-        parallel(work, tasks)
-        take_gil(held)
+    run_tasks(work, tasks, t[].numel)
     return on_device(made, t[].device())
 
 

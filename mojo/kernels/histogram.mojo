@@ -21,6 +21,7 @@ from tensor.runtime import MAX_RANK
 from tensor.threads import Body, num_threads, parallel
 from kernels.pointwise import unsupported
 from kernels.transfer_api import contiguous_of
+from kernels.unlocked import LONG
 from kernels.workspace import Workspace
 
 comptime RUN = 4096  # numbers that are checked, then counted while they are in the cache
@@ -46,8 +47,8 @@ struct Counts:
         self.room = max(least, 1)
         self.made = _zeros(code, self.room)
 
-    def hold(mut self, numbers: Int, n: Int) raises:
-        """Checks that none of n > 0 numbers is negative, and makes room for them."""
+    def fit(mut self, numbers: Int, n: Int) raises -> Bool:
+        """Checks that none of n > 0 numbers is negative; whether there is room for them, or `grow` must follow."""
         comptime W = simd_width_of[DType.int64]()
         var p = at[Int64](numbers)
         var low = SIMD[DType.int64, W](0)
@@ -67,8 +68,11 @@ struct Counts:
         if lowest < 0:
             raise Error("RuntimeError|bincount only supports 1-d non-negative integral inputs.")
         self.size = max(self.size, Int(highest) + 1)
-        if self.size > self.room:
-            self._resize(max(self.size, 2 * self.room))
+        return self.size <= self.room
+
+    def grow(mut self) raises:
+        """Makes room."""
+        self._resize(max(self.size, 2 * self.room))
 
     def trim(mut self) raises:
         """Gives back the room that is not needed."""
@@ -107,6 +111,30 @@ def add_weights(sums: Int, numbers: Int, weights: Int, n: Int):
         to[unsafe_offset=p[unsafe_offset=i]] += w[unsafe_offset=i]
 
 
+def _count_all(mut counts: Counts, numbers: Int, weights: Int, n: Int) raises:
+    """Counts n numbers, or adds their weights where there are any; without the interpreter's lock if they are many."""
+    var held = release_gil() if n >= LONG else 0
+    try:
+        for start in range(0, n, RUN):
+            var p = numbers + 8 * start
+            var count = min(RUN, n - start)
+            if not counts.fit(p, count):
+                if held != 0:
+                    take_gil(held)
+                    held = 0
+                counts.grow()
+                if n >= LONG:
+                    held = release_gil()
+            var to = as_tensor(counts.made)[].data()
+            if weights != 0:
+                add_weights(to, p, weights + 8 * start, count)
+            else:
+                add_ones(to, p, count)
+    finally:
+        if held != 0:
+            take_gil(held)
+
+
 def bincount(mut call: Call) raises -> Obj:
     """Parameters (input, weights, minlength): how often each of 0, 1, ... comes; float64 sums of weights (float32 for those).
     """
@@ -140,14 +168,7 @@ def bincount(mut call: Call) raises -> Obj:
         # of nothing at all PyTorch counts in int64, whatever the weights
         var counts = Counts(FLOAT64 if weighted and n > 0 else INT64, least)
         try:
-            for start in range(0, n, RUN):
-                var count = min(RUN, n - start)
-                counts.hold(p + 8 * start, count)
-                var to = as_tensor(counts.made)[].data()
-                if weighted:
-                    add_weights(to, p + 8 * start, w + 8 * start, count)
-                else:
-                    add_ones(to, p + 8 * start, count)
+            _count_all(counts, p, w, n)
             counts.trim()
         finally:
             result = counts.made

@@ -13,12 +13,13 @@ from tensor.errors import warn
 from tensor.layout import Dims, broadcast_into, expanded_strides, has_internal_overlap, no_dims, same_dims, shape_text
 from tensor.memory import at, load
 from tensor.object import TPtr, as_tensor, is_tensor, new_tensor
-from tensor.py import Obj, decref, is_sequence, new_ref, release_gil, seq_item, seq_len, take_gil
+from tensor.py import Obj, decref, is_sequence, new_ref, seq_item, seq_len
 from tensor.runtime import MAX_RANK, runtime
-from tensor.threads import Body, num_threads, parallel
+from tensor.threads import Body
 from kernels.index_api import as_indices, check_apart, check_out, is_index, walk, wrapped
 from kernels.results import done, finished, result_for, write_into
 from kernels.transfer_api import contiguous_of, on_device, on_host
+from kernels.unlocked import run_tasks
 from kernels.walk import ADD, PUT, Span3, TAKE
 
 comptime BLOCK = 1 << 15
@@ -77,13 +78,7 @@ def _add_offsets(to: Int, index: TPtr, dim: Int, size: Int, stride: Int, begins:
     var work = Offsets(to, index[].data(), index[].numel, size, stride, begins)
     work.bad = flag
     var tasks = ceildiv(work.n, BLOCK)
-    if tasks <= 1 or num_threads() == 1:
-        for task in range(tasks):
-            work.run(task, 0)
-    else:
-        var held = release_gil()
-        parallel(work, tasks)
-        take_gil(held)
+    run_tasks(work, tasks, work.n)
     var bad = load[Int](flag) != 0
     external_call["free", NoneType](flag)
     if not bad:

@@ -70,6 +70,7 @@ comptime Fortran = def(
     Int,
 ) thin abi("C") -> None
 comptime LONG_WORK = 1 << 20  # operations worth releasing the interpreter's lock
+comptime CALL_WORK = 256  # what a call of LAPACK takes at least
 comptime SPREAD_WORK = 1 << 15  # operations of a batch worth several threads
 comptime OWN_THREADS_WORK = 1 << 22  # operations of one matrix worth OpenBLAS's own threads
 
@@ -254,7 +255,7 @@ struct Routine(Body, Movable):
             self.space = Workspace.take(self.per_worker * workers)
             if self.space.address == 0:
                 raise Error("OutOfMemoryError|torch.linalg: no memory for the scratch of LAPACK")
-        var held = release_gil() if self.batch * cost > LONG_WORK else 0
+        var held = release_gil() if self.batch * (cost + CALL_WORK) > LONG_WORK else 0
         if spread:
             self.per_task = ceildiv(self.batch, 4 * workers)
             parallel(self, ceildiv(self.batch, self.per_task), workers)

@@ -9,9 +9,9 @@ from tensor.dtype import FLOAT16, FLOAT64, INT64, UINT8, dtype_of, type_name
 from tensor.layout import no_dims, shape_text
 from tensor.memory import at, function_at, load
 from tensor.object import TPtr, as_tensor, new_tensor
-from tensor.py import Obj, decref, release_gil, take_gil
+from tensor.py import Obj, decref
 from tensor.storage import check_status, device_table
-from tensor.threads import Body, num_threads, parallel
+from tensor.threads import Body, num_threads
 from kernels.device_api import different_devices
 from kernels.functor import compute
 from kernels.math import exp, log
@@ -19,6 +19,7 @@ from kernels.pointwise import unsupported
 from kernels.reduction import REDUCE_MEAN, REDUCE_NONE, reduction_of
 from kernels.rows import get, get_some, row_high, row_sum_exp, set, set_some
 from kernels.transfer_api import contiguous_of
+from kernels.unlocked import run_tasks
 
 
 struct Losses[dt: DType](Body):
@@ -50,14 +51,10 @@ struct Losses[dt: DType](Body):
         self.per_task = rows
 
     def execute(mut self):
-        if self.rows * self.classes < 16384 or num_threads() == 1 or self.rows == 1:
-            self.run(0, 0)
-            return
-        var tasks = min(self.rows, num_threads() * 8)
-        self.per_task = ceildiv(self.rows, tasks)
-        var held = release_gil()
-        parallel(self, ceildiv(self.rows, self.per_task))
-        take_gil(held)
+        var work = self.rows * self.classes
+        if work >= 16384 and num_threads() > 1:
+            self.per_task = ceildiv(self.rows, min(self.rows, num_threads() * 8))
+        run_tasks(self, ceildiv(self.rows, max(self.per_task, 1)), work)
 
     def run(self, task: Int, worker: Int):
         for r in range(task * self.per_task, min((task + 1) * self.per_task, self.rows)):

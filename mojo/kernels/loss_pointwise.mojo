@@ -8,14 +8,15 @@ from tensor.dtype import FLOAT16, FLOAT64, dtype_of
 from tensor.layout import shape_text
 from tensor.memory import at, load, store
 from tensor.object import TPtr, as_tensor, new_tensor
-from tensor.py import Obj, decref, release_gil, take_gil
-from tensor.threads import Body, num_threads, parallel
+from tensor.py import Obj, decref
+from tensor.threads import Body, num_threads
 from kernels.functor import compute
 from kernels.math import exp, fabs, log, log1p, sigmoid
 from kernels.pointwise import unsupported
 from kernels.reduction import REDUCE_MEAN, REDUCE_NONE, reduction_of
 from kernels.rows import get, get_some, set, set_some
 from kernels.transfer_api import contiguous_of
+from kernels.unlocked import run_tasks
 
 comptime BLOCK = 4096
 """Elements that are added up in the compute type; the sums of the blocks are added in float64, in order."""
@@ -245,14 +246,8 @@ struct Elements[L: Loss, dt: DType](Body):
 
     def execute(mut self):
         var blocks = ceildiv(self.n, BLOCK)
-        if blocks < 4 or num_threads() == 1:
-            self.blocks = blocks
-            self.run(0, 0)
-            return
-        self.blocks = ceildiv(blocks, num_threads() * 4)
-        var held = release_gil()
-        parallel(self, ceildiv(blocks, self.blocks))
-        take_gil(held)
+        self.blocks = blocks if blocks < 4 or num_threads() == 1 else ceildiv(blocks, num_threads() * 4)
+        run_tasks(self, ceildiv(blocks, max(self.blocks, 1)), self.n)
 
     def run(self, task: Int, worker: Int):
         var first = task * self.blocks

@@ -13,13 +13,14 @@ from tensor.errors import python_error
 from tensor.layout import Dims, broadcast_into, no_dims, same_dims
 from tensor.memory import at, load, memcpy, store
 from tensor.object import TPtr, as_tensor, new_strided, new_tensor, set_layout
-from tensor.py import Obj, decref, new_ref, release_gil, take_gil
-from tensor.threads import Body, num_threads, parallel
+from tensor.py import Obj, decref, new_ref
+from tensor.threads import Body
 from kernels.results import done, finished, result_for, target_of, write_into
 from kernels.index_api import check_apart, check_out
 from kernels.pointwise import broadcast_error, unsupported
 from kernels.device_api import launch_walk
 from kernels.transfer_api import contiguous_of, on_device
+from kernels.unlocked import run_tasks
 from kernels.walk import PUT, Span3, TAKE
 
 comptime BLOCK = 1 << 16
@@ -73,14 +74,7 @@ struct Blocks[T: DType](Body):
         return total
 
     def execute(mut self):
-        var n = self.blocks()
-        if n <= 1 or num_threads() == 1:
-            for i in range(n):
-                self.run(i, 0)
-            return
-        var held = release_gil()
-        parallel(self, n)
-        take_gil(held)
+        run_tasks(self, self.blocks(), self.n)
 
     def release(self):
         external_call["free", NoneType](self.counts)

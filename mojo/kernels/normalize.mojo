@@ -18,13 +18,14 @@ from tensor.dtype import FLOAT16, FLOAT32, FLOAT64, dtype_of
 from tensor.layout import no_dims, same_dims, shape_text
 from tensor.memory import at
 from tensor.object import TPtr, as_tensor, new_tensor
-from tensor.py import Obj, new_ref, release_gil, take_gil, tuple_new, tuple_set
+from tensor.py import Obj, new_ref, tuple_new, tuple_set
 from tensor.runtime import runtime
-from tensor.threads import Body, num_threads, parallel
+from tensor.threads import Body, num_threads
 from kernels.functor import compute
 from kernels.held import Held
 from kernels.pointwise import unsupported
 from kernels.transfer_api import contiguous_of
+from kernels.unlocked import run_tasks
 
 comptime PARTS = 16  # how many parts the rows are cut into where sums over them are taken
 comptime SMALL = 32768  # elements that one thread does alone
@@ -169,13 +170,11 @@ def _run[P: Part, dt: DType](work: Work, units: Int, elements: Int, tasks: Int):
         return
     var body = Parts[P, dt](work, units, min(tasks, units))
     var count = ceildiv(units, body.each)
-    if elements < SMALL or num_threads() == 1:
+    if elements < SMALL:
         for t in range(count):
             body.run(t, 0)
         return
-    var held = release_gil()
-    parallel(body, count)
-    take_gil(held)
+    run_tasks(body, count, elements)
 
 
 def _start[P: Part](code: Int, work: Work, units: Int, elements: Int, tasks: Int):

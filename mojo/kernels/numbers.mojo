@@ -17,13 +17,14 @@ from kernels.functor import (
 from kernels.math_core import BIAS, BitsOf, MANTISSA, from_bits, to_bits
 from kernels.strict import pointwise_alike
 from kernels.transfer_api import copy_into, on_device, on_host
+from kernels.unlocked import run_tasks
 from tensor.call import Call, register
 from tensor.dtype import FLOAT16, FLOAT64, INT32, dtype_of
 from tensor.layout import dense_strides, same_dims
 from tensor.memory import Numbers
 from tensor.object import TPtr, as_tensor, new_strided
-from tensor.py import Obj, decref, new_ref, release_gil, take_gil, tuple_new, tuple_set
-from tensor.threads import Body, num_threads, parallel
+from tensor.py import Obj, decref, new_ref, tuple_new, tuple_set
+from tensor.threads import Body
 
 comptime TASK = 32768
 
@@ -119,13 +120,7 @@ def frexp(mut call: Call) raises -> Obj:
             var body = Frexp[dtype_of[c]](
                 as_tensor(source)[].data(), as_tensor(mantissa)[].data(), as_tensor(exponent)[].data(), n
             )
-            if n <= TASK or num_threads() == 1:
-                for task in range((n + TASK - 1) // TASK):
-                    body.run(task, 0)
-            else:
-                var held = release_gil()
-                parallel(body, (n + TASK - 1) // TASK)
-                take_gil(held)
+            run_tasks(body, (n + TASK - 1) // TASK, n)
     decref(source)
     var both = tuple_new(2)
     tuple_set(both, 0, on_device(mantissa, device))

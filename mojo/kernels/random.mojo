@@ -12,9 +12,9 @@ from tensor.errors import python_error
 from tensor.layout import broadcast_into, same_dims
 from tensor.memory import at, function_at, load
 from tensor.object import TPtr, as_tensor, is_tensor, new_tensor
-from tensor.py import Obj, decref, new_ref, release_gil, take_gil, tuple_new, tuple_set, type_name_of
+from tensor.py import Obj, decref, new_ref, tuple_new, tuple_set, type_name_of
 from tensor.storage import check_status
-from tensor.threads import Body, num_threads, parallel
+from tensor.threads import Body, num_threads
 from kernels.device_api import device_entry
 from kernels.functor import compute
 from kernels.results import write_into
@@ -24,6 +24,7 @@ from kernels.philox import LANES, blocks_32, blocks_64, normals, philox, positiv
 from kernels.pointwise import broadcast_error, check_writable, unsupported
 from kernels.stream import SMALL, Stream, reserve, set_default_state
 from kernels.transfer_api import contiguous_of
+from kernels.unlocked import run_tasks
 
 comptime UNIFORM = 0  # from, to, largest value
 comptime NORMAL = 1  # mean, std
@@ -70,13 +71,9 @@ struct Fill[dt: DType, kind: Int, lanes: Int = LANES](Body, Copyable):
     def execute(mut self):
         var groups = ceildiv(self.n, 2 * Self.HALF)
         self.per_task = groups
-        if self.n < SMALL or num_threads() == 1:
-            self.run(0, 0)
-            return
-        self.per_task = ceildiv(groups, 4 * num_threads())
-        var held = release_gil()
-        parallel(self, ceildiv(groups, self.per_task))
-        take_gil(held)
+        if self.n >= SMALL and num_threads() > 1:
+            self.per_task = ceildiv(groups, 4 * num_threads())
+        run_tasks(self, ceildiv(groups, max(self.per_task, 1)), self.n)
 
     def run(self, task: Int, worker: Int):
         comptime if Self.lanes == 1:
@@ -392,13 +389,9 @@ struct Coins[dt: DType, lanes: Int = LANES](Body, Copyable):
     def execute(mut self):
         var groups = ceildiv(self.n, 2 * Self.W)
         self.per_task = groups
-        if self.n < SMALL or num_threads() == 1:
-            self.run(0, 0)
-            return
-        self.per_task = ceildiv(groups, 4 * num_threads())
-        var held = release_gil()
-        parallel(self, ceildiv(groups, self.per_task))
-        take_gil(held)
+        if self.n >= SMALL and num_threads() > 1:
+            self.per_task = ceildiv(groups, 4 * num_threads())
+        run_tasks(self, ceildiv(groups, max(self.per_task, 1)), self.n)
 
     def run(self, task: Int, worker: Int):
         for g in range(task * self.per_task, min((task + 1) * self.per_task, blocks_32(self.n) // Self.lanes)):
@@ -556,13 +549,9 @@ struct Kept[dt: DType](Body, Copyable):
         self.per_task = n
 
     def execute(mut self):
-        if self.n < 2 * SMALL or num_threads() == 1:
-            self.run(0, 0)
-            return
-        self.per_task = ceildiv(ceildiv(self.n, 4 * num_threads()), 64) * 64
-        var held = release_gil()
-        parallel(self, ceildiv(self.n, self.per_task))
-        take_gil(held)
+        if self.n >= 2 * SMALL and num_threads() > 1:
+            self.per_task = ceildiv(ceildiv(self.n, 4 * num_threads()), 64) * 64
+        run_tasks(self, ceildiv(self.n, max(self.per_task, 1)), self.n)
 
     def run(self, task: Int, worker: Int):
         var i = task * self.per_task

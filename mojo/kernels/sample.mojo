@@ -10,7 +10,7 @@ from tensor.memory import at, function_at, load, store
 from tensor.object import TPtr, as_tensor, new_tensor
 from tensor.py import Obj, decref, new_ref, release_gil, take_gil
 from tensor.storage import check_status
-from tensor.threads import Body, num_threads, parallel
+from tensor.threads import Body, num_threads
 from kernels.device_api import device_entry
 from kernels.results import write_into
 from kernels.math import log
@@ -18,6 +18,7 @@ from kernels.math_core import infinity
 from kernels.philox import LANES, LOW, Words8, blocks_64, philox, positive, unit
 from kernels.pointwise import check_writable, unsupported
 from kernels.stream import SMALL, Stream, reserve
+from kernels.unlocked import run_tasks
 
 
 @always_inline
@@ -55,13 +56,9 @@ struct Integers[dt: DType](Body, Copyable):
     def execute(mut self):
         var groups = ceildiv(self.n, 2 * LANES)
         self.per_task = groups
-        if self.n < SMALL or num_threads() == 1:
-            self.run(0, 0)
-            return
-        self.per_task = ceildiv(groups, 4 * num_threads())
-        var held = release_gil()
-        parallel(self, ceildiv(groups, self.per_task))
-        take_gil(held)
+        if self.n >= SMALL and num_threads() > 1:
+            self.per_task = ceildiv(groups, 4 * num_threads())
+        run_tasks(self, ceildiv(groups, max(self.per_task, 1)), self.n)
 
     def run(self, task: Int, worker: Int):
         for g in range(task * self.per_task, min((task + 1) * self.per_task, ceildiv(self.n, 2 * LANES))):

@@ -11,15 +11,16 @@ from tensor.dtype import BOOL, COMPLEX64, COMPLEX128, FLOAT16, FLOAT64, INT64, c
 from tensor.layout import wrap_dim
 from tensor.memory import at, function_at
 from tensor.object import TPtr, as_tensor
-from tensor.py import Obj, decref, new_ref, release_gil, take_gil
+from tensor.py import Obj, decref, new_ref
 from tensor.storage import check_status
-from tensor.threads import Body, num_threads, parallel
+from tensor.threads import Body, num_threads
 from kernels.complex_math import Z, log_add_exp
 from kernels.device_api import device_entry
 from kernels.math import exp, infinity, isnan, log, log1p
 from kernels.results import finished, result_for, write_into
 from kernels.pointwise import check_writable, unsupported
 from kernels.transfer_api import contiguous_of
+from kernels.unlocked import run_tasks
 
 comptime SUM = 0
 comptime PRODUCT = 1
@@ -67,13 +68,10 @@ struct Scan[dt: DType, kind: Int, lanes: Int](Body):
         if self.units == 0 or self.n == 0 or self.inner == 0:
             return
         var threads = num_threads()
-        if threads == 1 or self.units * self.n * min(self.inner, Self.COLUMNS) < 16384:
-            self.run(0, 0)
-            return
-        self.per_task = ceildiv(self.units, min(self.units, 4 * threads))
-        var held = release_gil()
-        parallel(self, ceildiv(self.units, self.per_task))
-        take_gil(held)
+        var work = self.units * self.n * min(self.inner, Self.COLUMNS)
+        if threads > 1 and work >= 16384:
+            self.per_task = ceildiv(self.units, min(self.units, 4 * threads))
+        run_tasks(self, ceildiv(self.units, self.per_task), work)
 
     def run(self, task: Int, worker: Int):
         for u in range(task * self.per_task, min((task + 1) * self.per_task, self.units)):

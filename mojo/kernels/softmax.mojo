@@ -14,15 +14,16 @@ from tensor.errors import python_error
 from tensor.layout import same_dims, shape_text, wrap_dim
 from tensor.memory import function_at
 from tensor.object import TPtr, as_tensor, new_tensor
-from tensor.py import Obj, decref, new_ref, release_gil, take_gil
+from tensor.py import Obj, decref, new_ref
 from tensor.storage import check_status, device_table
-from tensor.threads import Body, num_threads, parallel
+from tensor.threads import Body, num_threads
 from kernels.device_api import different_devices
 from kernels.functor import compute
 from kernels.math import exp, log
 from kernels.pointwise import unsupported
 from kernels.rows import get, get_some, lowest, row_high, row_sum_exp, row_width, set, set_some
 from kernels.transfer_api import contiguous_of
+from kernels.unlocked import run_tasks
 
 comptime SOFTMAX = 0
 comptime LOG_SOFTMAX = 1
@@ -62,15 +63,9 @@ struct Rows[dt: DType](Body):
         var work = self.outer * self.n * self.inner
         if work == 0:
             return
-        if work < 16384 or num_threads() == 1:
-            self.per_task = self.units
-            self.run(0, 0)
-            return
-        var tasks = min(self.units, num_threads() * 8)
+        var tasks = 1 if work < 16384 or num_threads() == 1 else min(self.units, num_threads() * 8)
         self.per_task = ceildiv(self.units, tasks)
-        var held = release_gil()
-        parallel(self, ceildiv(self.units, self.per_task))
-        take_gil(held)
+        run_tasks(self, ceildiv(self.units, self.per_task), work)
 
     def run(self, task: Int, worker: Int):
         var start = task * self.per_task

@@ -14,9 +14,9 @@ from std.utils.numerics import isnan
 from tensor.dtype import BCOMPLEX32, COMPLEX32, COMPLEX64, COMPLEX128, FLOAT64, dtype_of, itemsize
 from tensor.layout import no_dims
 from tensor.memory import at, load, memcpy, store
-from tensor.py import release_gil, take_gil
 from tensor.threads import Body, MAX_THREADS, num_threads, parallel
 from kernels.functor import compute
+from kernels.unlocked import run_tasks
 from kernels.walk import ADD, MAXIMUM, MINIMUM, MULTIPLY, PUT, SMALL, Span3, TAKE, first_outside
 
 # how the tasks of what writes are cut: by a dimension that is not indexed, or by the places that are written; then each
@@ -66,12 +66,7 @@ struct Walk[dt: DType, lanes: Int, mode: Int](Body):
         comptime if Self.mode != TAKE:
             if num_threads() > 1 and (self._stretches_of_rows() or self._stretches_of_elements()):
                 tasks = self.stretches
-        if tasks == 1:
-            self.run(0, 0)
-            return
-        var held = release_gil()
-        parallel(self, tasks)
-        take_gil(held)
+        run_tasks(self, tasks, self.span.count())
 
     def _stretches_of_rows(mut self) -> Bool:
         """Whole rows are written, and each task can write to places of its own; not where few of them would have most of
