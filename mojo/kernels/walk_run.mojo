@@ -16,6 +16,7 @@ from tensor.layout import no_dims
 from tensor.memory import at, load, memcpy, store
 from tensor.threads import Body, MAX_THREADS, num_threads, parallel
 from kernels.functor import compute
+from kernels.narrow import narrow
 from kernels.unlocked import run_tasks
 from kernels.walk import ADD, MAXIMUM, MINIMUM, MULTIPLY, PUT, SMALL, Span3, TAKE, first_outside
 
@@ -285,7 +286,7 @@ struct Walk[dt: DType, lanes: Int, mode: Int](Body):
                 while i + W <= n:
                     var x = at[Scalar[Self.dt]](a).unsafe_load[width=W](i).cast[Self.C]()
                     var y = at[Scalar[Self.dt]](b).unsafe_load[width=W](i).cast[Self.C]()
-                    at[Scalar[Self.dt]](a).unsafe_store(i, self._folded(x, y).cast[Self.dt]())
+                    at[Scalar[Self.dt]](a).unsafe_store(i, narrow[Self.dt](self._folded(x, y)))
                     i += W
             while i < n:
                 self._element(a + i * Self.SIZE, b + i * Self.SIZE)

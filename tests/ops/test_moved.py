@@ -175,3 +175,14 @@ def test_stacking_little(shape):
             torch.stack(wrong)
     with pytest.raises(IndexError):
         torch.stack([torch.from_numpy(a)], len(shape) + 1)
+
+
+def test_adding_rows_of_bfloat16(threads):
+    a = torch.from_numpy(np.random.default_rng(0).standard_normal((200, 131), dtype=np.float32)).bfloat16()
+    a[3, 5], a[7, 130] = float("nan"), float("inf")
+    places = np.random.default_rng(1).integers(0, 200, 200)
+    want = a.float()
+    for k, row in enumerate(places.tolist()):
+        want[row] = (want[row] + a[k].float()).bfloat16().float()
+    ours = a.index_add(0, torch.from_numpy(places), a)
+    np.testing.assert_array_equal(ours.float().numpy(), want.numpy())
