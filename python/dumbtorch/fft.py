@@ -4,8 +4,8 @@ float32, float64, complex64 and complex128; integers become the default dtype. L
 computed by the package ducc0, which is imported, with NumPy, at the first such transform; RuntimeError without it.
 
 >>> import dumbtorch as torch
->>> torch.fft.rfft(torch.tensor([1., 0., 0., 0.]))
-tensor([1.+0.j, 1.+0.j, 1.+0.j])
+>>> torch.fft.rfft(torch.tensor([1., 2., 3., 4.]))
+tensor([10.+0.j, -2.+2.j, -2.+0.j])
 """
 
 from __future__ import annotations
