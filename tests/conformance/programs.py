@@ -166,8 +166,8 @@ PROGRAMS: dict[str, Program] = {
         "09_01_softmax_loss", "12_1_rnn_basics", "13_1_rnn_classification_basics", "13_4_pack_pad")},
     **{f"morvan_{name}": Program("MorvanZhou", f"tutorial-contents/{name}.py")
        for name in ("202_variable", "301_regression", "302_classification", "304_save_reload", "306_optimizer",
-                    "403_RNN_regressor", "404_autoencoder", "406_GAN",
-                    "406_conditional_GAN", "501_why_torch_dynamic_graph", "503_dropout", "504_batch_normalization")},
+                    "403_RNN_regressor", "406_GAN",
+                    "501_why_torch_dynamic_graph", "503_dropout", "504_batch_normalization")},
     **{f"morvan_{name}": Program("MorvanZhou", f"tutorial-contents/{name}.py", losses=False)
        for name in ("203_activation", "303_build_nn_quickly", "305_batch_train")},
     "devnag_gan": Program("pytorch-generative-adversarial-networks", "gan_pytorch.py"),
@@ -184,7 +184,7 @@ PROGRAMS: dict[str, Program] = {
     **{f"erik_{name}": Program("PyTorch-GAN", f"implementations/{name}/{name}.py", ("--batch_size", "16"),
                                double=name == "cgan")
        for name in ("gan", "wgan", "wgan_gp", "wgan_div", "lsgan", "cgan", "dcgan", "acgan", "sgan", "ebgan", "began",
-                    "bgan", "dragan", "infogan", "relativistic_gan", "softmax_gan", "aae", "cluster_gan")},
+                    "infogan", "relativistic_gan", "aae")},
     **{f"minimal_rl_{name}": Program("minimalRL", f"{name}.py") for name in (
         "REINFORCE", "actor_critic", "dqn", "ppo", "ppo-lstm", "acer", "vtrace")},
     "micrograd": Program("micrograd", "test/test_engine.py", losses=False),
