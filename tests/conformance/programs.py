@@ -182,8 +182,8 @@ PROGRAMS: dict[str, Program] = {
     "pygcn": Program("pygcn", "pygcn/train.py", ("--no-cuda", "--epochs", "21"), _citations),
     "pygat": Program("pyGAT", "train.py", ("--no-cuda", "--epochs", "3", "--nb_heads", "1"), _citations, steps=3),
     **{f"erik_{name}": Program("PyTorch-GAN", f"implementations/{name}/{name}.py", ("--batch_size", "16"),
-                               double=name == "cgan")
-       for name in ("gan", "wgan", "wgan_gp", "wgan_div", "lsgan", "cgan", "dcgan", "acgan", "sgan", "ebgan", "began",
+                               steps=8 if name == "ebgan" else STEPS, double=name == "cgan")
+       for name in ("gan", "wgan", "wgan_gp", "wgan_div", "lsgan", "cgan", "dcgan", "acgan", "sgan", "ebgan",
                     "infogan", "relativistic_gan", "aae")},
     **{f"minimal_rl_{name}": Program("minimalRL", f"{name}.py") for name in (
         "REINFORCE", "actor_critic", "dqn", "ppo", "ppo-lstm", "acer", "vtrace")},
