@@ -2,15 +2,17 @@
 
 The interpreter lock is the pool's lock: blocks are taken and returned only while it is held.
 
-Blocks up to 4 KiB are carved from slabs and live in 64-byte classes. Larger ones come from the C library
-(2 MiB aligned and advised to use huge pages when big) in eight classes a power of two, and a freed one is kept
-for the next request of its class. Memory kept plus memory in use never exceeds the highest use seen by more than
-`SLACK`, so that caching does not raise the peak.
+Blocks up to 4 KiB are carved from slabs and live in 64-byte classes. Larger ones come in eight classes a power of two,
+and a freed one is kept for the next request of its class. Memory kept plus memory in use never exceeds the highest use
+seen by more than `SLACK`, so that caching does not raise the peak. Blocks from `MAPPED` bytes on are mapped from the
+system (2 MiB aligned and advised to use huge pages when big), so that what is given back is free at once: the C library
+would keep them in its heap, between blocks that are in use.
 """
 
 from std.bit import count_leading_zeros
 from std.ffi import external_call, c_int, _Global
 from std.memory import Pointer
+from std.sys import CompilationTarget
 from .memory import POOL_WORD, at, load, shared_word, store
 
 comptime SMALL = 4096
@@ -18,8 +20,9 @@ comptime SMALL_CLASSES = 65
 comptime CLASSES = SMALL_CLASSES + 36 * 8
 comptime SLAB = 1 << 16
 comptime HUGE = 2 << 20
-comptime SLACK = 32 << 20
 comptime MAX_BLOCK = 1 << 47  # the address space of a process: the classes end here
+comptime MAPPED = 1 << 18 if CompilationTarget.is_linux() else MAX_BLOCK + 1
+comptime SLACK = 32 << 20
 
 
 struct FreeBlock:
@@ -135,14 +138,12 @@ struct Pool(Movable):
             return block
         var ceiling = min(max(self.allocated_peak, self.allocated + size) + SLACK, self.limit)
         self._shrink(max(ceiling - self.allocated - size, 0))
-        block = aligned_block(size, HUGE if size >= 2 * HUGE else 64)
+        block = _system_block(size)
         if block == 0:
             self.trim()
-            block = aligned_block(size, 64)
+            block = _system_block(size)
             if block == 0:
                 return 0
-        if size >= 2 * HUGE:
-            _ = external_call["madvise", c_int](block, size, Int32(14))  # MADV_HUGEPAGE: fewer page faults
         self._count(size)
         self.reserved_peak = max(self.reserved_peak, self.allocated + self.kept)
         return block
@@ -152,7 +153,7 @@ struct Pool(Movable):
         var size = class_size(nbytes)
         self.allocated -= size
         if size > self.keep_limit:
-            external_call["free", NoneType](block)
+            _give_back(block, size)
             return
         var f = at[FreeBlock](block)
         var c = class_index(nbytes)
@@ -196,7 +197,7 @@ struct Pool(Movable):
         while self.kept > keep and self.oldest != 0:
             var block = self.oldest
             self._unlink(block)
-            external_call["free", NoneType](block)
+            _give_back(block, at[FreeBlock](block)[].size)
 
     def trim(mut self):
         """Gives every kept block back to the system."""
@@ -236,6 +237,33 @@ def class_index(nbytes: Int) -> Int:
 def class_size(nbytes: Int) -> Int:
     var k = 63 - Int(count_leading_zeros(UInt64(nbytes - 1)))
     return (((nbytes - 1) >> (k - 3)) + 1) << (k - 3)
+
+
+def _system_block(size: Int) -> Int:
+    """A block of a class above `SMALL` from the system, 0 if it has none."""
+    if size < MAPPED:
+        return aligned_block(size, 64)
+    var margin = HUGE if size >= 2 * HUGE else 0
+    # PROT_READ|PROT_WRITE, MAP_PRIVATE|MAP_ANONYMOUS
+    var p = external_call["mmap", Int](Int(0), size + margin, c_int(3), c_int(0x22), c_int(-1), Int(0))
+    if p == -1:
+        return 0
+    if margin > 0:
+        var block = (p + HUGE - 1) & -HUGE
+        if block > p:
+            _ = external_call["munmap", c_int](p, block - p)
+        if p + margin > block:
+            _ = external_call["munmap", c_int](block + size, p + margin - block)
+        _ = external_call["madvise", c_int](block, size, c_int(14))  # MADV_HUGEPAGE: fewer page faults
+        return block
+    return p
+
+
+def _give_back(block: Int, size: Int):
+    if size < MAPPED:
+        external_call["free", NoneType](block)
+    else:
+        _ = external_call["munmap", c_int](block, size)
 
 
 def aligned_block(size: Int, alignment: Int) -> Int:
