@@ -157,9 +157,11 @@ def resize_out(t: TPtr, shape: Dims, ndim: Int) raises:
                 shape_text(t[].shape, t[].rank()),
                 ", which does not match the required output shape ",
                 shape_text(shape, ndim),
-                ". This behavior is deprecated, and in a future PyTorch release outputs will not be resized unless they"
-                " have zero elements. You can explicitly reuse an out tensor t by resizing it, inplace, to zero elements"
-                " with t.resize_(0).",
+                (
+                    ". This behavior is deprecated, and in a future PyTorch release outputs will not be resized unless"
+                    " they have zero elements. You can explicitly reuse an out tensor t by resizing it, inplace, to"
+                    " zero elements with t.resize_(0)."
+                ),
             )
         )
     replace_storage(t, t[].code(), shape, ndim)
