@@ -12,7 +12,10 @@ from .dtype import FLOAT32, dtype_name
 from .errors import python_error, set_python_error
 from .layout import Dims, no_dims
 from .memory import Ptr, address_of, at, c_string, Words, function_at, load, store, words, zeroed
-from .object import TPtr, as_tensor, is_sparse, is_tensor, LAZY, REQUIRES_GRAD, INFERENCE_TENSOR, replace_storage
+
+from .object import (
+    INFERENCE_TENSOR, LAZY, REQUIRES_GRAD, TPtr, as_tensor, is_sparse, is_tensor, replace_storage, writes_of,
+)  # fmt: skip
 
 from .py import (
     Obj, class_of, decref, error_occurred, get_attr, incref, is_long, is_sequence, is_str, is_subtype, new_ref, py_int, py_str,
@@ -541,7 +544,7 @@ def run_raw(op: OpPtr, slots: Words, out_: Obj) -> Obj:
     var f = function_at[KernelFn](op[].impl)
     var r = f(op, slots, target)
     if target != 0 and r != 0:
-        as_tensor(target)[].storage()[].version += 1
+        writes_of(as_tensor(target))[] += 1
     return r
 
 
@@ -642,7 +645,7 @@ def _run_resolved(op: OpPtr, slots: Words, target: Obj) -> Obj:
             elif r == to:
                 decref(r)
                 r = new_ref(target)
-        as_tensor(target)[].storage()[].version += 1
+        writes_of(as_tensor(target))[] += 1
     for i in range(made):
         decref(plain[unsafe_offset=i])
     if to != 0:

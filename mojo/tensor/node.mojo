@@ -11,7 +11,7 @@ from std.sys.info import size_of
 from .errors import python_error, set_python_error
 from .layout import same_dims
 from .memory import address_of, at, c_string, function_at, load, zeroed
-from .object import INFERENCE_TENSOR, REQUIRES_GRAD, TPtr, alias_of, as_tensor, is_tensor
+from .object import INFERENCE_TENSOR, REQUIRES_GRAD, TPtr, alias_of, as_tensor, is_tensor, writes_of
 from .py import (
     Obj,
     call1,
@@ -263,7 +263,7 @@ def _versions(o: Obj) -> Obj:
     var t = tuple_new(n)
     for i in range(n):
         var item = seq_item(o, i)
-        tuple_set(t, i, py_int(as_tensor(item)[].storage()[].version if is_tensor(item) else -1))
+        tuple_set(t, i, py_int(writes_of(as_tensor(item))[] if is_tensor(item) else -1))
     return t
 
 
@@ -318,7 +318,7 @@ def _record(capsule: Int, args: Int, nargs: Int) abi("C") -> Int:
                     decref(edges)
                     decref(saved)
                     return 0
-                version = as_tensor(o)[].storage()[].version
+                version = writes_of(as_tensor(o))[]
             tuple_set(saved, at_, new_ref(o if needed else none))
             tuple_set(saved, at_ + 1, py_int(version))
             at_ += 2

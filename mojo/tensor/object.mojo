@@ -22,6 +22,7 @@ comptime CONJUGATE = 16
 comptime NEGATIVE = 32
 comptime LAZY = CONJUGATE | NEGATIVE
 comptime SPARSE = 64  # its elements lie in other tensors: Python computes every op that it is given to
+comptime UNWATCHED = 128  # what `.data` gave: writes through it and its views are counted in its own view_version
 
 
 struct TensorObj:
@@ -207,6 +208,14 @@ def view_of(t: TPtr, offset: Int, shape: Dims, strides: Dims, ndim: Int) raises 
     v[].view_version = t[].storage()[].version
     v[].flags |= t[].flags & UInt16(INFERENCE_TENSOR | LAZY)
     return o
+
+
+def writes_of(t: TPtr) -> Pointer[Int, MutUntrackedOrigin]:
+    """The count of the writes that autograd compares: the storage's, or that of what `.data` gave."""
+    var root = t if t[].base == 0 else as_tensor(t[].base)
+    if root[].flags & UInt16(UNWATCHED) != 0 and not root[].requires_grad():
+        return at[Int](Int(Pointer(to=root[].view_version)))
+    return at[Int](Int(Pointer(to=t[].storage()[].version)))
 
 
 def alias_of(t: TPtr) raises -> Obj:

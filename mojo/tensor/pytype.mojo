@@ -19,7 +19,8 @@ from .memory import (
 )
 
 from .object import (
-    CONTIGUOUS, INFERENCE_TENSOR, LAZY, REQUIRES_GRAD, SPARSE, TensorObj, TPtr, alias_of, as_tensor, is_tensor,
+    CONTIGUOUS, INFERENCE_TENSOR, LAZY, REQUIRES_GRAD, SPARSE, UNWATCHED, TensorObj, TPtr, alias_of, as_tensor, is_tensor,
+    writes_of,
 )  # fmt: skip
 from .py import (
     Obj, class_of, decref, incref, is_long, is_subtype, new_ref, py_bool, py_int, symbol, tuple_new, tuple_set,
@@ -182,7 +183,7 @@ def _get_contiguous(o: Int, closure: Int) abi("C") -> Int:
 
 
 def _get_version(o: Int, closure: Int) abi("C") -> Int:
-    return py_int(as_tensor(o)[].storage()[].version)
+    return py_int(writes_of(as_tensor(o))[])
 
 
 def _get_view_version(o: Int, closure: Int) abi("C") -> Int:
@@ -346,17 +347,27 @@ def _same(o: Int, args: Int, nargs: Int) abi("C") -> Int:
 
 def _bump(o: Int, args: Int, nargs: Int) abi("C") -> Int:
     """Counts a write that did not go through an op."""
-    as_tensor(o)[].storage()[].version += 1
+    writes_of(as_tensor(o))[] += 1
     return new_ref(runtime()[].none)
 
 
 def _alias(o: Int, args: Int, nargs: Int) abi("C") -> Int:
-    """A tensor on the same memory, with no history (what `detach` and `.data` give)."""
+    """A tensor on the same memory, with no history (what `detach` gives)."""
     try:
         return alias_of(as_tensor(o))
     except e:
         set_python_error(e)
         return 0
+
+
+def _unwatched(o: Int, args: Int, nargs: Int) abi("C") -> Int:
+    """The same, with a count of writes of its own (what `.data` gives)."""
+    var alias = _alias(o, args, nargs)
+    if alias != 0:
+        var t = as_tensor(alias)
+        t[].view_version = t[].storage()[].version
+        t[].flags |= UInt16(UNWATCHED)
+    return alias
 
 
 def _data_ptr(o: Int, args: Int, nargs: Int) abi("C") -> Int:
@@ -717,6 +728,7 @@ def make_tensor_base() raises -> Obj:
     b.method("_same", _same)
     b.method("_bump", _bump)
     b.method("_alias", _alias)
+    b.method("_unwatched", _unwatched)
     b.method("data_ptr", _data_ptr)
     b.method("_set_data", _set_data)
     b.method("_as_class", _as_class)

@@ -93,6 +93,8 @@ class SparseTensor(Tensor):
     def _alias(self) -> Any:
         return make(self._ind, self._val._alias(), self.shape, self._coalesced)
 
+    _unwatched = _alias
+
     def _as_class(self, cls: Any) -> Any:
         if cls is not SparseTensor:
             raise TypeError(f"a sparse tensor cannot become a {cls.__name__}: take to_dense()")

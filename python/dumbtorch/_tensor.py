@@ -7,7 +7,7 @@ from typing import Any
 
 from dumbtorch import _C, _device, _dtypes, _interop, _legacy, _pinned, _printing, _size, _storage, autograd, ops
 from dumbtorch._handles import RemovableHandle, add_hook
-from dumbtorch.autograd import graph, unwatched
+from dumbtorch.autograd import graph
 from dumbtorch.autograd.graph import Extra
 from dumbtorch.memory import OutOfMemoryError
 from dumbtorch.storage import CLASSES, TypedStorage, UntypedStorage, storage_of
@@ -116,7 +116,7 @@ class Tensor(_C.TensorBase):
 
         Assigning replaces the memory that this tensor shows. Reference: ``torch.Tensor.data``.
         """
-        return unwatched.alias_of(self)
+        return self._unwatched()
 
     @data.setter
     def data(self, value: Any) -> None:

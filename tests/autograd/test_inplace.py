@@ -397,7 +397,33 @@ def data_before_it_was_kept(t: Any, x: Any, w: Any) -> Any:
     return y.sum()
 
 
-@pytest.mark.parametrize("program", [other_writes_beside_data, data_before_it_was_kept])
+def other_writes_while_data_lives(t: Any, x: Any, w: Any) -> Any:
+    a = x * 1
+    d = a.data
+    y = a.sin()
+    with t.no_grad():
+        a.add_(1)
+    return y.sum() + 0 * d.sum()
+
+
+def data_that_was_kept(t: Any, x: Any, w: Any) -> Any:
+    d = x.data
+    y = (w * d).sum()
+    d.add_(1)
+    return y
+
+
+def data_that_was_kept_by_a_view(t: Any, x: Any, w: Any) -> Any:
+    d = x.data
+    y = (w * d).sum()
+    d.view(-1)[0] = 3
+    return y
+
+
+@pytest.mark.parametrize(
+    "program", [other_writes_beside_data, data_before_it_was_kept, other_writes_while_data_lives, data_that_was_kept,
+                data_that_was_kept_by_a_view],
+)  # fmt: skip
 def test_other_writes_are_still_errors(program: Program) -> None:
     for framework in (torch, reference):
         with pytest.raises(RuntimeError, match="modified by an inplace operation"):

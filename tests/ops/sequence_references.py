@@ -92,13 +92,14 @@ def recurrent_backward(
             by_input[t] = by_state[t] = g * (1 - y * y) if mode == "RNN_TANH" else g * (y > 0)
         dh = own + by_state[t] @ w_hh
     d_input, d_state = torch.cat(by_input), torch.cat(by_state)
+    d_gates = torch.cat([d_state, d_input[:, 2 * hidden :]], 1) if mode == "GRU" else d_input
     nothing = (x.new_zeros(0, inputs), x.new_zeros(0, hidden), x.new_zeros(0, rows))
     found = (
         torch.stack(by_input) @ w_ih if needs & 1 else nothing[0], dh, dc,
         d_input.t() @ x.reshape(-1, inputs) if needs & 2 else nothing[0],
         d_state.t() @ torch.cat(before) if needs & 4 else nothing[1],
         d_input.sum(0, True) if needs & 8 else nothing[2], d_state.sum(0, True) if needs & 8 else nothing[2],
-        nothing[1],
+        nothing[1], d_gates if needs & 32 else d_gates[:0],
     )  # fmt: skip
     return tuple(t.to(dtype) for t in found)
 

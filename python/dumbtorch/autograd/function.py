@@ -11,7 +11,6 @@ from dumbtorch import _C
 from dumbtorch.autograd import graph, saved, views, watch
 from dumbtorch.autograd.graph import Node, TensorBase, edge_of, reduce_to, start, with_history
 from dumbtorch.autograd.modes import NO_GRAD
-from dumbtorch.autograd.unwatched import excused
 
 
 class FunctionCtx(Node):
@@ -86,7 +85,7 @@ class FunctionCtx(Node):
                 tensor = tensor.unpack()
                 if edge is not None and not own and not _C.get_mode() & NO_GRAD:
                     tensor = with_history(tensor, edge)
-            elif tensor is not None and tensor._version != version and not excused(tensor, version):
+            elif tensor is not None and tensor._version != version:
                 raise graph.stale(self, tensor, version, own)
             if own and edge is not None and not _C.get_mode() & NO_GRAD:
                 tensor = with_history(tensor, edge)

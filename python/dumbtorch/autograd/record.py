@@ -15,7 +15,6 @@ from typing import Any, Protocol
 from dumbtorch import _C
 from dumbtorch.autograd import graph, views, watch
 from dumbtorch.autograd.graph import Node, TensorBase, edge_of, with_history
-from dumbtorch.autograd.unwatched import excused
 
 
 class Row(Protocol):
@@ -52,7 +51,7 @@ def versions_of(tensors: Any) -> tuple[int, ...]:
 def stale_list(node: Node, tensors: Any, versions: Any) -> RuntimeError:
     """The error of a list of index tensors one of which was written to since."""
     for tensor, version in zip(tensors, versions, strict=True):
-        if isinstance(tensor, TensorBase) and tensor._version != version and not excused(tensor, version):
+        if isinstance(tensor, TensorBase) and tensor._version != version:
             return graph.stale(node, tensor, version)
     raise AssertionError("none of the tensors was written to")
 
@@ -286,23 +285,17 @@ class _Writer:
             code += ["g = zeros_for(g, metas)"] * ("g" in asked)
         history = []
         for n in self.lists_kept:
-            code += [
-                f"if versions_of({n}) != v_{n} and not all(map(excused, {n}, v_{n})):",
-                f"    raise stale_list(self, {n}, v_{n})",
-            ]
+            code += [f"if versions_of({n}) != v_{n}: raise stale_list(self, {n}, v_{n})"]
         for n in self.tensors:
             if self.kind.get(n) == "T":
                 code += [
                     f"for t, v in zip({n}, v_{n}, strict=True):",
-                    "    if t._version != v and not excused(t, v): raise stale(self, t, v)",
+                    "    if t._version != v: raise stale(self, t, v)",
                 ]
                 continue
             if n in row.outputs:
                 number = row.outputs.index(n)
-                code += [
-                    f"if {n} is not None and {n}._version != v_{n} and not excused({n}, v_{n}):",
-                    f"    raise stale(self, {n}, v_{n}, True)",
-                ]
+                code += [f"if {n} is not None and {n}._version != v_{n}: raise stale(self, {n}, v_{n}, True)"]
                 if number in row.differentiable:
                     history += [
                         f"if {n} is not None: {n} = with_history({n}, {f'(self, {number})' if number else 'self'})"
@@ -311,7 +304,7 @@ class _Writer:
             check = f"{n}._version != v_{n}"
             if not (self.sole and n == self.inputs[0]):
                 check = f"v_{n} >= 0 and {check}"
-            code += [f"if {check} and not excused({n}, v_{n}): raise stale(self, {n}, v_{n})"]
+            code += [f"if {check}: raise stale(self, {n}, v_{n})"]
             if n in places:
                 history += [f"{n} = same_history({n}, self.edges[{places[n]}])"]
         if history:
@@ -365,7 +358,6 @@ def compile_row(row: Row) -> dict[str, Any]:
         "detach": TensorBase._alias,
         "tick": graph.tick,
         "freed": graph.freed,
-        "excused": excused,
         "stale": graph.stale,
         "edge_of": edge_of,
         "with_history": with_history,

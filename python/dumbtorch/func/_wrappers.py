@@ -51,6 +51,8 @@ class Batched(Tensor):
     def _alias(self) -> Any:
         return batched(self._level, self._whole._alias())
 
+    _unwatched = _alias
+
     def item(self) -> Any:
         """Raises: there is one value for each sample."""
         raise RuntimeError(_ITEM)
@@ -87,6 +89,8 @@ class Dual(Tensor):
 
     def _alias(self) -> Any:
         return self._primal._alias()
+
+    _unwatched = _alias
 
     def __repr__(self, **kwargs: Any) -> str:  # type: ignore[override]  # mypy loses the name of a keyword of __repr__
         if not self._level.alive:

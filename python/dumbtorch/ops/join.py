@@ -56,7 +56,7 @@ def stack(tensors: Sequence[Any], dim: int = 0, *, out: Any = None, axis: int | 
     ndim = len(shape)
     if not 0 <= dim <= ndim:
         dim = wrap_dim(dim, ndim + 1)
-    if dim == ndim or out is not None:
+    if dim == ndim or out is not None or first.is_sparse:
         return _cat([tensor.unsqueeze(dim) for tensor in tensors], dim, out)
     # the same elements as along the dimension that is there
     wanted = list(shape)

@@ -123,7 +123,7 @@ def _backward_samples() -> Any:
         kept = [_small(6, 16) if mode in ("LSTM", "GRU") else None, _small(6, 4) if mode == "LSTM" else None]
         cell = _small(2, 4) if mode == "LSTM" else None
         yield S(
-            _small(3, 2, 4), _small(2, 4), cell, *arguments[:5], None, _small(3, 2, 4), *kept, None, mode, False, 31
+            _small(3, 2, 4), _small(2, 4), cell, *arguments[:5], None, _small(3, 2, 4), *kept, None, mode, False, 63
         )
         yield S(None, _small(2, 4), None, *arguments[:5], None, _small(3, 2, 4), *kept, None, mode, True, 0)
 

@@ -277,8 +277,8 @@ def _norm(g: Any, input: Any, out: Any, p: float, dim: Dims, keepdim: bool) -> A
         return g.new_zeros(g.shape)
     if p == 1:
         return g * input.sign()
+    zero = out == 0  # there the derivative is 0, and so is its own
     if p == 2:
-        zero = out == 0  # there the derivative is 0, and so is its own
         return input * (g / out.masked_fill(zero, 1)).masked_fill(zero, 0)
     size = input.abs()
     if p in (float("inf"), float("-inf")):
@@ -286,7 +286,7 @@ def _norm(g: Any, input: Any, out: Any, p: float, dim: Dims, keepdim: bool) -> A
         count = mask.sum() if dim is None else mask.sum(dim, True)
         return input.sign() * (g * mask / count)
     power = size.pow(p - 2).masked_fill(size == 0, 0) if p < 2 else size.pow(p - 2)
-    return input * power * (g / out.pow(p - 1)).masked_fill(out == 0, 0)
+    return input * power * (g / out.masked_fill(zero, 1).pow(p - 1)).masked_fill(zero, 0)
 
 
 row("norm", "input, p=2.0, dim=None, keepdim=False, dtype=None", function=False, method=False, dtypes="float",
