@@ -140,8 +140,9 @@ PROGRAMS: dict[str, Program] = {
        for kind in ("transformer", "bigram", "mlp", "rnn", "gru", "bow")},
     "reinforce": Program("examples", "reinforcement_learning/reinforce.py"),
     "actor_critic": Program("examples", "reinforcement_learning/actor_critic.py"),
+    # PyTorch's own losses, with and without AVX, differ by 1e-3 after three steps and by 1e-2 after seven
     "siamese": Program("examples", "siamese_network/main.py", ("--epochs", "1", "--batch-size", "8",
-                                                                 "--lr", "0.01"), steps=8),
+                                                                 "--lr", "0.01"), steps=4),
     "imagenet": Program("examples", "imagenet/main.py", ("--dummy", "-b", "2", "-j", "0", "-a", "resnet18",
                                                          "--epochs", "1"), double=True),
     **{f"yunjey_{name}": Program("pytorch-tutorial", f"tutorials/{folder}/{name}/main.py",

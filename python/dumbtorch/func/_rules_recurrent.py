@@ -45,7 +45,8 @@ def _gradients(
     gs: Any, input: Any, hx: Any, cx: Any, w_ih: Any, w_hh: Any, output: Any, gates: Any, cells: Any, mode: str,
     reverse: bool, needs: int,
 ) -> list[Any]:  # fmt: skip
-    """The gradients of the samples of (input, hx, cx, w_ih, w_hh, b_ih, b_hh), None where not needed."""
+    """The gradients of the samples of (input, hx, cx, w_ih, w_hh, b_ih, b_hh, w_hr) and of their gates, None where not
+    needed."""
     size, steps, batch = input.shape[:3]
     given = [_folded(g, 1 if n == 0 else 0) for n, g in enumerate(gs)]
     x, h, c = _folded(input, 1), _folded(hx), _folded(cx)
@@ -55,7 +56,7 @@ def _gradients(
     )
     made = [unfold(d_x, size, 1) if needs & _INPUT else None, unfold(d_h, size), unfold(d_c, size)]
     if not wanted & _GATES:
-        return [*made, None, None, None, None]
+        return [*made, None, None, None, None, None, None]
     slopes = slopes.reshape(steps, size, batch, -1).movedim(1, 0).reshape(size, steps * batch, -1)
     by_x = by_h = slopes
     if mode == "GRU":  # its new gate has the state's product times the reset gate
@@ -71,7 +72,7 @@ def _gradients(
         d_hh = by_h.transpose(1, 2) @ FUNCTIONS["cat"](before, 1).reshape(size, steps * batch, -1)
     if needs & _BIAS:
         d_bias, d_bias_hh = by_x.sum(1), by_h.sum(1)
-    return [*made, d_ih, d_hh, d_bias, d_bias_hh]
+    return [*made, d_ih, d_hh, d_bias, d_bias_hh, None, slopes if needs & _GATES else None]
 
 
 def _in_operations(mode: str, reverse: bool, *wholes: Any) -> Any:
@@ -87,7 +88,7 @@ def _backward(
         return through_graph(again, (input, hx, cx, w_ih, w_hh, b_ih, b_hh), gs[:3], needed)
     needs = needed[0] | needed[3] << 1 | needed[4] << 2 | (needed[5] or needed[6]) << 3
     made = _gradients(gs[:3], input, hx, cx, _first(w_ih), _first(w_hh), output, gates, cells, mode, reverse, needs)
-    return [g if need else None for g, need in zip(made, needed, strict=True)]
+    return [g if need else None for g, need in zip(made[:7], needed, strict=True)]
 
 
 _TENSORS = ("input", "hx", "cx", "w_ih", "w_hh", "b_ih", "b_hh")
@@ -151,14 +152,13 @@ def _recurrent_backward(call: Call) -> Any:
     gs, states = [_whole(call, n) for n in range(3)], [_whole(call, n) for n in range(3, 6)]
     steps = states[0].shape[1]
     kept = [_by_step(_whole(call, n), steps) for n in (10, 11)]
-    given = [*states, *weights, call.whole(9), *kept, mode, reverse, needs & 15]
+    given = [*states, *weights, call.whole(9), *kept, mode, reverse, needs]
     made = _gradients(gs, *given)
     rows, hidden = weights[1].shape[0], weights[1].shape[0] // GATES[mode]
     kept = 4 * hidden if mode in ("LSTM", "GRU") else hidden
     for n in (5, 6):
         made[n] = None if made[n] is None else made[n].unsqueeze(1)
     widths = (states[0].shape[-1], 0, 0, states[0].shape[-1], weights[1].shape[1], rows, rows, hidden, kept)
-    made += [None, None]
     made = [states[0].new_empty((call.size, 0, n)) if m is None else m for m, n in zip(made, widths, strict=True)]
     return tuple(made)
 
