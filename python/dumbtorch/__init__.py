@@ -129,6 +129,7 @@ from dumbtorch.random import (
     seed,
     set_rng_state,
 )
+from dumbtorch.sparse import mm as spmm
 from dumbtorch.storage import CLASSES as _STORAGES
 from dumbtorch.storage import TypedStorage, UntypedStorage, from_file, is_storage
 from dumbtorch.utils.dlpack import to_dlpack
@@ -145,6 +146,7 @@ __all__ = [
     "sparse",
     "sparse_coo",
     "sparse_coo_tensor",
+    "spmm",
     "strided",
     "set_default_tensor_type",
     "typename",

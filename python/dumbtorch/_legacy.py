@@ -50,7 +50,12 @@ class tensortype(type):
     is_cuda = is_sparse = False
 
     def __instancecheck__(cls, instance: Any) -> bool:
-        return isinstance(instance, _C.TensorBase) and instance.dtype is cls.dtype and bool(instance.is_cpu)
+        return (
+            isinstance(instance, _C.TensorBase)
+            and instance.dtype is cls.dtype
+            and bool(instance.is_cpu)
+            and cls.is_sparse == instance.is_sparse
+        )
 
     def __call__(cls, *args: Any, device: Any = None) -> Any:
         if device is not None and _device._as_device(device).type != "cpu":

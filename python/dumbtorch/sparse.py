@@ -4,10 +4,36 @@ from __future__ import annotations
 
 from typing import Any
 
-from dumbtorch import _sparse_ops, ops  # noqa: F401  # the rules are declared when they are imported
+from dumbtorch import _dtypes, _legacy, _sparse_ops, ops  # noqa: F401  # the rules are declared when they are imported
+from dumbtorch._sparse import sparse_coo_tensor
 from dumbtorch._tensor import Tensor
 
 __all__ = ["addmm", "mm", "sum"]
+
+
+class _SparseType(_legacy.tensortype):
+    """The class of ``sparse.FloatTensor`` and its kin: its instances are the sparse tensors of one dtype."""
+
+    layout = _dtypes.sparse_coo
+    is_sparse = True
+
+    def __call__(cls, *args: Any, device: Any = None) -> Any:
+        if not args or isinstance(args[0], int):
+            return ops.zeros(*(args or (0,)), dtype=cls.dtype, layout=_dtypes.sparse_coo, device=device)
+        return sparse_coo_tensor(*args, dtype=cls.dtype, device=device)
+
+    def __repr__(cls) -> str:
+        return f"<class 'torch.sparse.{cls.__name__}'>"
+
+
+def __getattr__(name: str) -> Any:
+    """The constructors of old programs, such as ``sparse.FloatTensor(indices, values, size)``."""
+    dense = _legacy.TYPES.get(name)
+    if dense is None:
+        raise AttributeError(f"module 'dumbtorch.sparse' has no attribute {name!r}")
+    made = _SparseType(name, (), {"dtype": dense.dtype, "__module__": __name__, "__doc__": f"Sparse {dense.__doc__}"})
+    globals()[name] = made
+    return made
 
 
 def _want_sparse(op: str, input: Any) -> None:

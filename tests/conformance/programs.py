@@ -218,6 +218,7 @@ def _launch(
         "PYTHONPATH": os.pathsep.join(paths),
         "MPLBACKEND": "Agg",
         "OMP_NUM_THREADS": "1",
+        "PYTHONHASHSEED": "0",  # some number their classes in the order of a set
         "TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD": "1",  # programs from before PyTorch 2.6
     }
     command = [

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import io
 import pickle
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -498,3 +499,20 @@ def test_sparse_leaves() -> None:
     assert array(other.grad._values()).tolist() == [1.0] * 5
     mine.grad = None
     assert mine.grad is None
+
+
+def test_constructors_of_old_programs() -> None:
+    """As types and as functions; PyTorch warns that they are old, we do not."""
+    shown = []
+    for t in (torch, dumbtorch):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            i, v = t.tensor([[0, 1], [2, 0]]), t.tensor([3.0, 4.0])
+            x = t.sparse.FloatTensor(i, v, t.Size([2, 3]))
+            kinds = [
+                isinstance(y, k) for y in (x, v) for k in (t.sparse.FloatTensor, t.FloatTensor, t.sparse.IntTensor)
+            ]
+            sizes = [t.sparse.DoubleTensor(i, v.double()).shape, t.sparse.FloatTensor(2, 3).shape]
+            sizes.append(t.sparse.FloatTensor().shape)
+        shown.append((repr(x), kinds, [tuple(size) for size in sizes], t.spmm(x, t.ones(3, 2)).tolist()))
+    assert shown[0] == shown[1]
