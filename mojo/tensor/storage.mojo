@@ -1,8 +1,8 @@
 """Storage: a reference-counted block of elements on one device, shared by views, cloned lazily.
 
-A storage's version counts the writes made through any tensor that shares it; autograd compares versions to find a
-saved value that was overwritten. `clone` may share the block between two storages until one of them is written
-(copy on write): whoever asks for a writable address first gets a copy.
+A storage's version counts the writes made through any tensor that shares it, but for those through `.data`; autograd
+compares versions to find a saved value that was overwritten. `clone` may share the block between two storages until one
+of them is written (copy on write): whoever asks for a writable address first gets a copy.
 """
 
 from std.atomic import Atomic, Ordering
