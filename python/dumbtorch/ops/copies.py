@@ -7,7 +7,7 @@ from typing import Any
 
 from dumbtorch import _C
 from dumbtorch.ops import shape, split
-from dumbtorch.ops.results import resize_out
+from dumbtorch.ops.results import write
 from dumbtorch.ops.samples import S, T
 from dumbtorch.ops.shape import SLICE, as_strided, diagonal, select, view, wrap_dim
 from dumbtorch.ops.table import FUNCTIONS, composite, primitive
@@ -23,9 +23,9 @@ def _copied(name: str, viewed: Callable[..., Any]) -> None:
             if out is None:
                 return tuple(part.clone(memory_format="contiguous") for part in result)
             for target, part in zip(out, result, strict=True):
-                resize_out(target, part.shape).copy_(part)
+                write(target, part)
             return None
-        return result.clone(memory_format="contiguous") if out is None else resize_out(out, result.shape).copy_(result)
+        return result.clone(memory_format="contiguous") if out is None else write(out, result)
 
     made.__name__ = made.__qualname__ = name + "_copy"
     made.__doc__ = f"``{name}`` as a copy, which shares no memory. Reference: ``torch.{name}_copy``."
@@ -58,7 +58,7 @@ def narrow_copy(input: Any, dim: int, start: int, length: int, *, out: Any = Non
     if dim >= max(input.ndim, 1):
         raise RuntimeError(f"Expected dim < input.dim() to be true, but got dim {dim} of {input.ndim} dimensions")
     made = shape.narrow(input, dim, start, length)
-    return made.clone(memory_format="contiguous") if out is None else resize_out(out, made.shape).copy_(made)
+    return made.clone(memory_format="contiguous") if out is None else write(out, made)
 
 
 # ---------------------------------------------------------------- a view overwritten

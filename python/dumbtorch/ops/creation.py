@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from dumbtorch import _C, _device, _dtypes, _interop, _pinned
-from dumbtorch.ops.results import resize_out
+from dumbtorch.ops.results import write
 from dumbtorch.ops.samples import S, T
 from dumbtorch.ops.shape import sizes
 from dumbtorch.ops.table import composite, row
@@ -374,7 +374,7 @@ def _triangle(name: str, words: str) -> None:
 
     def triangle(input: Any, diagonal: int = 0, *, out: Any = None) -> Any:
         result = op(input, diagonal)
-        return result if out is None else resize_out(out, result.shape).copy_(result)
+        return result if out is None else write(out, result)
 
     def triangle_(self: Any, diagonal: int = 0) -> Any:
         return self.copy_(op(self, diagonal))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from dumbtorch import _dtypes
-from dumbtorch.ops.results import resize_out
+from dumbtorch.ops.results import write
 from dumbtorch.ops.shape import as_strided, wrap_dim
 from dumbtorch.ops.table import FUNCTIONS, composite
 
@@ -32,7 +32,7 @@ def diag(input: Any, diagonal: int = 0, *, out: Any = None) -> Any:
     if input.ndim not in (1, 2):
         raise RuntimeError(f"diag(): Supports 1D or 2D tensors. Got {input.ndim}D")
     made = diag_embed(input, diagonal) if input.ndim == 1 else input.diagonal(diagonal).clone()
-    return made if out is None else resize_out(out, made.shape).copy_(made)
+    return made if out is None else write(out, made)
 
 
 @composite("diagflat")

@@ -9,7 +9,7 @@ from typing import Any
 
 from dumbtorch import _C, _dtypes
 from dumbtorch.ops.index import index, nonzero
-from dumbtorch.ops.results import resize_out
+from dumbtorch.ops.results import write
 from dumbtorch.ops.samples import S, T
 from dumbtorch.ops.shape import view as view_
 from dumbtorch.ops.shape import wrap_dim
@@ -314,7 +314,7 @@ def _into(out: Any, made: Any) -> Any:
         raise TypeError(f"argument 'out' must be Tensor, not {type(out).__name__}")
     if not _dtypes.can_cast(made.dtype, out.dtype):
         raise RuntimeError(f"result type {made.dtype} can't be cast to the desired output type {out.dtype}")
-    return resize_out(out, made.shape).copy_(made)
+    return write(out, made)
 
 
 @composite("take_along_dim")

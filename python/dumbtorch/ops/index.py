@@ -8,7 +8,7 @@ from typing import Any
 from dumbtorch import _C, _dtypes
 from dumbtorch.ops import sparse_grads
 from dumbtorch.ops.broadcast import broadcast_shapes
-from dumbtorch.ops.results import resize_out
+from dumbtorch.ops.results import write
 from dumbtorch.ops.samples import S, T
 from dumbtorch.ops.shape import wrap_dim
 from dumbtorch.ops.table import FUNCTIONS, TABLE, composite, row
@@ -171,7 +171,7 @@ def nonzero_static(input: Any, *, size: int, fill_value: int = -1, out: Any = No
     if found.shape[0] < size:
         rest = found.new_full((size - found.shape[0], input.ndim), fill_value)
         found = FUNCTIONS["cat"]([found, rest])
-    return found if out is None else resize_out(out, found.shape).copy_(found)
+    return found if out is None else write(out, found)
 
 
 @composite("argwhere")

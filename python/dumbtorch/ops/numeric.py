@@ -7,7 +7,7 @@ from typing import Any
 
 from dumbtorch import _C, _dtypes, return_types
 from dumbtorch.ops.binary import where_
-from dumbtorch.ops.results import resize_out
+from dumbtorch.ops.results import write
 from dumbtorch.ops.samples import S, T, binary, binary_errors, unary, unary_errors
 from dumbtorch.ops.table import FUNCTIONS, TABLE, composite, row
 from dumbtorch.ops.unary import zero
@@ -17,11 +17,6 @@ def _binary(name: str, grad: Any = None, *, doc: str, **kwargs: Any) -> Any:
     kwargs.setdefault("samples", binary())
     kwargs.setdefault("errors", binary_errors)
     return row(name, "input, other", grad=grad, broadcast=True, doc=doc, **kwargs)
-
-
-def _copied(result: Any, out: Any) -> Any:
-    """A result written to an ``out=`` tensor."""
-    return resize_out(out, result.shape).copy_(result)
 
 
 # ---------------------------------------------------------------- integers
@@ -184,7 +179,7 @@ def frexp(input: Any, *, out: Any = None) -> Any:
     """
     result = _FREXP(input)
     if out is not None:
-        result = tuple(_copied(r, o) for r, o in zip(result, out, strict=True))
+        result = tuple(write(o, r) for r, o in zip(result, out, strict=True))
     made: tuple[Any, Any] = tuple.__new__(return_types.frexp, result)
     return made
 

@@ -43,20 +43,21 @@ def named(name: str, op: Any) -> Any:
     return call
 
 
-def resize_out(out: Any, shape: Any) -> Any:
-    """Gives an ``out=`` tensor the shape of the result; one that has elements with a warning, as the kernels do."""
-    if out.shape != shape:
+def write(out: Any, result: Any) -> Any:
+    """Writes a result into an ``out=`` tensor, which takes its shape; one that has elements with a warning, as the
+    kernels do."""
+    if out.shape != result.shape:
         if out.numel():
             warnings.warn(
                 f"An output with one or more elements was resized since it had shape {list(out.shape)}, which does not "
-                f"match the required output shape {list(shape)}. This behavior is deprecated, and in a future "
+                f"match the required output shape {list(result.shape)}. This behavior is deprecated, and in a future "
                 "PyTorch release outputs will not be resized unless they have zero elements. You can explicitly reuse "
                 "an out tensor t by resizing it, inplace, to zero elements with t.resize_(0).",
                 UserWarning,
                 stacklevel=4,
             )
-        out._set_data(out.new_empty(shape))
-    return out
+        out._set_data(out.new_empty(result.shape))
+    return out.copy_(result)
 
 
 def into(out: Any, result: Any, name: str) -> Any:
@@ -81,7 +82,7 @@ def into(out: Any, result: Any, name: str) -> Any:
         )
     if result.device != out.device:
         raise RuntimeError(f"{name}: Expected result and input tensors to be on the same device")
-    return resize_out(out, result.shape).copy_(result)
+    return write(out, result)
 
 
 def done(result: Any, out: Any, name: str) -> Any:

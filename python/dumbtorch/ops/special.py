@@ -7,7 +7,7 @@ from typing import Any
 
 from dumbtorch import _dtypes
 from dumbtorch.ops.binary import where_
-from dumbtorch.ops.results import resize_out
+from dumbtorch.ops.results import write
 from dumbtorch.ops.samples import S, T, binary, unary, unary_errors
 from dumbtorch.ops.table import FUNCTIONS, TABLE, composite, row
 
@@ -163,7 +163,7 @@ def _written(result: Any, out: Any) -> Any:
     if not _dtypes.can_cast(result.dtype, out.dtype):
         names = [_dtypes.TYPE_NAMES[t.dtype] for t in (result, out)]
         raise RuntimeError(f"result type {names[0]} can't be cast to the desired output type {names[1]}")
-    return resize_out(out, result.shape).copy_(result)
+    return write(out, result)
 
 
 @composite()
